@@ -1,0 +1,50 @@
+// y[t] = table[ids[t]]; the gradient gathers, per distinct token, the rows where it occurs.
+
+struct Params { rows: u32, width: u32 }
+struct BackwardParams { distinct: u32, width: u32 }
+
+override LANES: u32 = 256;
+
+@group(0) @binding(0) var<storage, read> ids: array<u32>;                // [T]
+@group(0) @binding(1) var<storage, read> table: array<vec4f>;            // [V, C/4]
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;          // [T, C/4]
+@group(1) @binding(0) var<uniform> params: Params;
+
+@compute @workgroup_size(LANES)
+fn forward(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+) {
+  let width4 = params.width / 4u;
+  let at = linear_index(group, groups) * LANES + lane.x;
+  if (at >= params.rows * width4) { return; }
+  y[at] = table[ids[at / width4] * width4 + at % width4];
+}
+
+// The host sorts the positions by token: tokens[b] occurs at order[starts[b] .. starts[b + 1]].
+// One lane sums one vec4 of one token's row in that order: no atomics, the same bits every time.
+@group(0) @binding(0) var<storage, read> tokens: array<u32>;             // [B]
+@group(0) @binding(1) var<storage, read> starts: array<u32>;             // [B + 1]
+@group(0) @binding(2) var<storage, read> order: array<u32>;              // [T]
+@group(0) @binding(3) var<storage, read> dy: array<vec4f>;               // [T, C/4]
+@group(0) @binding(4) var<storage, read_write> dtable: array<vec4f>;     // [V, C/4]
+@group(1) @binding(0) var<uniform> backward_params: BackwardParams;
+
+@compute @workgroup_size(LANES)
+fn backward(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+) {
+  let width4 = backward_params.width / 4u;
+  let at = linear_index(group, groups) * LANES + lane.x;
+  if (at >= backward_params.distinct * width4) { return; }
+  let bucket = at / width4;
+  let column = at % width4;
+  var sum = vec4f();
+  for (var i = starts[bucket]; i < starts[bucket + 1u]; i++) {
+    sum += dy[order[i] * width4 + column];
+  }
+  dtable[tokens[bucket] * width4 + column] += sum;
+}

@@ -1,0 +1,99 @@
+// From logits to log-probabilities of the targets and entropies, one vocabulary chunk at a time,
+// and back. Only [N, chunk] logits exist at any moment.
+
+struct Params { rows: u32, chunk: u32, offset: u32, first: u32, inverse_temperature: f32 }
+
+override LANES: u32 = 8;
+override WIDE: u32 = 256;
+
+@group(0) @binding(0) var<storage, read> logits: array<vec4f>;           // [N, chunk/4]
+@group(0) @binding(1) var<storage, read> targets: array<u32>;            // [N]
+@group(0) @binding(2) var<storage, read_write> statistics: array<vec4f>; // [N]: max, sum e^(z-max), sum z e^(z-max), target's z
+@group(1) @binding(0) var<uniform> params: Params;
+
+// Folds one chunk into the running statistics of each row; one lane per row.
+@compute @workgroup_size(LANES)
+fn accumulate(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+) {
+  let row = linear_index(group, groups) * LANES + lane.x;
+  if (row >= params.rows) { return; }
+  let chunk4 = params.chunk / 4u;
+  let base = row * chunk4;
+  var top = vec4f(-1e30);
+  for (var i = 0u; i < chunk4; i++) { top = max(top, logits[base + i]); }
+  var old = vec4f(-1e30, 0.0, 0.0, 0.0);
+  if (params.first == 0u) { old = statistics[row]; }
+  let highest = max(old.x, params.inverse_temperature * max(max(top.x, top.y), max(top.z, top.w)));
+  let decay = exp(old.x - highest);
+  var mass = vec4f();
+  var moment = vec4f();
+  for (var i = 0u; i < chunk4; i++) {
+    let z = logits[base + i] * params.inverse_temperature;
+    let e = exp(z - highest);
+    mass += e;
+    moment = fma(z, e, moment);
+  }
+  var found = old.w;
+  let target_column = targets[row] - params.offset;
+  if (target_column < params.chunk) {
+    found = logits[base + target_column / 4u][target_column % 4u] * params.inverse_temperature;
+  }
+  statistics[row] = vec4f(
+    highest,
+    fma(old.y, decay, dot(mass, vec4f(1.0))),
+    fma(old.z, decay, dot(moment, vec4f(1.0))),
+    found,
+  );
+}
+
+struct FinishParams { rows: u32 }
+struct BackwardParams { rows: u32, chunk: u32, offset: u32, with_entropy: u32, inverse_temperature: f32 }
+
+@group(0) @binding(3) var<storage, read> final_statistics: array<vec4f>; // [N]
+@group(0) @binding(4) var<storage, read_write> logprob: array<f32>;      // [N] log p(target)
+@group(0) @binding(5) var<storage, read_write> entropy: array<f32>;      // [N] nats
+@group(1) @binding(0) var<uniform> finish_params: FinishParams;
+
+@compute @workgroup_size(WIDE)
+fn finish(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+) {
+  let row = linear_index(group, groups) * WIDE + lane.x;
+  if (row >= finish_params.rows) { return; }
+  let s = final_statistics[row];
+  let log_sum = s.x + log(s.y);
+  logprob[row] = s.w - log_sum;
+  entropy[row] = log_sum - s.z / s.y;
+}
+
+// dlogits[n, v] = (dlogprob[n] (1[v = target] - p) - dentropy[n] p (log p + H)) / temperature, in place
+@group(0) @binding(0) var<storage, read_write> dlogits: array<vec4f>;    // [N, chunk/4], holds the logits
+@group(0) @binding(4) var<storage, read> dlogprob: array<f32>;           // [N]
+@group(0) @binding(5) var<storage, read> dentropy: array<f32>;           // [N]
+@group(1) @binding(0) var<uniform> backward_params: BackwardParams;
+
+@compute @workgroup_size(WIDE)
+fn backward(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+) {
+  let chunk4 = backward_params.chunk / 4u;
+  let at = linear_index(group, groups) * WIDE + lane.x;
+  if (at >= backward_params.rows * chunk4) { return; }
+  let row = at / chunk4;
+  let s = final_statistics[row];
+  let log_sum = s.x + log(s.y);
+  let log_p = dlogits[at] * backward_params.inverse_temperature - log_sum;
+  let p = exp(log_p);
+  let column = (at % chunk4) * 4u + backward_params.offset;
+  let hit = vec4u(column, column + 1u, column + 2u, column + 3u) == vec4u(targets[row]);
+  var d = dlogprob[row] * (select(vec4f(), vec4f(1.0), hit) - p);
+  if (backward_params.with_entropy != 0u) { d -= dentropy[row] * p * (log_p + (log_sum - s.z / s.y)); }
+  dlogits[at] = d * backward_params.inverse_temperature;
+}

@@ -1,0 +1,262 @@
+/**
+ * The adapter and device: requested limits and features, errors, and the parts that hang on them.
+ *
+ * @module
+ */
+
+import { DeviceLostError, GpuUnavailableError, GpuValidationError } from "./errors.ts";
+import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts";
+import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
+import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
+import { type ReadRequest, Transfer } from "./transfer.ts";
+import { type Tuning, tunings } from "./tuning.ts";
+
+/** Who the adapter is. */
+export interface GpuInfo {
+  readonly vendor: string;
+  readonly description: string;
+  /** A software adapter such as llvmpipe or SwiftShader. */
+  readonly software: boolean;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+}
+
+/** How to open a GPU. */
+export interface GpuOptions {
+  /** Largest sum of live buffer bytes; no limit by default. */
+  readonly memoryBudget?: number;
+  /** Which adapter to prefer where there are several. */
+  readonly powerPreference?: "low-power" | "high-performance";
+}
+
+/** Limits that we ask for up to what the adapter has: the defaults are far lower. */
+const wantedLimits = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupStorageSize",
+] as const;
+
+/** What every kernel relies on; an adapter below any of these is refused. */
+const requiredLimits: Readonly<Record<string, number>> = {
+  maxStorageBuffersPerShaderStage: 8,
+  maxStorageBufferBindingSize: 128 * 2 ** 20,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
+};
+
+const usefulFeatures = ["timestamp-query", "shader-f16"] as const;
+
+const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
+
+/** An open device. `using gpu = await Gpu.open()` closes it at the end of the block. */
+export class Gpu implements Disposable {
+  readonly info: GpuInfo;
+  readonly tuning: Tuning;
+  readonly #device: GPUDevice;
+  readonly #memory: Memory;
+  readonly #kernels: KernelCache;
+  readonly #recorder: Recorder;
+  readonly #transfer: Transfer;
+  readonly #activations: Scope;
+  readonly #uploads: Scope;
+  readonly #errors: Error[] = [];
+  #closed = false;
+
+  private constructor(device: GPUDevice, info: GpuInfo, options: GpuOptions) {
+    this.#device = device;
+    this.info = info;
+    this.tuning = info.software ? tunings.software : tunings.gpu;
+    const report = (error: Error) => this.#errors.push(error);
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      const { error } = event as GPUUncapturedErrorEvent;
+      report(new GpuValidationError(`The GPU rejected a command: ${error.message.trim()}`));
+    });
+    device.lost.then(({ reason, message }) => {
+      if (this.#closed) return;
+      report(
+        new DeviceLostError(
+          `The GPU device was lost (${reason}): ${message}; restart, and resume from the last checkpoint`,
+        ),
+      );
+    });
+    this.#memory = new Memory(device, options.memoryBudget ?? Infinity);
+    this.#kernels = new KernelCache(device, report);
+    this.#recorder = new Recorder(device, this.#memory, this.#kernels.paramsLayout);
+    this.#transfer = new Transfer(device, this.#memory, this.#recorder);
+    this.#activations = new Scope(this.#memory, "activations", STORAGE);
+    this.#uploads = new Scope(this.#memory, "staging", STORAGE);
+  }
+
+  /**
+   * Opens the best adapter with its own limits.
+   *
+   * @throws {GpuUnavailableError} if no adapter answers or it lacks a limit that the kernels need.
+   */
+  static async open(options: GpuOptions = {}): Promise<Gpu> {
+    const { powerPreference = "high-performance" } = options;
+    const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference });
+    if (!adapter) {
+      throw new GpuUnavailableError(
+        "Cannot open a GPU: no WebGPU adapter answered. On Debian or Ubuntu install a Vulkan driver: " +
+          "`apt-get install -y mesa-vulkan-drivers` (runs without a GPU too); with an NVIDIA card install " +
+          "its driver (in a container set NVIDIA_DRIVER_CAPABILITIES=all); `vulkaninfo --summary` lists what is there",
+      );
+    }
+    const limits: Record<string, number> = {};
+    for (const name of wantedLimits) limits[name] = adapter.limits[name];
+    for (const [name, needed] of Object.entries(requiredLimits)) {
+      const offered = limits[name]!;
+      if (offered < needed) {
+        throw new GpuUnavailableError(
+          `Cannot use adapter "${adapter.info.description}": ${name} is ${offered}, the kernels need ${needed}; ` +
+            "update its driver or choose another adapter",
+        );
+      }
+    }
+    const features = usefulFeatures.filter((feature) => adapter.features.has(feature));
+    const device = await adapter.requestDevice({
+      requiredFeatures: features,
+      requiredLimits: limits,
+    });
+    const { vendor, description, isFallbackAdapter } = adapter.info;
+    const software = isFallbackAdapter || /llvmpipe|swiftshader|lavapipe/i.test(description);
+    return new Gpu(device, { vendor, description, software, features, limits }, options);
+  }
+
+  /** Live and peak bytes by owner. */
+  memory(): MemoryReport {
+    return this.#memory.report();
+  }
+
+  /** Submits, dispatches and bind groups so far. */
+  stats(): RecorderStats {
+    return { ...this.#recorder.stats };
+  }
+
+  /** A buffer that lives until `free`; its content is zero. */
+  allocate(bytes: number, owner: Owner, label: string): GPUBuffer {
+    return this.#memory.create(bytes, owner, STORAGE, label);
+  }
+
+  /** Destroys buffers from `allocate`. */
+  free(buffers: Iterable<GPUBuffer>): void {
+    for (const buffer of buffers) this.#memory.destroy(buffer);
+    this.#recorder.forget();
+  }
+
+  /** A buffer of this step; `endStep` takes it back. Its content is undefined. */
+  scratch(bytes: number, label: string): GPUBuffer {
+    return this.#activations.take(bytes, label);
+  }
+
+  /** Gives a buffer from `scratch` back before the end of the step. */
+  release(buffer: GPUBuffer): void {
+    this.#activations.give(buffer);
+  }
+
+  /** A buffer of this step that holds `data`. Unlike `scratch` it is not reused before a submit. */
+  upload(data: Uint32Array | Float32Array, label: string): GPUBuffer {
+    const buffer = this.#uploads.take(data.byteLength, label);
+    this.#transfer.write(buffer, data);
+    return buffer;
+  }
+
+  /** Writes into a buffer from `allocate`; takes effect before whatever is submitted next. */
+  write(buffer: GPUBuffer, data: Uint32Array | Float32Array | Uint8Array, offset = 0): void {
+    this.#transfer.write(buffer, data, offset);
+  }
+
+  /**
+   * Records one dispatch of `name`'s entry point `entry`.
+   *
+   * @throws {TypeError} if a binding or param does not fit the shader.
+   */
+  dispatch(
+    name: KernelName,
+    entry: string,
+    work: {
+      readonly bindings: Readonly<Record<string, Bindable>>;
+      readonly params?: Readonly<Record<string, number>>;
+      readonly workgroups: readonly [number, number?, number?];
+    } & Specialisation,
+  ): void {
+    const kernel = this.#kernels.get(name, entry, work);
+    this.#recorder.dispatch(kernel, work.bindings, work.params ?? {}, work.workgroups);
+  }
+
+  /** Sends the recorded step to the queue without waiting for it. */
+  submit(): void {
+    this.#raise();
+    this.#recorder.submit();
+    this.#uploads.reset();
+  }
+
+  /** Submits, and lets the next step have this step's scratch buffers. */
+  endStep(): void {
+    this.submit();
+    this.#activations.reset();
+  }
+
+  /** Lets what is recorded next reuse the scratch buffers; for micro-batches inside one submit. */
+  recycle(): void {
+    this.#activations.reset();
+  }
+
+  /** Drops the recorded step, after an error on the host. */
+  discard(): void {
+    this.#recorder.discard();
+    this.#uploads.reset();
+    this.#activations.reset();
+  }
+
+  /**
+   * Submits and reads buffers back in one go.
+   *
+   * @throws {GpuValidationError} if the device rejected anything submitted before.
+   * @throws {DeviceLostError} if the device went away.
+   */
+  async read(...requests: ReadRequest[]): Promise<ArrayBuffer[]> {
+    let result: ArrayBuffer[];
+    try {
+      const reading = this.#transfer.read(requests);
+      this.#uploads.reset();
+      result = await reading;
+    } catch (error) {
+      await this.settle();
+      throw error;
+    }
+    this.#raise();
+    return result;
+  }
+
+  /** Submits, waits until the queue is idle and throws whatever the device had to complain about. */
+  async settle(): Promise<void> {
+    this.#recorder.submit();
+    this.#uploads.reset();
+    await this.#device.queue.onSubmittedWorkDone();
+    // WebGPU delivers errors as events: one turn of the event loop after the work they belong to.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    this.#raise();
+  }
+
+  /** Destroys the device and everything on it. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#device.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #raise(): void {
+    // The first error is the cause; what follows are its consequences.
+    const [first] = this.#errors.splice(0);
+    if (first) throw first;
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * The only importer of shaders: every kernel by name, and the cache of compiled pipelines.
+ *
+ * @module
+ */
+
+import adamw from "../../shaders/adamw.wgsl" with { type: "text" };
+import add from "../../shaders/add.wgsl" with { type: "text" };
+import attention from "../../shaders/attention.wgsl" with { type: "text" };
+import attentionBackward from "../../shaders/attention_backward.wgsl" with { type: "text" };
+import attentionDecode from "../../shaders/attention_decode.wgsl" with { type: "text" };
+import cast from "../../shaders/cast.wgsl" with { type: "text" };
+import embedding from "../../shaders/embedding.wgsl" with { type: "text" };
+import glu from "../../shaders/glu.wgsl" with { type: "text" };
+import kvCache from "../../shaders/kv_cache.wgsl" with { type: "text" };
+import lmHead from "../../shaders/lm_head.wgsl" with { type: "text" };
+import matmul from "../../shaders/matmul.wgsl" with { type: "text" };
+import matvec from "../../shaders/matvec.wgsl" with { type: "text" };
+import policyLoss from "../../shaders/policy_loss.wgsl" with { type: "text" };
+import reduce from "../../shaders/reduce.wgsl" with { type: "text" };
+import rmsnorm from "../../shaders/rmsnorm.wgsl" with { type: "text" };
+import rope from "../../shaders/rope.wgsl" with { type: "text" };
+import sample from "../../shaders/sample.wgsl" with { type: "text" };
+import select from "../../shaders/select.wgsl" with { type: "text" };
+import shared from "../../shaders/shared.wgsl" with { type: "text" };
+import transpose from "../../shaders/transpose.wgsl" with { type: "text" };
+import { ShaderCompileError } from "./errors.ts";
+import { type EntryPoint, reflect } from "./reflect.ts";
+
+const sources = {
+  adamw,
+  add,
+  attention,
+  attention_backward: attentionBackward,
+  attention_decode: attentionDecode,
+  cast,
+  embedding,
+  glu,
+  kv_cache: kvCache,
+  lm_head: lmHead,
+  matmul,
+  matvec,
+  policy_loss: policyLoss,
+  reduce,
+  rmsnorm,
+  rope,
+  sample,
+  select,
+  transpose,
+} as const;
+
+/** The name of a shader file without its extension. */
+export type KernelName = keyof typeof sources;
+
+/** Every kernel's WGSL, for `doctor` and the tests. */
+export const kernelSources: Readonly<Record<KernelName, string>> = sources;
+
+/** What specialises a kernel: `override` values, and constants that must be known to the compiler. */
+export interface Specialisation {
+  /** Values of WGSL `override`s (workgroup sizes, switches). */
+  readonly constants?: Readonly<Record<string, number>>;
+  /** `const NAME = VALUEu;` lines joined in front: sizes of register arrays can't be overrides. */
+  readonly prelude?: Readonly<Record<string, number>>;
+}
+
+/** A compiled entry point with what is needed to bind it by name. */
+export interface Kernel {
+  readonly id: number;
+  readonly label: string;
+  readonly entry: EntryPoint;
+  readonly pipeline: GPUComputePipeline;
+  readonly storageLayout: GPUBindGroupLayout;
+}
+
+const reflections = new Map<string, Map<string, EntryPoint>>();
+
+/** Storage bindings and params of every entry point of a kernel file. */
+export function entryPoints(name: KernelName): Map<string, EntryPoint> {
+  let found = reflections.get(name);
+  if (!found) reflections.set(name, found = reflect(`${shared}\n${sources[name]}`));
+  return found;
+}
+
+/** Compiles each (kernel, entry point, specialisation) once. */
+export class KernelCache {
+  readonly #device: GPUDevice;
+  readonly #onError: (error: Error) => void;
+  readonly #kernels = new Map<string, Kernel>();
+  /** The layout of group 1: one window of the params ring, placed by a dynamic offset. */
+  readonly paramsLayout: GPUBindGroupLayout;
+
+  constructor(device: GPUDevice, onError: (error: Error) => void) {
+    this.#device = device;
+    this.#onError = onError;
+    this.paramsLayout = device.createBindGroupLayout({
+      label: "params",
+      entries: [{
+        binding: 0,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: "uniform", hasDynamicOffset: true },
+      }],
+    });
+  }
+
+  /**
+   * The kernel `name`'s entry point `entry`, compiled on first use.
+   *
+   * @throws {TypeError} if there is no such entry point.
+   */
+  get(name: KernelName, entry: string, specialisation: Specialisation = {}): Kernel {
+    const { constants = {}, prelude = {} } = specialisation;
+    const key = `${name}.${entry} ${JSON.stringify(constants)} ${JSON.stringify(prelude)}`;
+    const cached = this.#kernels.get(key);
+    if (cached) return cached;
+
+    const found = entryPoints(name).get(entry);
+    if (!found) {
+      const known = [...entryPoints(name).keys()].join(", ");
+      throw new TypeError(`Cannot compile kernel "${name}": no entry point "${entry}" in ${known}`);
+    }
+    const lines = Object.entries(prelude).map(([constant, value]) =>
+      `const ${constant} = ${value}u;`
+    );
+    const code = [...lines, shared, sources[name]].join("\n");
+    const kernel = this.#compile(`${name}.${entry}`, code, found, { ...constants });
+    this.#kernels.set(key, kernel);
+    return kernel;
+  }
+
+  #compile(
+    label: string,
+    code: string,
+    entry: EntryPoint,
+    constants: Record<string, number>,
+  ): Kernel {
+    const device = this.#device;
+    device.pushErrorScope("validation");
+    const module = device.createShaderModule({ label, code });
+    const storageLayout = device.createBindGroupLayout({
+      label,
+      entries: entry.storage.map(({ binding, access }) => ({
+        binding,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+      })),
+    });
+    const pipeline = device.createComputePipeline({
+      label,
+      layout: device.createPipelineLayout({
+        bindGroupLayouts: [storageLayout, this.paramsLayout],
+      }),
+      compute: { module, entryPoint: entry.name, constants },
+    });
+    device.popErrorScope().then((error) => {
+      if (!error) return;
+      const numbered = code.split("\n").map((line, i) => `${String(i + 1).padStart(4)} ${line}`);
+      this.#onError(
+        new ShaderCompileError(
+          `Cannot compile kernel "${label}": ${error.message.trim()}\n${numbered.join("\n")}`,
+        ),
+      );
+    }, () => {}); // a lost device rejects here too; it is reported once, by the device
+    return { id: this.#kernels.size, label, entry, pipeline, storageLayout };
+  }
+}

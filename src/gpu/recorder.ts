@@ -1,0 +1,201 @@
+/**
+ * Gathers a whole step into one compute pass and one submit.
+ *
+ * @module
+ */
+
+import type { Kernel } from "./kernels.ts";
+import type { Memory } from "./memory.ts";
+
+/** A buffer, anything that owns one (a tensor), or a byte range of one. */
+export interface Bindable {
+  readonly buffer: GPUBuffer;
+  /** In bytes, the offset a multiple of 256; the whole buffer when absent. */
+  readonly range?: { readonly offset: number; readonly size: number };
+}
+
+/** Counters that tests and `--profile` read. */
+export interface RecorderStats {
+  submits: number;
+  dispatches: number;
+  bindGroups: number;
+}
+
+interface Copy {
+  source: GPUBuffer;
+  sourceOffset: number;
+  target: GPUBuffer;
+  targetOffset: number;
+  bytes: number;
+}
+
+/** Bytes between two params windows: the default dynamic offset alignment of WebGPU. */
+const WINDOW = 256;
+/** Dispatches per submit before it is split; no step of a small model comes near it. */
+const WINDOWS = 8192;
+
+/** Records dispatches and copies, and submits them together. */
+export class Recorder {
+  readonly stats: RecorderStats = { submits: 0, dispatches: 0, bindGroups: 0 };
+  readonly #device: GPUDevice;
+  readonly #ring: GPUBuffer;
+  readonly #ringBytes = new ArrayBuffer(WINDOW * WINDOWS);
+  readonly #ringU32 = new Uint32Array(this.#ringBytes);
+  readonly #ringF32 = new Float32Array(this.#ringBytes);
+  readonly #ringGroup: GPUBindGroup;
+  readonly #groups = new Map<string, GPUBindGroup>();
+  readonly #ids = new WeakMap<GPUBuffer, number>();
+  #nextId = 0;
+  #window = 0;
+  #encoder: GPUCommandEncoder | null = null;
+  #pass: GPUComputePassEncoder | null = null;
+  #copies: Copy[] = [];
+
+  constructor(device: GPUDevice, memory: Memory, paramsLayout: GPUBindGroupLayout) {
+    this.#device = device;
+    this.#ring = memory.create(
+      this.#ringBytes.byteLength,
+      "staging",
+      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+      "params ring",
+    );
+    this.#ringGroup = device.createBindGroup({
+      label: "params ring",
+      layout: paramsLayout,
+      entries: [{ binding: 0, resource: { buffer: this.#ring, size: WINDOW } }],
+    });
+  }
+
+  /**
+   * Records one dispatch; nothing runs before `submit()`.
+   *
+   * @param bindings a buffer for each storage variable of the entry point, by its WGSL name
+   * @param params a number for each member of its params struct
+   * @param workgroups counts in x, y, z
+   * @throws {TypeError} if a binding or param is missing or unknown.
+   */
+  dispatch(
+    kernel: Kernel,
+    bindings: Readonly<Record<string, Bindable>>,
+    params: Readonly<Record<string, number>>,
+    workgroups: readonly [number, number?, number?],
+  ): void {
+    const [x, y = 1, z = 1] = workgroups;
+    if (x * y * z === 0) return;
+    const group = this.#group(kernel, bindings);
+    const offset = this.#params(kernel, params);
+    if (!this.#pass) {
+      this.#encoder = this.#device.createCommandEncoder();
+      this.#pass = this.#encoder.beginComputePass();
+    }
+    this.#pass.setPipeline(kernel.pipeline);
+    this.#pass.setBindGroup(0, group);
+    this.#pass.setBindGroup(1, this.#ringGroup, [offset]);
+    this.#pass.dispatchWorkgroups(x, y, z);
+    this.stats.dispatches++;
+  }
+
+  /** Records a copy that runs after the step's dispatches, for read-backs. */
+  copy(source: GPUBuffer, target: GPUBuffer, targetOffset: number, bytes: number): void {
+    this.#copies.push({ source, sourceOffset: 0, target, targetOffset, bytes });
+  }
+
+  /** Whether anything waits for `submit()`. */
+  get pending(): boolean {
+    return this.#pass !== null || this.#copies.length > 0;
+  }
+
+  /** Sends everything recorded to the queue; does not wait for it. */
+  submit(): void {
+    if (!this.pending) return;
+    this.#device.queue.writeBuffer(this.#ring, 0, this.#ringBytes, 0, this.#window * WINDOW);
+    const encoder = this.#encoder ?? this.#device.createCommandEncoder();
+    this.#pass?.end();
+    for (const { source, sourceOffset, target, targetOffset, bytes } of this.#copies) {
+      encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes);
+    }
+    this.#device.queue.submit([encoder.finish()]);
+    this.#encoder = null;
+    this.#pass = null;
+    this.#copies = [];
+    this.#window = 0;
+    this.stats.submits++;
+  }
+
+  /** Drops what was recorded, so that a failed step leaves nothing behind. */
+  discard(): void {
+    this.#pass?.end();
+    this.#encoder?.finish();
+    this.#encoder = null;
+    this.#pass = null;
+    this.#copies = [];
+    this.#window = 0;
+  }
+
+  /** Forgets cached bind groups; call after buffers that they may name were destroyed. */
+  forget(): void {
+    this.#groups.clear();
+  }
+
+  #params(kernel: Kernel, params: Readonly<Record<string, number>>): number {
+    const { params: fields } = kernel.entry;
+    // Split rather than fail: past this many dispatches one more submit costs nothing.
+    if (this.#window === WINDOWS) this.submit();
+    const base = this.#window * (WINDOW / 4);
+    for (let i = 0; i < fields.length; i++) {
+      const { name, type } = fields[i]!;
+      const value = params[name];
+      if (value === undefined) {
+        throw new TypeError(`Cannot dispatch "${kernel.label}": param "${name}" is missing`);
+      }
+      if (type === "u32") this.#ringU32[base + i] = value;
+      else this.#ringF32[base + i] = value;
+    }
+    if (Object.keys(params).length > fields.length) {
+      const extra = Object.keys(params).filter((key) => !fields.some(({ name }) => name === key));
+      throw new TypeError(`Cannot dispatch "${kernel.label}": unknown params ${extra.join(", ")}`);
+    }
+    return this.#window++ * WINDOW;
+  }
+
+  #group(kernel: Kernel, bindings: Readonly<Record<string, Bindable>>): GPUBindGroup {
+    let key = `${kernel.id}`;
+    for (const { name } of kernel.entry.storage) {
+      const bound = bindings[name];
+      if (!bound) {
+        throw new TypeError(`Cannot dispatch "${kernel.label}": binding "${name}" is missing`);
+      }
+      let id = this.#ids.get(bound.buffer);
+      if (id === undefined) this.#ids.set(bound.buffer, id = this.#nextId++);
+      key += bound.range ? ` ${id}:${bound.range.offset}:${bound.range.size}` : ` ${id}`;
+    }
+    if (Object.keys(bindings).length > kernel.entry.storage.length) {
+      const known = kernel.entry.storage.map(({ name }) => name);
+      const extra = Object.keys(bindings).filter((name) => !known.includes(name));
+      throw new TypeError(
+        `Cannot dispatch "${kernel.label}": unknown bindings ${extra.join(", ")}`,
+      );
+    }
+    const cached = this.#groups.get(key);
+    if (cached) return cached;
+    const group = this.#device.createBindGroup({
+      label: kernel.label,
+      layout: kernel.storageLayout,
+      entries: kernel.entry.storage.map(({ name, binding }) => {
+        const { buffer, range } = bindings[name]!;
+        return { binding, resource: { buffer, ...range } };
+      }),
+    });
+    this.stats.bindGroups++;
+    this.#groups.set(key, group);
+    return group;
+  }
+}
+
+/** Workgroups for `count` of them, folded into two dimensions past the limit of one. */
+export function grid(count: number): [number, number] {
+  const limit = 65535;
+  if (count <= limit) return [count, 1];
+  const y = Math.ceil(count / limit);
+  return [Math.ceil(count / y), y];
+}

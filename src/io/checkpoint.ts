@@ -1,0 +1,194 @@
+/**
+ * Folders that are either whole or absent, and line files that survive a crash.
+ *
+ * A folder is written beside its place under a temporary name, forced to disk and renamed over, so
+ * that a reader never sees half of it and a failed write leaves the old one alone.
+ *
+ * @module
+ */
+
+import { basename, dirname, join } from "@std/path";
+import { CheckpointError } from "./safetensors.ts";
+
+export { CheckpointError };
+
+/**
+ * Writes `files` as the folder `target`, replacing the folder that is there.
+ *
+ * Only a folder that holds nothing but files of the same names is replaced: whatever else lies in
+ * it would be lost, so that is refused.
+ *
+ * @param files contents by name; a name is a plain file name, without folders
+ * @throws {RangeError} if a name is not a plain file name
+ * @throws {CheckpointError} if the folder cannot be written or must not be replaced; `target` is
+ * then as it was, and nothing temporary is left
+ */
+export async function saveFolder(
+  target: string,
+  files: Readonly<Record<string, Uint8Array | string>>,
+): Promise<void> {
+  for (const name of Object.keys(files)) {
+    if (!/^[^/\\\0]+$/.test(name) || name === "." || name === "..") {
+      throw new RangeError(`Cannot save "${name}" in "${target}": not a plain file name`);
+    }
+  }
+  const place = await resolvePlace(target);
+  const temporary = join(dirname(place), `.${basename(place)}.saving-${crypto.randomUUID()}`);
+  try {
+    await recover(place);
+    const replaces = await checkReplaceable(place, new Set(Object.keys(files)));
+    await Deno.mkdir(dirname(place), { recursive: true });
+    await Deno.mkdir(temporary);
+    for (const [name, content] of Object.entries(files)) {
+      await writeThrough(join(temporary, name), content);
+    }
+    await syncFolder(temporary);
+    if (replaces) await swap(temporary, place);
+    else await Deno.rename(temporary, place);
+    await syncFolder(dirname(place));
+  } catch (error) {
+    await removeIfThere(temporary);
+    throw writeError(target, error);
+  }
+}
+
+/**
+ * Reads the named files of a folder.
+ *
+ * @throws {CheckpointError} if the folder or one of the files is not there or cannot be read
+ */
+export async function readFolder<const Name extends string>(
+  folder: string,
+  names: readonly Name[],
+): Promise<Record<Name, Uint8Array<ArrayBuffer>>> {
+  try {
+    await recover(folder);
+  } catch {
+    // A folder that cannot be recovered is reported below, as one that cannot be read.
+  }
+  const contents: [string, Uint8Array<ArrayBuffer>][] = [];
+  for (const name of names) {
+    try {
+      contents.push([name, await Deno.readFile(join(folder, name))]);
+    } catch (error) {
+      const others = await listNames(folder);
+      const found = others === null
+        ? "there is no such folder"
+        : `the folder holds ${others.length === 0 ? "nothing" : others.join(", ")}`;
+      throw new CheckpointError(
+        `Cannot read "${join(folder, name)}": ${reason(error)}; ${found}. ` +
+          `Name a folder with ${names.join(" and ")}`,
+        { cause: error },
+      );
+    }
+  }
+  return Object.fromEntries(contents) as Record<Name, Uint8Array<ArrayBuffer>>;
+}
+
+/** A {@linkcode CheckpointError} for a failed write: path, the system's reason, and the remedy. */
+export function writeError(path: string, error: unknown): CheckpointError {
+  if (error instanceof CheckpointError) return error;
+  return new CheckpointError(`Cannot write "${path}": ${reason(error)}. ${remedy(error)}`, {
+    cause: error,
+  });
+}
+
+/** The real path of a link, so that what it points to is replaced and not the link. */
+async function resolvePlace(target: string): Promise<string> {
+  try {
+    return await Deno.realPath(target);
+  } catch {
+    return target.replace(/(?<=.)[/\\]+$/, "");
+  }
+}
+
+/** Whether `place` holds a folder to be replaced. */
+async function checkReplaceable(place: string, names: ReadonlySet<string>): Promise<boolean> {
+  const present = await listNames(place);
+  if (present === null) return false;
+  const others = present.filter((name) => !names.has(name));
+  if (others.length > 0) {
+    throw new CheckpointError(
+      `Cannot replace "${place}": it also holds ${others.slice(0, 3).join(", ")}` +
+        `${others.length > 3 ? ` and ${others.length - 3} more` : ""}, which would be lost. ` +
+        "Choose another folder, or move them away",
+    );
+  }
+  return true;
+}
+
+/** Puts `temporary` in the place of an existing folder, which comes back if that fails. */
+async function swap(temporary: string, place: string): Promise<void> {
+  const previous = previousOf(place);
+  await removeIfThere(previous);
+  await Deno.rename(place, previous);
+  try {
+    await Deno.rename(temporary, place);
+  } catch (error) {
+    await Deno.rename(previous, place);
+    throw error;
+  }
+  await removeIfThere(previous);
+}
+
+/** Undoes what a crash between the two renames of {@linkcode swap} left behind. */
+async function recover(place: string): Promise<void> {
+  if (await listNames(place) !== null) return;
+  if (await listNames(previousOf(place)) !== null) await Deno.rename(previousOf(place), place);
+}
+
+function previousOf(place: string): string {
+  return join(dirname(place), `.${basename(place)}.previous`);
+}
+
+async function writeThrough(path: string, content: Uint8Array | string): Promise<void> {
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  using file = await Deno.open(path, { write: true, createNew: true });
+  for (let written = 0; written < bytes.length;) {
+    written += await file.write(bytes.subarray(written));
+  }
+  await file.sync();
+}
+
+/** Makes a folder's entries durable; Windows has no such call and needs none. */
+async function syncFolder(folder: string): Promise<void> {
+  if (Deno.build.os === "windows") return;
+  using handle = await Deno.open(folder, { read: true });
+  await handle.sync();
+}
+
+/** The names in a folder, sorted; null if there is none. */
+async function listNames(folder: string): Promise<string[] | null> {
+  try {
+    const names = await Array.fromAsync(Deno.readDir(folder), (entry) => entry.name);
+    return names.sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path, { recursive: true });
+  } catch {
+    // Not there, or not ours to remove: the error that brought us here says more.
+  }
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/: .* '.*'$/s, "") : String(error);
+}
+
+function remedy(error: unknown): string {
+  const code = (error as { code?: string } | null)?.code ?? "";
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return "The disk is full: free some space, or write to another disk";
+  }
+  if (code === "EFBIG") return "The file may not grow that large: raise the limit (ulimit -f)";
+  if (code === "ENOTDIR" || code === "EEXIST") return "A file is in the way: choose another folder";
+  if (["EACCES", "EPERM", "EROFS", "ENOENT"].includes(code)) {
+    return "The folder is not writable: choose another one, or change its permissions";
+  }
+  return "Choose another folder, or repair this one";
+}

@@ -1,0 +1,265 @@
+/**
+ * The Llama-style transformer decoder, forward only; the tape knows the way back.
+ *
+ * @module
+ */
+
+import type { Gpu } from "../gpu/device.ts";
+import { folder } from "../io/folder.ts";
+import {
+  CheckpointError,
+  decodeSafetensors,
+  encodeSafetensors,
+  fromFloat32,
+  type StoredTensor,
+  type TensorDtype,
+  toFloat32,
+} from "../io/safetensors.ts";
+import { add } from "../ops/add.ts";
+import { attention, segmentBounds, type Segments } from "../ops/attention.ts";
+import { embedding } from "../ops/embedding.ts";
+import { swiglu } from "../ops/glu.ts";
+import { linear, matmul } from "../ops/linear.ts";
+import { rmsnorm } from "../ops/norm.ts";
+import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
+import { Random } from "../random.ts";
+import { Tape } from "../tape.ts";
+import { elements, Parameter, type Tensor } from "../tensor.ts";
+import { type DecoderConfig, fromHuggingFace, tensorShapes, toHuggingFace } from "./config.ts";
+
+/** How a layer's queries meet keys and values: packed training, or a KV cache. */
+export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
+
+interface Block {
+  readonly inputNorm: Parameter;
+  readonly q: Parameter;
+  readonly k: Parameter;
+  readonly v: Parameter;
+  readonly o: Parameter;
+  readonly mlpNorm: Parameter;
+  readonly gate: Parameter;
+  readonly up: Parameter;
+  readonly down: Parameter;
+}
+
+/** A decoder-only transformer on a GPU. */
+export class Decoder implements Disposable {
+  readonly gpu: Gpu;
+  readonly config: DecoderConfig;
+  /** Every trained tensor by its Hugging Face name. */
+  readonly parameters: ReadonlyMap<string, Parameter>;
+  readonly #blocks: readonly Block[];
+  readonly #rope: RopeTable;
+
+  private constructor(gpu: Gpu, config: DecoderConfig, values: Map<string, Float32Array>) {
+    this.gpu = gpu;
+    this.config = config;
+    const parameters = new Map<string, Parameter>();
+    for (const [name, shape] of tensorShapes(config)) {
+      parameters.set(name, new Parameter(gpu, shape, name, values.get(name)!));
+    }
+    this.parameters = parameters;
+    this.#blocks = Array.from({ length: config.layers }, (_, layer) => {
+      const own = (name: string) => parameters.get(`model.layers.${layer}.${name}.weight`)!;
+      return {
+        inputNorm: own("input_layernorm"),
+        q: own("self_attn.q_proj"),
+        k: own("self_attn.k_proj"),
+        v: own("self_attn.v_proj"),
+        o: own("self_attn.o_proj"),
+        mlpNorm: own("post_attention_layernorm"),
+        gate: own("mlp.gate_proj"),
+        up: own("mlp.up_proj"),
+        down: own("mlp.down_proj"),
+      };
+    });
+    this.#rope = ropeTable(gpu, config.maxPositions, config.headDim, config.ropeTheta);
+  }
+
+  /**
+   * A decoder with random weights: normal with variance 1/fan-in, the two projections back into
+   * the residual stream scaled down by sqrt(2 layers) (Radford et al. 2019).
+   */
+  static create(gpu: Gpu, config: DecoderConfig, { seed = 0 }: { seed?: number } = {}): Decoder {
+    const values = new Map<string, Float32Array>();
+    for (const [name, shape] of tensorShapes(config)) {
+      const data = new Float32Array(elements(shape));
+      if (shape.length === 1) data.fill(1);
+      else {
+        const random = new Random(`${seed}/${name}`);
+        const residual = /o_proj|down_proj/.test(name) ? Math.sqrt(2 * config.layers) : 1;
+        const deviation = 1 / Math.sqrt(shape[1]!) / residual;
+        for (let i = 0; i < data.length; i++) data[i] = deviation * normal(random);
+      }
+      values.set(name, data);
+    }
+    return new Decoder(gpu, config, values);
+  }
+
+  /**
+   * A decoder with given weights.
+   *
+   * @throws {CheckpointError} listing tensors that are missing, unexpected or of another shape.
+   */
+  static fromTensors(
+    gpu: Gpu,
+    config: DecoderConfig,
+    tensors: ReadonlyMap<string, StoredTensor>,
+    label = "model.safetensors",
+  ): Decoder {
+    const problems: string[] = [];
+    const values = new Map<string, Float32Array>();
+    const shapes = tensorShapes(config);
+    for (const [name, shape] of shapes) {
+      const tensor = tensors.get(name);
+      if (!tensor) problems.push(`"${name}" is missing`);
+      else if (tensor.shape.join() !== shape.join()) {
+        problems.push(
+          `"${name}" has shape [${tensor.shape.join(", ")}], config expects [${shape.join(", ")}]`,
+        );
+      } else values.set(name, toFloat32(tensor));
+    }
+    for (const name of tensors.keys()) {
+      if (!shapes.has(name)) problems.push(`"${name}" is not part of this model`);
+    }
+    if (problems.length > 0) {
+      throw new CheckpointError(
+        `Cannot load model from "${label}": ${problems.join("; ")}. ` +
+          "Check that config.json belongs to these weights",
+      );
+    }
+    return new Decoder(gpu, config, values);
+  }
+
+  /**
+   * Loads `config.json` and `model.safetensors` from a folder.
+   *
+   * @throws {CheckpointError} if a file is missing, cut short or does not fit the config.
+   * @throws {TypeError} if the config names maths that is not implemented.
+   */
+  static async load(gpu: Gpu, directory: string): Promise<Decoder> {
+    const files = await folder().read(directory, ["config.json", "model.safetensors"]);
+    const config = fromHuggingFace(parseJson(files["config.json"]!, `${directory}/config.json`));
+    const label = `${directory}/model.safetensors`;
+    const { tensors } = decodeSafetensors(files["model.safetensors"]!, label);
+    return Decoder.fromTensors(gpu, config, tensors, label);
+  }
+
+  /** `config.json` and `model.safetensors` as bytes, loadable by Transformers. */
+  async files(
+    dtype: TensorDtype = "F32",
+  ): Promise<{ "config.json": string; "model.safetensors": Uint8Array }> {
+    const entries = [...this.parameters];
+    const buffers = await this.gpu.read(...entries.map(([, parameter]) => parameter));
+    const tensors = new Map<string, StoredTensor>(entries.map(([name, { shape }], i) => [name, {
+      dtype,
+      shape: [...shape],
+      data: fromFloat32(new Float32Array(buffers[i]!), dtype),
+    }]));
+    return {
+      "config.json": `${JSON.stringify(toHuggingFace(this.config), null, 2)}\n`,
+      "model.safetensors": encodeSafetensors(tensors, { format: "pt" }),
+    };
+  }
+
+  /** Writes the model as a folder; an existing model there is replaced as a whole or not at all. */
+  async save(directory: string): Promise<void> {
+    await folder().write(directory, await this.files());
+  }
+
+  /** The vocabulary table that turns hidden states into logits, [V,C]. */
+  get head(): Parameter {
+    const name = this.config.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight";
+    return this.parameters.get(name)!;
+  }
+
+  /**
+   * Final hidden states [T,C], normalised, of tokens at given positions.
+   *
+   * @param ids u32 [T]; on the host where the embedding is to be trained
+   * @param positions u32 [T]
+   */
+  hidden(tape: Tape, ids: Uint32Array | Tensor, positions: Tensor, attend: Attend): Tensor {
+    const { heads, kvHeads, normEpsilon } = this.config;
+    let x = embedding(tape, this.parameters.get("model.embed_tokens.weight")!, ids);
+    this.#blocks.forEach((block, layer) => {
+      const normed = rmsnorm(tape, x, block.inputNorm, normEpsilon);
+      const q = rope(tape, linear(tape, normed, block.q), positions, this.#rope, heads);
+      const k = rope(tape, linear(tape, normed, block.k), positions, this.#rope, kvHeads);
+      const v = linear(tape, normed, block.v);
+      x = add(tape, x, linear(tape, attend(layer, q, k, v), block.o));
+      const inner = rmsnorm(tape, x, block.mlpNorm, normEpsilon);
+      const gated = swiglu(tape, linear(tape, inner, block.gate), linear(tape, inner, block.up));
+      x = add(tape, x, linear(tape, gated, block.down));
+    });
+    return rmsnorm(tape, x, this.parameters.get("model.norm.weight")!, normEpsilon);
+  }
+
+  /** Hidden states [T,C] of sequences packed end to end. */
+  packed(tape: Tape, ids: Uint32Array, lengths: readonly number[]): Tensor {
+    const longest = Math.max(...lengths);
+    if (longest > this.config.maxPositions) {
+      throw new RangeError(
+        `Cannot run a sequence of ${longest} tokens: the model's context is ${this.config.maxPositions}`,
+      );
+    }
+    const bounds = segmentBounds(lengths);
+    const segments: Segments = {
+      start: tape.upload(bounds.start, "segment starts"),
+      end: tape.upload(bounds.end, "segment ends"),
+    };
+    const positions = tape.upload(bounds.positions, "positions");
+    return this.hidden(
+      tape,
+      ids,
+      positions,
+      (_layer, q, k, v) => attention(tape, q, k, v, segments, this.config),
+    );
+  }
+
+  /** Logits [R,V] of hidden states [R,C]. */
+  project(tape: Tape, hidden: Tensor): Tensor {
+    const [R, C] = hidden.shape as [number, number];
+    const { vocabSize: V } = this.config;
+    const logits = tape.tensor([R, V], "logits");
+    matmul(this.gpu, "nn", hidden, this.head.transposed(), logits, { M: R, N: V, K: C });
+    return logits;
+  }
+
+  /**
+   * Logits of one sequence.
+   *
+   * @param ids [T]
+   * @returns [T * V], row-major
+   */
+  async logits(ids: Uint32Array): Promise<Float32Array> {
+    const tape = new Tape(this.gpu, { recording: false });
+    const logits = this.project(tape, this.packed(tape, ids, [ids.length]));
+    const reading = this.gpu.read(logits);
+    this.gpu.endStep();
+    const [bytes] = await reading;
+    return new Float32Array(bytes!);
+  }
+
+  /** Frees everything that the model holds on the GPU. */
+  [Symbol.dispose](): void {
+    const parameters = [...this.parameters.values()].flatMap((parameter) => parameter.buffers());
+    this.gpu.free([...parameters, this.#rope.cosines.buffer, this.#rope.sines.buffer]);
+  }
+}
+
+/** Box-Muller. */
+function normal(random: Random): number {
+  const radius = Math.sqrt(-2 * Math.log(1 - random.float()));
+  return radius * Math.cos(2 * Math.PI * random.float());
+}
+
+function parseJson(bytes: Uint8Array, label: string): Record<string, unknown> {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw new CheckpointError(
+      `Cannot read "${label}": ${(error as Error).message}. Copy the file again`,
+    );
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Teacher-forced losses over packed sequences.
+ *
+ * @module
+ */
+
+import { lmHead, type LmHeadOptions, type TokenStatistics } from "../ops/lm_head.ts";
+import { lossMetrics, nllLoss } from "../ops/policy_loss.ts";
+import { selectRows } from "../ops/select.ts";
+import { Tape } from "../tape.ts";
+import { Tensor } from "../tensor.ts";
+import type { Decoder } from "./decoder.ts";
+
+/** Sequences packed end to end, and which tokens are predicted. */
+export interface PackedBatch {
+  /** [T] */
+  readonly ids: Uint32Array;
+  /** Lengths of the sequences; their sum is T. */
+  readonly lengths: readonly number[];
+  /** Indices t of the predicted tokens, each not the first of its sequence; [N] */
+  readonly targets: Uint32Array;
+}
+
+/** Statistics of the predicted tokens, in the order of `batch.targets`. */
+export function tokenStatistics(
+  tape: Tape,
+  model: Decoder,
+  { ids, lengths, targets }: PackedBatch,
+  options?: LmHeadOptions,
+): TokenStatistics {
+  // Token t is predicted from the hidden state one before it.
+  const rows = targets.map((t) => t - 1);
+  const hidden = selectRows(tape, model.packed(tape, ids, lengths), rows);
+  const wanted = tape.upload(targets.map((t) => ids[t]!), "targets");
+  return lmHead(tape, hidden, model.head, wanted, options);
+}
+
+/**
+ * Mean next-token negative log-likelihood of one sequence, and its gradient with respect to every
+ * parameter.
+ *
+ * @param ids [T], T >= 2
+ * @returns gradients by Hugging Face tensor name, row-major
+ */
+export async function nllGradients(
+  model: Decoder,
+  ids: Uint32Array,
+): Promise<{ loss: number; gradients: Map<string, Float32Array> }> {
+  if (ids.length < 2) {
+    throw new RangeError(
+      `Cannot compute a next-token loss of ${ids.length} tokens: it needs two or more`,
+    );
+  }
+  const { gpu } = model;
+  const tape = new Tape(gpu);
+  const targets = Uint32Array.from({ length: ids.length - 1 }, (_, i) => i + 1);
+  const statistics = tokenStatistics(tape, model, { ids, lengths: [ids.length], targets });
+  const weight = tape.upload(new Float32Array(targets.length).fill(1 / targets.length), "weight");
+  const sums = new Tensor(
+    gpu.allocate(lossMetrics.length * 4, "other", "loss"),
+    [lossMetrics.length],
+    "f32",
+    "loss",
+  );
+  nllLoss(tape, statistics, weight, { sums, beta: 0 });
+  tape.backward();
+  const names = [...model.parameters.keys()];
+  const reading = gpu.read(sums, ...names.map((name) => model.parameters.get(name)!.grad!));
+  gpu.endStep();
+  const [loss, ...gradients] = await reading;
+  for (const parameter of model.parameters.values()) parameter.grad = null;
+  gpu.free([sums.buffer]);
+  return {
+    loss: new Float32Array(loss!)[0]!,
+    gradients: new Map(names.map((name, i) => [name, new Float32Array(gradients[i]!)])),
+  };
+}

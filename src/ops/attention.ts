@@ -1,0 +1,108 @@
+/**
+ * Causal attention with grouped-query heads over packed sequences.
+ *
+ * @module
+ */
+
+import type { Tape } from "../tape.ts";
+import { assertShape, type Tensor } from "../tensor.ts";
+
+/** Number of query heads, of key/value heads (a divisor), and the dimension of each. */
+export interface HeadSizes {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** Where each token's sequence begins and ends in the packed batch; u32 [T] each. */
+export interface Segments {
+  readonly start: Tensor;
+  /** One past the last token. */
+  readonly end: Tensor;
+}
+
+/** Segment bounds of sequences packed end to end, from their lengths. */
+export function segmentBounds(
+  lengths: readonly number[],
+): { start: Uint32Array; end: Uint32Array; positions: Uint32Array } {
+  const T = lengths.reduce((sum, n) => sum + n, 0);
+  const start = new Uint32Array(T);
+  const end = new Uint32Array(T);
+  const positions = new Uint32Array(T);
+  let first = 0;
+  for (const length of lengths) {
+    start.fill(first, first, first + length);
+    end.fill(first + length, first, first + length);
+    for (let i = 0; i < length; i++) positions[first + i] = i;
+    first += length;
+  }
+  return { start, end, positions };
+}
+
+/**
+ * y[T, H * D] = softmax(q k^T / sqrt(D)) v, causal within each segment; no [T, T] matrix is stored.
+ *
+ * @param q [T, H * D]
+ * @param k [T, KV * D]
+ * @param v [T, KV * D]
+ */
+export function attention(
+  tape: Tape,
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  segments: Segments,
+  { heads, kvHeads, headDim }: HeadSizes,
+): Tensor {
+  const [T] = q.shape as [number];
+  assertShape(q, [T, heads * headDim], "attend");
+  assertShape(k, [T, kvHeads * headDim], "attend");
+  assertShape(v, [T, kvHeads * headDim], "attend");
+  const { gpu } = tape;
+  const { lanes } = gpu.tuning;
+  const special = { constants: { LANES: lanes }, prelude: { HEAD_DIM: headDim } };
+  const scale = 1 / Math.sqrt(headDim);
+  const tiles = Math.ceil(T / lanes);
+  const y = tape.tensor([T, heads * headDim], "attention", [q, k, v]);
+  const logSum = tape.tensor([T, heads], "attention log-sum-exp");
+  gpu.dispatch("attention", "forward", {
+    ...special,
+    bindings: { q, k, v, segment_start: segments.start, y, log_sum: logSum },
+    params: { tokens: T, heads, kv_heads: kvHeads, scale },
+    workgroups: [tiles, heads],
+  });
+
+  tape.record([y], () => {
+    const dy = y.grad;
+    if (!dy) return;
+    const delta = tape.tensor([T, heads], "attention delta");
+    const params = { tokens: T, heads, kv_heads: kvHeads, scale };
+    const saved = { q, k, v, dy, log_sum: logSum, delta };
+    gpu.dispatch("attention_backward", "delta_rows", {
+      ...special,
+      bindings: { dy, y, row_sum: delta },
+      params: { ...params, beta_k: 0, beta_v: 0 },
+      workgroups: [tiles, heads],
+    });
+    tape.accumulate(q, (dq, beta) =>
+      gpu.dispatch("attention_backward", "backward_q", {
+        ...special,
+        bindings: { ...saved, segment_start: segments.start, dq },
+        params: { ...params, beta_k: beta, beta_v: 0 },
+        workgroups: [tiles, heads],
+      }));
+    tape.accumulatePair(
+      k,
+      v,
+      (dk, betaK, dv, betaV) =>
+        gpu.dispatch("attention_backward", "backward_kv", {
+          ...special,
+          bindings: { ...saved, segment_end: segments.end, dk, dv },
+          params: { ...params, beta_k: betaK, beta_v: betaV },
+          workgroups: [tiles, kvHeads],
+        }),
+    );
+    gpu.release(delta.buffer);
+  }, [logSum]);
+  return y;
+}

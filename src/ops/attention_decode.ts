@@ -1,0 +1,85 @@
+/**
+ * Attention of single tokens over cached keys and values, and the cache's own upkeep.
+ *
+ * @module
+ */
+
+import type { Gpu } from "../gpu/device.ts";
+import { grid } from "../gpu/recorder.ts";
+import type { Tape } from "../tape.ts";
+import { assertShape, type Tensor } from "../tensor.ts";
+import type { HeadSizes } from "./attention.ts";
+
+/** Keys and values of one layer; [slots, length, KV * D] each. */
+export interface LayerCache {
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+/** Which slot and position each row belongs to; u32 [R]. A position of 0xffffffff skips the row. */
+export interface CacheRows {
+  readonly slots: Tensor;
+  readonly positions: Tensor;
+}
+
+/** Writes k, v [R, KV * D] into the cache at each row's slot and position. */
+export function appendToCache(
+  gpu: Gpu,
+  cache: LayerCache,
+  k: Tensor,
+  v: Tensor,
+  { slots, positions }: CacheRows,
+): void {
+  const [R, width] = k.shape as [number, number];
+  const { wide } = gpu.tuning;
+  gpu.dispatch("kv_cache", "append", {
+    constants: { LANES: wide },
+    bindings: { k, v, slots, positions, cache_k: cache.k, cache_v: cache.v },
+    params: { rows: R, width, length: cache.k.shape[1]! },
+    workgroups: grid(Math.ceil(R * width / 4 / wide)),
+  });
+}
+
+/**
+ * Copies the first `count` positions of slot `source` to slot `target`, for each fork.
+ *
+ * @param forks u32 [F, 3] rows of (source, target, count); no slot is both a source and a target
+ * @param longest largest count
+ */
+export function forkCache(gpu: Gpu, cache: LayerCache, forks: Tensor, longest: number): void {
+  const [, length, width] = cache.k.shape as [number, number, number];
+  const { wide } = gpu.tuning;
+  gpu.dispatch("kv_cache", "fork", {
+    constants: { LANES: wide },
+    bindings: { forks, cache_k: cache.k, cache_v: cache.v },
+    params: { width, length },
+    workgroups: [Math.ceil(longest * width / 4 / wide), forks.shape[0]!],
+  });
+}
+
+/** y[R, H * D]: each row's query over its slot's positions up to its own. */
+export function attentionDecode(
+  tape: Tape,
+  q: Tensor,
+  cache: LayerCache,
+  { slots, positions }: CacheRows,
+  { heads, kvHeads, headDim }: HeadSizes,
+): Tensor {
+  const [R] = q.shape as [number];
+  assertShape(q, [R, heads * headDim], "attend to the cache");
+  const { gpu } = tape;
+  const y = tape.tensor([R, heads * headDim], "attention over cache");
+  gpu.dispatch("attention_decode", "forward", {
+    constants: { LANES: gpu.tuning.lanes },
+    prelude: { HEAD_DIM: headDim },
+    bindings: { q, cache_k: cache.k, cache_v: cache.v, slots, positions, y },
+    params: {
+      heads,
+      kv_heads: kvHeads,
+      length: cache.k.shape[1]!,
+      scale: 1 / Math.sqrt(headDim),
+    },
+    workgroups: [R, heads],
+  });
+  return y;
+}

@@ -1,0 +1,130 @@
+/**
+ * The LM head fused with the log-probability of each target, in vocabulary chunks.
+ *
+ * @module
+ */
+
+import { type Bindable, grid } from "../gpu/recorder.ts";
+import type { Tape } from "../tape.ts";
+import { assertMultipleOf4, assertShape, Parameter, type Tensor } from "../tensor.ts";
+import { elementwise, rowwise } from "./launch.ts";
+import { matmul } from "./linear.ts";
+
+/** Largest number of logits that exist at once: 32 MiB of them. */
+const LOGITS = 2 ** 23;
+
+/** Log-probability of the target and entropy of the distribution, in nats; [N] each. */
+export interface TokenStatistics {
+  readonly logprob: Tensor;
+  readonly entropy: Tensor;
+}
+
+/** Options of `lmHead`. */
+export interface LmHeadOptions {
+  /** Divides the logits, in sampling and in training alike. */
+  readonly temperature?: number;
+  /** Vocabulary rows per chunk, a multiple of 64; chosen by memory when absent. */
+  readonly chunk?: number;
+}
+
+/**
+ * Log-softmax of x W^T / temperature at the targets, and its entropy. Backward recomputes the
+ * logits chunk by chunk and writes dL/dx and dL/dW; no [N, V] tensor exists unless V fits one chunk.
+ *
+ * @param x hidden states [N,C]
+ * @param w vocabulary table [V,C], V a multiple of 4
+ * @param targets u32 [N], below V
+ */
+export function lmHead(
+  tape: Tape,
+  x: Tensor,
+  w: Tensor,
+  targets: Tensor,
+  { temperature = 1, chunk }: LmHeadOptions = {},
+): TokenStatistics {
+  const [N, C] = x.shape as [number, number];
+  const [V] = w.shape as [number];
+  assertShape(w, [V, C], "apply the LM head");
+  assertShape(targets, [N], "apply the LM head");
+  assertMultipleOf4(V, "the vocabulary", "apply the LM head");
+  if (!(temperature > 0)) {
+    throw new RangeError(
+      `Cannot apply the LM head: temperature is ${temperature}, it must be above 0`,
+    );
+  }
+  const { gpu } = tape;
+  const rows = Math.min(V, chunk ?? Math.max(64, Math.floor(LOGITS / N / 64) * 64));
+  const chunks = Math.ceil(V / rows);
+  const inverse_temperature = 1 / temperature;
+  const logits = tape.tensor([N, Math.min(rows, V)], "logits chunk");
+  const statistics = tape.tensor([N, 4], "logit statistics");
+  const logprob = tape.tensor([N], "logprob", [x, w]);
+  const entropy = tape.tensor([N], "entropy", [x, w]);
+
+  /** Rows of W (or of its gradient) from `offset` on, as a bindable range. */
+  const range = (tensor: Tensor, offset: number, count: number): Bindable =>
+    chunks === 1
+      ? tensor
+      : { buffer: tensor.buffer, range: { offset: offset * C * 4, size: count * C * 4 } };
+  /** Logits of one chunk. */
+  const project = (offset: number, count: number) => {
+    const sizes = { M: N, N: count, K: C };
+    // The transposed copy has the vocabulary along its columns and can't be bound by range.
+    if (chunks === 1 && w instanceof Parameter) {
+      matmul(gpu, "nn", x, w.transposed(), logits, sizes);
+    } else matmul(gpu, "nt", x, range(w, offset, count), logits, sizes);
+  };
+  for (let offset = 0; offset < V; offset += rows) {
+    const count = Math.min(rows, V - offset);
+    project(offset, count);
+    const bindings = { logits, targets, statistics };
+    const params = { rows: N, chunk: count, offset, first: offset === 0 ? 1 : 0 };
+    rowwise(gpu, "lm_head", "accumulate", N, bindings, { ...params, inverse_temperature });
+  }
+  const { wide } = gpu.tuning;
+  gpu.dispatch("lm_head", "finish", {
+    constants: { WIDE: wide },
+    bindings: { final_statistics: statistics, logprob, entropy },
+    params: { rows: N },
+    workgroups: grid(Math.ceil(N / wide)),
+  });
+
+  tape.record([logprob, entropy], () => {
+    if (!logprob.grad && !entropy.grad) return;
+    const dlogprob = logprob.grad ?? zeros(tape, N);
+    const dentropy = entropy.grad ?? dlogprob; // not read without `with_entropy`
+    let held: 0 | 1 = 0; // whether dw held anything before this op; each chunk has rows of its own
+    for (let offset = 0; offset < V; offset += rows) {
+      const count = Math.min(rows, V - offset);
+      if (chunks > 1) project(offset, count);
+      gpu.dispatch("lm_head", "backward", {
+        constants: { WIDE: wide },
+        bindings: { dlogits: logits, targets, final_statistics: statistics, dlogprob, dentropy },
+        params: {
+          rows: N,
+          chunk: count,
+          offset,
+          with_entropy: entropy.grad ? 1 : 0,
+          inverse_temperature,
+        },
+        workgroups: grid(Math.ceil(N * count / 4 / wide)),
+      });
+      tape.accumulate(
+        x,
+        (dx, beta) =>
+          matmul(gpu, "nn", logits, range(w, offset, count), dx, { M: N, N: C, K: count }, beta),
+      );
+      tape.accumulate(w, (dw, beta) => {
+        if (offset === 0) held = beta;
+        matmul(gpu, "tn", logits, x, range(dw, offset, count), { M: count, N: C, K: N }, held);
+      });
+    }
+  }, [logits, statistics]);
+  return { logprob, entropy };
+}
+
+function zeros(tape: Tape, N: number): Tensor {
+  const tensor = tape.tensor([Math.ceil(N / 4) * 4], "zeros");
+  elementwise(tape.gpu, "add", "clear", tensor.size / 4, { y: tensor }, { count: tensor.size });
+  return tensor;
+}

@@ -1,0 +1,63 @@
+/**
+ * Reference rotary position embedding in f64, rotate-half convention of Hugging Face's Llama.
+ * T tokens, H heads, D head dimension (even); the pair of channel i is i + D/2.
+ *
+ *   angle = position theta^(-2i/D),  i in 0..D/2-1
+ *   forward   y[i]       = x[i] cos - x[i+D/2] sin
+ *             y[i+D/2]   = x[i+D/2] cos + x[i] sin
+ *   backward  the transpose of a rotation is the rotation by -angle
+ *
+ * @module
+ */
+
+/** Sizes of a rotation: H heads of D channels per token. */
+export interface RopeShape {
+  H: number;
+  D: number;
+}
+
+/** x [T,H,D], positions [T] -> y [T,H,D]. */
+export function ropeForward(
+  x: ArrayLike<number>,
+  positions: ArrayLike<number>,
+  theta: number,
+  shape: RopeShape,
+): Float64Array {
+  return rotate(x, positions, theta, shape, 1);
+}
+
+/** dy [T,H,D], positions [T] -> dx [T,H,D]. */
+export function ropeBackward(
+  dy: ArrayLike<number>,
+  positions: ArrayLike<number>,
+  theta: number,
+  shape: RopeShape,
+): Float64Array {
+  return rotate(dy, positions, theta, shape, -1);
+}
+
+function rotate(
+  x: ArrayLike<number>,
+  positions: ArrayLike<number>,
+  theta: number,
+  { H, D }: RopeShape,
+  sign: 1 | -1,
+): Float64Array {
+  const y = new Float64Array(x.length);
+  const half = D / 2;
+  for (let t = 0; t < positions.length; t++) {
+    for (let h = 0; h < H; h++) {
+      const row = (t * H + h) * D;
+      for (let i = 0; i < half; i++) {
+        const angle = sign * positions[t]! * Math.pow(theta, -2 * i / D);
+        const cos = Math.cos(angle);
+        const sin = Math.sin(angle);
+        const a = x[row + i]!;
+        const b = x[row + i + half]!;
+        y[row + i] = a * cos - b * sin;
+        y[row + i + half] = b * cos + a * sin;
+      }
+    }
+  }
+  return y;
+}

@@ -1,0 +1,69 @@
+/**
+ * Sampling on the GPU.
+ *
+ * @module
+ */
+
+import type { Gpu } from "../gpu/device.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** A slot that does nothing has this position; a row without a token has this token. */
+export const NONE = 0xffffffff;
+
+/** How tokens are drawn. */
+export interface SamplingOptions {
+  /** 0 is greedy. */
+  readonly temperature: number;
+  /** Keep the k most likely tokens (ties with the k-th too); 0 keeps all. */
+  readonly topK: number;
+  /** Keep the smallest set of the most likely tokens with at least this share; 1 keeps all. */
+  readonly topP: number;
+  readonly seed: number;
+}
+
+/** The slots' state on the GPU. */
+export interface SlotState {
+  /** u32 [S, 4]: next token, its position, one past the last position, random stream. */
+  readonly state: Tensor;
+  /** u32 [S] and [S]: the next step's inputs, kept in step with `state`. */
+  readonly tokens: Tensor;
+  readonly positions: Tensor;
+  /** u32 [steps, S, 2]: sampled token and the bits of its log-probability. */
+  readonly ring: Tensor;
+}
+
+/**
+ * Draws the next token of every active slot from logits [S, V], advances the slot and writes row
+ * `step` of the ring. A slot that draws a stop token or reaches its limit goes idle.
+ *
+ * The log-probability is that of the whole distribution at the temperature (at 1 when greedy), not
+ * of what top-k and top-p left: it is what training compares with.
+ */
+export function sampleNext(
+  gpu: Gpu,
+  logits: Tensor,
+  slots: SlotState,
+  step: number,
+  { temperature, topK, topP, seed }: SamplingOptions,
+  [stopA, stopB]: readonly [number, number],
+): void {
+  const [S, V] = logits.shape as [number, number];
+  const { state, tokens, positions, ring } = slots;
+  gpu.dispatch("sample", "next", {
+    constants: { LANES: gpu.tuning.lanes },
+    bindings: { logits, state, ring, tokens, positions },
+    params: {
+      slots: S,
+      vocabulary: V,
+      step,
+      seed: seed >>> 0,
+      inverse_temperature: temperature > 0 ? 1 / temperature : 1,
+      greedy: temperature > 0 ? 0 : 1,
+      top_k: topK,
+      top_p: topP,
+      stop_a: stopA,
+      stop_b: stopB,
+    },
+    workgroups: [S],
+  });
+}

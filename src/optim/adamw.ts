@@ -1,0 +1,156 @@
+/**
+ * AdamW with global-norm clipping, wholly on the GPU.
+ *
+ * @module
+ */
+
+import type { Gpu } from "../gpu/device.ts";
+import { grid } from "../gpu/recorder.ts";
+import { type Parameter, Tensor } from "../tensor.ts";
+
+/** Hyper-parameters; the names and meaning of PyTorch's. */
+export interface AdamWOptions {
+  readonly betas: readonly [number, number];
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** Largest global gradient norm; Infinity for no clipping. */
+  readonly gradClip: number;
+}
+
+/** Moments of one parameter as host arrays, for checkpoints. */
+export interface Moments {
+  readonly first: Float32Array;
+  readonly second: Float32Array;
+}
+
+/** vec4s of a tensor that one workgroup squares and sums. */
+const BLOCK = 4096;
+
+/**
+ * Decoupled weight decay (Loshchilov & Hutter 2019). `step` records the norm, the clip scale and
+ * every update into the current step; a gradient that is not finite leaves weights and moments as
+ * they are, and `clip` says so when it is read.
+ */
+export class AdamW implements Disposable {
+  /** [norm before clipping, clip scale, 1 if finite, unused] of the last step. */
+  readonly clip: Tensor;
+  readonly #gpu: Gpu;
+  readonly #options: AdamWOptions;
+  readonly #parameters: ReadonlyMap<string, Parameter>;
+  readonly #moments = new Map<string, { first: GPUBuffer; second: GPUBuffer }>();
+  readonly #partials: GPUBuffer;
+  #steps = 0;
+
+  constructor(gpu: Gpu, parameters: ReadonlyMap<string, Parameter>, options: AdamWOptions) {
+    this.#gpu = gpu;
+    this.#options = options;
+    this.#parameters = parameters;
+    let blocks = 0;
+    for (const [name, { bytes, size }] of parameters) {
+      this.#moments.set(name, {
+        first: gpu.allocate(bytes, "optimizer", `${name}.first_moment`),
+        second: gpu.allocate(bytes, "optimizer", `${name}.second_moment`),
+      });
+      blocks += Math.ceil(size / 4 / BLOCK);
+    }
+    this.#partials = gpu.allocate(blocks * 4, "optimizer", "squared norms");
+    this.clip = new Tensor(gpu.allocate(16, "optimizer", "clip"), [4], "f32", "clip");
+  }
+
+  /** Updates so far. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  /** Records one update with the gradients that the parameters hold, and clears them. */
+  step(learningRate: number): void {
+    const { betas: [beta1, beta2], epsilon, weightDecay, gradClip } = this.#options;
+    const gpu = this.#gpu;
+    const { lanes, wide } = gpu.tuning;
+    const trained = [...this.#parameters].filter(([, parameter]) => parameter.grad);
+    let slot = 0;
+    for (const [, { grad, size }] of trained) {
+      const blocks = Math.ceil(size / 4 / BLOCK);
+      gpu.dispatch("reduce", "sum_squares", {
+        constants: { LANES: lanes },
+        bindings: { x: grad!, partial_sums: { buffer: this.#partials } },
+        params: { count: size, block: BLOCK, slot },
+        workgroups: [blocks],
+      });
+      slot += blocks;
+    }
+    gpu.dispatch("reduce", "clip_norm", {
+      bindings: { squares: { buffer: this.#partials }, clip: this.clip },
+      params: { partials: slot, limit: Math.min(gradClip, 3e38) },
+      workgroups: [1],
+    });
+    this.#steps++;
+    for (const [name, parameter] of trained) {
+      const { first, second } = this.#moments.get(name)!;
+      gpu.dispatch("adamw", "step", {
+        constants: { LANES: wide },
+        bindings: {
+          weights: parameter,
+          gradient: parameter.grad!,
+          first_moment: { buffer: first },
+          second_moment: { buffer: second },
+          clip: this.clip,
+        },
+        params: {
+          count: parameter.size,
+          learning_rate: learningRate,
+          beta1,
+          beta2,
+          epsilon,
+          weight_decay: weightDecay,
+          correction1: 1 - beta1 ** this.#steps,
+          correction2: 1 - beta2 ** this.#steps,
+        },
+        workgroups: grid(Math.ceil(parameter.size / 4 / wide)),
+      });
+      parameter.grad = null;
+      parameter.changed();
+    }
+  }
+
+  /** Reads every moment, for a checkpoint. */
+  async state(): Promise<Map<string, Moments>> {
+    const names = [...this.#moments.keys()];
+    const buffers = await this.#gpu.read(
+      ...names.flatMap((name) => {
+        const { first, second } = this.#moments.get(name)!;
+        const { bytes } = this.#parameters.get(name)!;
+        return [{ buffer: first, bytes }, { buffer: second, bytes }];
+      }),
+    );
+    return new Map(names.map((name, i) => [name, {
+      first: new Float32Array(buffers[2 * i]!),
+      second: new Float32Array(buffers[2 * i + 1]!),
+    }]));
+  }
+
+  /**
+   * Puts moments back and counts on from `steps`.
+   *
+   * @throws {TypeError} if a parameter's moments are missing or of another size.
+   */
+  restore(state: ReadonlyMap<string, Moments>, steps: number): void {
+    for (const [name, { first, second }] of this.#moments) {
+      const saved = state.get(name);
+      const size = this.#parameters.get(name)!.size;
+      if (saved?.first.length !== size || saved.second.length !== size) {
+        throw new TypeError(
+          `Cannot restore the optimizer: moments of "${name}" are missing or not of ${size} values`,
+        );
+      }
+      this.#gpu.write(first, saved.first);
+      this.#gpu.write(second, saved.second);
+    }
+    this.#steps = steps;
+  }
+
+  [Symbol.dispose](): void {
+    const moments = [...this.#moments.values()].flatMap(({ first, second }) => [first, second]);
+    this.#gpu.free([...moments, this.#partials, this.clip.buffer]);
+  }
+}

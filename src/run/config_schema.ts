@@ -1,0 +1,223 @@
+/**
+ * The schema of a run's configuration, and the list of settings read off it.
+ *
+ * Every setting has a default, a description and a sentence about what is allowed; help, flags,
+ * error messages and `config.json` are made of these.
+ *
+ * @module
+ */
+
+import * as v from "valibot";
+
+/** How the text of a flag becomes a value. */
+export type SettingKind = "integer" | "number" | "text" | "texts" | "numbers";
+
+/** Names of the built-in domains; the last two are held out of training by default. */
+export const domainNames = ["arith", "shop", "unit", "table", "none", "string", "date"] as const;
+
+/** Names of the reward presets. */
+export const rewardNames = [
+  "flex",
+  "sparse",
+  "strict",
+  "recall",
+  "mentor-exact",
+  "mentor-partial",
+  "mentor-nohall",
+  "mentor-f1",
+  "toolrl",
+] as const;
+
+type SettingSchema<T> = v.OptionalSchema<v.GenericSchema<T>, () => T>;
+
+function setting<T>(
+  kind: SettingKind,
+  schema: v.GenericSchema<T>,
+  fallback: NoInfer<T>,
+  allowed: string,
+  description: string,
+): SettingSchema<T> {
+  const described = v.pipe(
+    schema,
+    v.description<T, string>(description),
+    v.metadata<T, { kind: SettingKind; allowed: string }>({ kind, allowed }),
+  );
+  // A fresh default each time: a list handed out may be changed by who gets it.
+  return v.optional(described, () => structuredClone(fallback)) as unknown as SettingSchema<T>;
+}
+
+function integer(fallback: number, min: number, description: string): SettingSchema<number> {
+  const schema = v.pipe(v.number(), v.safeInteger(), v.minValue(min));
+  return setting("integer", schema, fallback, `a whole number of at least ${min}`, description);
+}
+
+function integerOrNull(min: number, description: string): SettingSchema<number | null> {
+  const schema = v.nullable(v.pipe(v.number(), v.safeInteger(), v.minValue(min)));
+  const allowed = `a whole number of at least ${min}, or null`;
+  return setting("integer", schema, null, allowed, description);
+}
+
+function real(
+  fallback: number,
+  min: number,
+  max: number,
+  description: string,
+): SettingSchema<number> {
+  const schema = v.pipe(v.number(), v.finite(), v.minValue(min), v.maxValue(max));
+  const allowed = `a number ${max === Infinity ? `of at least ${min}` : `from ${min} to ${max}`}`;
+  return setting("number", schema, fallback, allowed, description);
+}
+
+function choice<const T extends string>(
+  options: readonly T[],
+  fallback: NoInfer<T>,
+  description: string,
+): SettingSchema<T> {
+  const allowed = `one of ${options.join(", ")}`;
+  return setting<T>("text", v.picklist(options), fallback, allowed, description);
+}
+
+function text(fallback: string, description: string): SettingSchema<string> {
+  const schema = v.pipe(v.string(), v.nonEmpty());
+  return setting("text", schema, fallback, "a text that is not empty", description);
+}
+
+function pathOrNull(description: string): SettingSchema<string | null> {
+  const schema = v.nullable(v.pipe(v.string(), v.nonEmpty()));
+  return setting("text", schema, null, "a path, or null", description);
+}
+
+const differentDomains = v.pipe(
+  v.array(v.picklist(domainNames)),
+  v.nonEmpty(),
+  v.checkItems((item, index, items) => items.indexOf(item) === index),
+);
+
+const beta = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
+
+/** Every setting has a default, so that an empty group is a valid one. */
+function group<const E extends v.ObjectEntries>(
+  entries: E,
+): v.OptionalSchema<
+  v.StrictObjectSchema<E, undefined>,
+  () => v.InferInput<v.StrictObjectSchema<E, undefined>>
+> {
+  type Input = v.InferInput<v.StrictObjectSchema<E, undefined>>;
+  return v.optional(v.strictObject(entries), () => ({}) as Input);
+}
+
+/** The one schema of run configuration; the order is that of help and of `config.json`. */
+export const runConfigSchema = v.strictObject({
+  method: choice(["grpo", "sft"], "grpo", "Reinforcement learning, or imitation of the teacher"),
+  from: text("assets/base-nano", 'Model to start from: a folder, or "scratch"'),
+  size: choice(["nano", "micro", "small"], "nano", 'Model size for "scratch"'),
+  tasks: pathOrNull("Task file (JSONL) in place of the built-in domains"),
+  limit: integerOrNull(1, "Use only the first tasks of the task file"),
+  tools: pathOrNull("Module that exports the tools of the task file"),
+  domains: setting(
+    "texts",
+    differentDomains,
+    domainNames.slice(0, 5),
+    `a list of different names out of ${domainNames.join(", ")}`,
+    "Built-in domains to train on",
+  ),
+  reward: choice(rewardNames, "flex", "Reward of an episode"),
+  steps: integer(60, 0, "Steps of the method"),
+  warmupSft: integerOrNull(
+    0,
+    "Steps of imitation before the method; null is none, or `steps` with a task file",
+  ),
+  seed: integer(0, 0, "Same seed, same machine: same run"),
+  out: pathOrNull("Folder of the run; null is a new one under runs/"),
+  resume: pathOrNull("Folder of an interrupted run to go on with"),
+  rollout: group({
+    prompts: integer(16, 1, "Prompts per step"),
+    group: integer(8, 2, "Episodes per prompt, compared with each other"),
+    temperature: real(1, 0.01, 100, "Sampling temperature"),
+    topK: integer(0, 0, "Sample among the most likely tokens only; 0 is all"),
+    topP: real(1, 0.01, 1, "Sample among the tokens that make up this probability only"),
+    maxTokens: integer(128, 8, "Context of an episode: prompt, turns and results"),
+    maxCalls: integer(6, 0, "Tool calls per episode"),
+    slots: integer(128, 1, "Episodes generated at the same time"),
+    stepsPerRead: integer(8, 1, "Tokens decoded between two looks at the GPU"),
+  }),
+  optimizer: group({
+    learningRate: real(2e-4, 0, 1, "Learning rate of GRPO"),
+    betas: setting(
+      "numbers",
+      v.strictTuple([beta, beta]),
+      [0.9, 0.95],
+      "two numbers from 0 to below 1",
+      "Decay of AdamW's averages of the gradient and of its square",
+    ),
+    epsilon: real(1e-8, 0, 1, "AdamW's guard against division by zero"),
+    weightDecay: real(0, 0, 1, "Decoupled weight decay"),
+    gradClip: real(1, 0, Infinity, "Largest global gradient norm; 0 is no limit"),
+  }),
+  grpo: group({
+    clipLow: real(0.2, 0, 1, "Lower clip of the probability ratio"),
+    clipHigh: real(0.28, 0, 100, "Upper clip of the probability ratio"),
+    miniBatches: integer(2, 1, "Updates per step"),
+    klCoef: real(0, 0, Infinity, "Weight of the divergence from the starting model"),
+    stdFloor: real(0.1, 0, Infinity, "Least standard deviation that advantages are divided by"),
+    resampleDead: integer(2, 0, "Fresh prompts tried for groups whose rewards are all equal"),
+  }),
+  sft: group({
+    batch: integer(32, 1, "Reference episodes per step"),
+    learningRate: real(1e-3, 0, 1, "Learning rate of imitation"),
+  }),
+  evaluation: group({
+    prompts: integer(64, 0, "Prompts per domain and split; 0 is no evaluation"),
+    samples: integer(4, 1, "Sampled episodes per prompt"),
+    everySteps: integer(0, 0, "Evaluate every so many steps, too; 0 is before and after only"),
+  }),
+  checkpoint: group({
+    everySteps: integer(20, 0, "Save every so many steps; 0 is at the end only"),
+  }),
+  tokenBudget: integer(8192, 8, "Tokens per forward and backward pass"),
+  teacher: group({
+    mental: real(0, 0, 1, "Probability that the teacher skips a call it can do in its head"),
+  }),
+});
+
+/** One setting, as help and flags see it. */
+export interface Setting {
+  /** As in the config file, with dots: `rollout.topK`. */
+  readonly path: string;
+  /** How the text of a flag becomes its value. */
+  readonly kind: SettingKind;
+  /** Whether it may be null. */
+  readonly nullable: boolean;
+  /** What it is, for help. */
+  readonly description: string;
+  /** Completes the sentence "allowed is ...". */
+  readonly allowed: string;
+  /** Its value when nobody sets it. */
+  readonly fallback: unknown;
+  /** Whether a value is allowed. */
+  accepts(value: unknown): boolean;
+}
+
+/** Every setting, in the order of the schema. */
+export const settings: readonly Setting[] = listSettings(runConfigSchema.entries, "");
+
+function listSettings(entries: v.ObjectEntries, prefix: string): Setting[] {
+  return Object.entries(entries).flatMap(([key, entry]) => {
+    const { wrapped } = entry as v.OptionalSchema<v.GenericSchema, unknown>;
+    const path = prefix + key;
+    if (wrapped.type === "strict_object") {
+      const group = wrapped as v.StrictObjectSchema<v.ObjectEntries, undefined>;
+      return listSettings(group.entries, `${path}.`);
+    }
+    const { kind, allowed } = v.getMetadata(wrapped) as { kind: SettingKind; allowed: string };
+    return [{
+      path,
+      kind,
+      allowed,
+      nullable: v.is(wrapped, null),
+      description: v.getDescription(wrapped) ?? "",
+      fallback: v.getDefault(entry as v.OptionalSchema<v.GenericSchema, unknown>),
+      accepts: (value: unknown) => v.is(wrapped, value),
+    }];
+  });
+}

@@ -1,0 +1,167 @@
+/**
+ * The command line of a run, made from the settings' schema: one flag per setting.
+ *
+ * A setting `rollout.maxTokens` is `--rollout.max-tokens`, `--rollout.maxTokens` or
+ * `--rollout-max-tokens`; the most used ones have a short name, too.
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli/parse-args";
+import { ConfigError, refusal } from "./config.ts";
+import { type Setting, settings } from "./config_schema.ts";
+import { suggestion } from "./suggest.ts";
+
+/** What a command line says. */
+export interface ParsedFlags {
+  /** Settings, nested as in a config file: a layer for `resolveConfig`. */
+  readonly flags: Record<string, unknown>;
+  /** What is no flag. */
+  readonly positional: string[];
+  /** `--config FILE`; null without. */
+  readonly config: string | null;
+  /** `--json`: one machine-readable document on stdout. */
+  readonly json: boolean;
+  /** `--quiet`: no progress. */
+  readonly quiet: boolean;
+  /** `--help`. */
+  readonly help: boolean;
+}
+
+/** Short names, by the flag they stand for. */
+const aliases: Readonly<Record<string, string>> = {
+  "optimizer-learning-rate": "lr",
+  "rollout-slots": "slots",
+};
+
+const switches = {
+  json: "Print one JSON document on stdout, everything else on stderr",
+  quiet: "Show no progress",
+  help: "Print this help",
+} as const;
+
+/** Settings by the flag as it is compared: `rollout-max-tokens`. */
+const settingOf = new Map(settings.map((setting) => [kebab(setting.path), setting]));
+
+/**
+ * Reads a command line.
+ *
+ * @throws {ConfigError} if a flag is unknown, has no value, or has one that is not allowed
+ */
+export function parseFlags(argv: readonly string[]): ParsedFlags {
+  let unknown: string | undefined;
+  const parsed = parseArgs(normalise(argv), {
+    string: ["_", "config", ...settingOf.keys()],
+    boolean: Object.keys(switches),
+    alias: { ...aliases, help: "h", quiet: "q" },
+    unknown: (arg) => {
+      // Called for positional arguments as well.
+      if (arg.startsWith("-")) unknown ??= arg.replace(/=.*$/s, "");
+      return true;
+    },
+  });
+  if (unknown !== undefined) {
+    const known = [...settingOf.keys(), "config", ...Object.keys(switches), ...shortNames()];
+    const name = unknown.replace(/^-+/, "");
+    throw new ConfigError(
+      `Cannot use flag "${unknown}": there is no such flag${
+        suggestion(name, known).replace('"', '"--')
+      }. --help lists them all`,
+    );
+  }
+  const flags: Record<string, unknown> = {};
+  for (const [flag, setting] of settingOf) {
+    const text = parsed[flag] as string | undefined;
+    if (text !== undefined) assign(flags, setting.path, readValue(flag, setting, text));
+  }
+  return {
+    flags,
+    positional: parsed._.map(String),
+    config: readPath(parsed["config"] as string | undefined),
+    json: parsed["json"] === true,
+    quiet: parsed["quiet"] === true,
+    help: parsed["help"] === true,
+  };
+}
+
+/** The table of all flags, for `--help`. */
+export function flagHelp(): string {
+  const rows: [string, string][] = settings.map((setting) => {
+    const short = aliases[kebab(setting.path)];
+    const names = `--${kebabPath(setting.path)}${short ? `, --${short}` : ""}`;
+    return [names, explain(setting)];
+  });
+  rows.push(["--config", "Config file, YAML or JSON; flags win over it"]);
+  for (const [name, text] of Object.entries(switches)) rows.push([`--${name}`, text]);
+  const width = Math.max(...rows.map(([names]) => names.length));
+  return rows.map(([names, text]) => `  ${names.padEnd(width)}  ${text}\n`).join("");
+}
+
+function explain({ description, allowed, fallback }: Setting): string {
+  const options = /^(?:one of|a list of different names out of) (.*)$/.exec(allowed)?.[1];
+  const text = options === undefined ? description : `${description}: ${options}`;
+  return fallback === null ? text : `${text} (default ${String(fallback)})`;
+}
+
+function readValue(flag: string, setting: Setting, text: string): unknown {
+  if (text === "") {
+    throw new ConfigError(
+      `Cannot use flag --${flag} without a value: allowed is ${setting.allowed}`,
+    );
+  }
+  const value = convert(setting, text);
+  if (!setting.accepts(value)) throw new ConfigError(refusal(setting, ` (from --${flag})`, value));
+  return value;
+}
+
+/** The text itself if it does not convert: the schema refuses it and so shows what was typed. */
+function convert({ kind, nullable }: Setting, text: string): unknown {
+  if (nullable && text === "null") return null;
+  if (kind === "text") return text;
+  if (kind === "texts") return text.split(",").map((item) => item.trim());
+  if (kind === "numbers") return text.split(",").map(toNumber);
+  return toNumber(text);
+}
+
+function toNumber(text: string): number | string {
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : text;
+}
+
+function readPath(text: string | undefined): string | null {
+  if (text === "") throw new ConfigError("Cannot use flag --config without a path");
+  return text ?? null;
+}
+
+/** Brings each `--flag` before `--` to the form in which flags are compared. */
+function normalise(argv: readonly string[]): string[] {
+  const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
+  const args: string[] = [];
+  for (const arg of argv.slice(0, end)) {
+    const [, name, value] = /^--([^=]+)(.*)$/s.exec(arg) ?? [];
+    if (value === "=") throw new ConfigError(`Cannot use flag --${name} without a value`);
+    // A negative number is a value and no flag: `--seed -1` is `--seed=-1`.
+    const isValue = /^-[\d.]/.test(arg) && /^--[^=]+$/.test(args.at(-1) ?? "");
+    if (isValue) args.push(`${args.pop()}=${arg}`);
+    else args.push(name === undefined ? arg : `--${kebab(name)}${value}`);
+  }
+  return [...args, ...argv.slice(end)];
+}
+
+function kebab(path: string): string {
+  return kebabPath(path).replaceAll(".", "-");
+}
+
+function kebabPath(path: string): string {
+  return path.replace(/(?<=[a-z0-9])[A-Z]/g, "-$&").toLowerCase();
+}
+
+function shortNames(): string[] {
+  return Object.values(aliases);
+}
+
+function assign(target: Record<string, unknown>, path: string, value: unknown): void {
+  const keys = path.split(".");
+  let at = target;
+  for (const key of keys.slice(0, -1)) at = (at[key] ??= {}) as Record<string, unknown>;
+  at[keys.at(-1)!] = value;
+}

@@ -1,0 +1,209 @@
+/**
+ * A run is a folder, and the folder is the truth:
+ *
+ * ```
+ * runs/2026-11-22-2317-k3fz/
+ *   config.json      the resolved configuration, which reproduces the run
+ *   events.jsonl     what happened (`events.ts`)
+ *   episodes.jsonl   what the model did
+ *   checkpoint-20/   a state to resume from, whole or absent
+ *   model/           the trained model
+ * ```
+ *
+ * @module
+ */
+
+import { basename, join } from "@std/path";
+import { CheckpointError, writeError } from "../io/checkpoint.ts";
+import { readJsonl } from "../io/jsonl.ts";
+import { configJson, readConfigFile, resolveConfig, type RunConfig } from "./config.ts";
+import type { RunEvent } from "./events.ts";
+
+/** The folder of one run. */
+export class RunFolder {
+  /** Where it lies. */
+  readonly path: string;
+  /** The configuration that the run was started with. */
+  readonly config: RunConfig;
+
+  private constructor(path: string, config: RunConfig) {
+    this.path = path;
+    this.config = config;
+  }
+
+  /**
+   * Makes the folder of a new run: `config.out`, or a new one under `root`.
+   *
+   * @throws {CheckpointError} if it cannot be written, or `config.out` is not empty
+   */
+  static create(config: RunConfig, root = "runs"): RunFolder {
+    const path = config.out === null ? makeUnique(root) : makeEmpty(config.out);
+    try {
+      const options = { createNew: true };
+      Deno.writeTextFileSync(join(path, "config.json"), configJson(config), options);
+    } catch (error) {
+      throw writeError(join(path, "config.json"), error);
+    }
+    return new RunFolder(path, config);
+  }
+
+  /**
+   * Opens the folder of a run that was started before.
+   *
+   * @throws {ConfigError} if it has no usable `config.json`
+   */
+  static open(path: string): RunFolder {
+    return new RunFolder(path, resolveConfig({ file: readConfigFile(join(path, "config.json")) }));
+  }
+
+  /** The run's name: its folder's. */
+  get id(): string {
+    return basename(this.path);
+  }
+
+  /** The event file. */
+  get events(): string {
+    return join(this.path, "events.jsonl");
+  }
+
+  /** The episode file. */
+  get episodes(): string {
+    return join(this.path, "episodes.jsonl");
+  }
+
+  /** The folder of the trained model. */
+  get model(): string {
+    return join(this.path, "model");
+  }
+
+  /** The folder of the checkpoint after `step`. */
+  checkpoint(step: number): string {
+    return join(this.path, `checkpoint-${step}`);
+  }
+
+  /** The steps that have a checkpoint, ascending. */
+  checkpoints(): number[] {
+    const steps = [...Deno.readDirSync(this.path)].flatMap(({ name, isDirectory }) => {
+      const step = /^checkpoint-(\d+)$/.exec(name)?.[1];
+      return isDirectory && step !== undefined ? [Number(step)] : [];
+    });
+    return steps.sort((a, b) => a - b);
+  }
+
+  /**
+   * The step to resume from.
+   *
+   * @throws {CheckpointError} if the run has no checkpoint
+   */
+  lastCheckpoint(): number {
+    const step = this.checkpoints().at(-1);
+    if (step !== undefined) return step;
+    throw new CheckpointError(
+      `Cannot resume "${this.path}": it has no checkpoint yet. Start the run again`,
+    );
+  }
+}
+
+/** A run as lists show it. */
+export interface RunSummary {
+  /** The run's name. */
+  readonly id: string;
+  /** Its folder. */
+  readonly path: string;
+  /** When it was configured. */
+  readonly started: Date;
+  /** `interrupted` is running, or was killed; `damaged` has no usable configuration. */
+  readonly status: "done" | "stopped" | "failed" | "interrupted" | "damaged";
+  /** Steps done. */
+  readonly step: number;
+  /** Its configuration; null if damaged. */
+  readonly config: RunConfig | null;
+}
+
+/** The runs under `root`, newest first; none if there is no such folder. */
+export function listRuns(root = "runs"): RunSummary[] {
+  let folders: string[];
+  try {
+    folders = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory)
+      .map((entry) => join(root, entry.name));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+  return folders.flatMap(summarise).sort((a, b) =>
+    b.started.getTime() - a.started.getTime() || (a.id < b.id ? 1 : -1)
+  );
+}
+
+/**
+ * A name for a run: readable, sorted by time, and not repeated in practice
+ * (`2026-11-22-2317-k3fz`).
+ */
+export function newRunId(now: Date = new Date()): string {
+  const [date, time] = now.toISOString().split("T") as [string, string];
+  // Letters that can't be mistaken for digits or for each other.
+  const letters = "abcdefghjkmnpqrstuvwxyz23456789";
+  const random = crypto.getRandomValues(new Uint8Array(4));
+  const suffix = Array.from(random, (byte) => letters[byte % letters.length]).join("");
+  return `${date}-${time.slice(0, 5).replace(":", "")}-${suffix}`;
+}
+
+function makeUnique(root: string): string {
+  try {
+    Deno.mkdirSync(root, { recursive: true });
+    while (true) {
+      const path = join(root, newRunId());
+      try {
+        Deno.mkdirSync(path);
+        return path;
+      } catch (error) {
+        if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+      }
+    }
+  } catch (error) {
+    throw writeError(root, error);
+  }
+}
+
+function makeEmpty(path: string): string {
+  let holds: string[];
+  try {
+    Deno.mkdirSync(path, { recursive: true });
+    holds = Array.from(Deno.readDirSync(path), (entry) => entry.name);
+  } catch (error) {
+    throw writeError(path, error);
+  }
+  if (holds.length === 0) return path;
+  const remedy = holds.includes("config.json")
+    ? `Go on with that run by --resume "${path}", or choose another --out`
+    : "Choose another --out";
+  throw new CheckpointError(`Cannot start a run in "${path}": the folder is not empty. ${remedy}`);
+}
+
+/** Empty if the folder is no run's. */
+function summarise(path: string): RunSummary[] {
+  let started: Date;
+  try {
+    started = Deno.statSync(join(path, "config.json")).mtime ?? new Date(0);
+  } catch {
+    return [];
+  }
+  const id = basename(path);
+  try {
+    const { config, events } = RunFolder.open(path);
+    const last = lastEvent(events);
+    const status = last?.type === "run-end" ? last.status : "interrupted";
+    const step = last === undefined || last.type === "run-start" ? 0 : last.step;
+    return [{ id, path, started, status, step, config }];
+  } catch {
+    return [{ id, path, started, status: "damaged", step: 0, config: null }];
+  }
+}
+
+function lastEvent(path: string): RunEvent | undefined {
+  try {
+    return readJsonl(path).at(-1) as RunEvent | undefined;
+  } catch {
+    return undefined;
+  }
+}

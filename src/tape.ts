@@ -1,0 +1,107 @@
+/**
+ * Remembers how to run each op backwards, and runs them in reverse.
+ *
+ * @module
+ */
+
+import type { Gpu } from "./gpu/device.ts";
+import { type DType, elements, Parameter, Tensor } from "./tensor.ts";
+
+interface Entry {
+  readonly outputs: readonly Tensor[];
+  /** Other buffers that only this op's backward reads. */
+  readonly saved: readonly Tensor[];
+  readonly backward: () => void;
+}
+
+/**
+ * One forward pass and its backward. Made per micro-batch; ops take it as their first argument.
+ *
+ * A tape that does not record (`new Tape(gpu, { recording: false })`) serves generation and
+ * evaluation with the same model code.
+ */
+export class Tape {
+  readonly gpu: Gpu;
+  readonly #recording: boolean;
+  readonly #entries: Entry[] = [];
+
+  constructor(gpu: Gpu, { recording = true }: { recording?: boolean } = {}) {
+    this.gpu = gpu;
+    this.#recording = recording;
+  }
+
+  /** A scratch tensor of this step; wants a gradient if any of `inputs` does. */
+  tensor(
+    shape: readonly number[],
+    label: string,
+    inputs: readonly Tensor[] = [],
+    dtype: DType = "f32",
+  ): Tensor {
+    const needsGrad = this.#recording && inputs.some((input) => input.needsGrad);
+    const buffer = this.gpu.scratch(elements(shape) * 4, label);
+    return new Tensor(buffer, shape, dtype, label, needsGrad);
+  }
+
+  /** Host data as a tensor of this step. */
+  upload(data: Uint32Array | Float32Array, label: string, shape = [data.length]): Tensor {
+    const dtype = data instanceof Uint32Array ? "u32" : "f32";
+    return new Tensor(this.gpu.upload(data, label), shape, dtype, label);
+  }
+
+  /**
+   * Registers the backward of an op; skipped where no gradient is wanted.
+   *
+   * @param outputs what the op returned; released once the backward has run
+   * @param backward accumulates into the inputs' gradients
+   * @param saved other scratch tensors that only this backward reads
+   */
+  record(outputs: readonly Tensor[], backward: () => void, saved: readonly Tensor[] = []): void {
+    if (outputs.some((output) => output.needsGrad)) {
+      this.#entries.push({ outputs, saved, backward });
+    }
+  }
+
+  /**
+   * Adds a contribution to dL/dx by calling `write` with the gradient tensor and beta: 0 where it
+   * is the first contribution and overwrites, 1 where it adds. Does nothing if x wants no gradient.
+   */
+  accumulate(x: Tensor, write: (gradient: Tensor, beta: 0 | 1) => void): void {
+    if (!x.needsGrad) return;
+    const beta = x.grad ? 1 : 0;
+    x.grad ??= x instanceof Parameter
+      ? x.gradientStorage()
+      : this.tensor(x.shape, `${x.label}.grad`);
+    write(x.grad, beta);
+  }
+
+  /**
+   * `accumulate` for a kernel that writes two gradients in one pass; one that is not wanted goes to
+   * scratch. Does nothing if neither is.
+   */
+  accumulatePair(
+    a: Tensor,
+    b: Tensor,
+    write: (da: Tensor, betaA: 0 | 1, db: Tensor, betaB: 0 | 1) => void,
+  ): void {
+    if (!a.needsGrad && !b.needsGrad) return;
+    const target = (x: Tensor): [Tensor, 0 | 1] => {
+      let found: [Tensor, 0 | 1] | null = null;
+      this.accumulate(x, (gradient, beta) => found = [gradient, beta]);
+      return found ?? [this.tensor(x.shape, "unwanted gradient"), 0];
+    };
+    write(...target(a), ...target(b));
+  }
+
+  /** Replays the backwards in reverse and gives activations back as soon as nothing reads them. */
+  backward(): void {
+    for (const { outputs, saved, backward } of this.#entries.reverse()) {
+      backward();
+      for (const tensor of [...outputs, ...saved]) {
+        this.gpu.release(tensor.buffer);
+        if (tensor.grad) this.gpu.release(tensor.grad.buffer);
+        tensor.grad = null;
+      }
+    }
+    this.#entries.length = 0;
+  }
+}

@@ -1,0 +1,268 @@
+/**
+ * Task files: one JSON object per line.
+ *
+ * @module
+ */
+
+import { validateArguments } from "../text/json_schema.ts";
+import type { Tool } from "../tools/tool.ts";
+import {
+  type Check,
+  type Reference,
+  type ReferenceCall,
+  type Split,
+  splits,
+  type Task,
+  TaskFormatError,
+} from "./task.ts";
+
+/** Where tasks come from and which tools they may name. */
+export interface ParseTasksOptions {
+  /** Name of the file, for messages. */
+  source: string;
+  /** Every tool that a line may name. */
+  tools: readonly Tool[];
+  /** Stop after this many tasks; the lines behind are not looked at. */
+  limit?: number;
+}
+
+/**
+ * Reads a task file. Blank lines are skipped; fields that the format does not know are ignored.
+ *
+ * One line, as a JSON Schema (what is not required has the default stated):
+ *
+ * ```json
+ * {
+ *   "type": "object",
+ *   "required": ["prompt", "answer"],
+ *   "properties": {
+ *     "id": { "type": ["string", "integer"], "description": "unique; default: the line number" },
+ *     "prompt": { "type": "string", "minLength": 1, "description": "what the user says" },
+ *     "tools": { "type": "array", "items": { "type": "string" }, "description": "names; default: all" },
+ *     "answer": { "type": ["string", "number"] },
+ *     "check": { "enum": ["exact", "number"], "description": "default: by the type of answer" },
+ *     "world": { "description": "any JSON; private state handed to the tools" },
+ *     "domain": { "type": "string", "description": "default: custom" },
+ *     "split": { "enum": ["train", "composition", "depth", "domain"], "description": "default: train" },
+ *     "reference": {
+ *       "type": ["object", "null"],
+ *       "required": ["calls"],
+ *       "properties": {
+ *         "calls": { "type": "array", "items": { "$ref": "#/$defs/call" } },
+ *         "answer": { "type": "string", "description": "default: the task's" },
+ *         "alternatives": { "type": "array", "items": {
+ *           "type": "array", "items": { "$ref": "#/$defs/call" } } }
+ *       }
+ *     }
+ *   },
+ *   "$defs": {
+ *     "call": {
+ *       "type": "object",
+ *       "required": ["name", "arguments"],
+ *       "properties": {
+ *         "name": { "type": "string" }, "arguments": { "type": "object" }, "result": {}
+ *       }
+ *     }
+ *   }
+ * }
+ * ```
+ *
+ * @throws {TaskFormatError} naming file, line and what is wrong
+ * @throws {RangeError} if `limit` is not a positive integer
+ */
+export function parseTasks(text: string, options: ParseTasksOptions): Task[] {
+  const { source, limit } = options;
+  const tools = new Map(options.tools.map((tool) => [tool.name, tool]));
+  const tasks: Task[] = [];
+  const seen = new Map<string, number>();
+  for (const { line, value } of jsonLines(text, source, limit)) {
+    const task = new TaskLine(source, line, tools).task(value);
+    const earlier = seen.get(task.id);
+    if (earlier !== undefined) {
+      throw new TaskFormatError(source, line, `id "${task.id}" was used on line ${earlier} before`);
+    }
+    seen.set(task.id, line);
+    tasks.push(task);
+  }
+  return tasks;
+}
+
+/**
+ * Writes tasks as a task file, a line each, such that {@linkcode parseTasks} reads them again.
+ */
+export function formatTasks(tasks: readonly Task[]): string {
+  return tasks.map((task) => {
+    const { id, prompt, answer, check, world, domain, split, reference } = task;
+    const tools = task.tools.map((tool) => tool.name);
+    return JSON.stringify({ id, prompt, tools, answer, check, world, domain, split, reference });
+  }).map((line) => line + "\n").join("");
+}
+
+/**
+ * The JSON objects of a JSONL text with their line numbers, at most `limit` of them.
+ *
+ * @throws {TaskFormatError} on a line that is not a JSON object
+ * @throws {RangeError} if `limit` is not a positive integer
+ */
+export function* jsonLines(
+  text: string,
+  source: string,
+  limit: number = Infinity,
+): Generator<{ line: number; value: Record<string, unknown> }> {
+  if (limit !== Infinity && !(Number.isSafeInteger(limit) && limit > 0)) {
+    throw new RangeError(
+      `Cannot read ${source}: limit must be a positive integer, got ${limit}`,
+    );
+  }
+  let line = 0;
+  let count = 0;
+  let start = text.startsWith("\ufeff") ? 1 : 0;
+  while (start < text.length && count < limit) {
+    const end = text.indexOf("\n", start);
+    const raw = text.slice(start, end < 0 ? text.length : end).trim();
+    start = end < 0 ? text.length : end + 1;
+    line++;
+    if (raw === "") continue;
+    let value: unknown;
+    try {
+      value = JSON.parse(raw);
+    } catch (error) {
+      throw new TaskFormatError(source, line, `not valid JSON: ${(error as Error).message}`);
+    }
+    if (!isRecord(value)) {
+      throw new TaskFormatError(source, line, `expected a JSON object, got ${kind(value)}`);
+    }
+    count++;
+    yield { line, value };
+  }
+}
+
+/** Reads the fields of one line; every complaint carries the line. */
+class TaskLine {
+  readonly #source: string;
+  readonly #line: number;
+  readonly #tools: ReadonlyMap<string, Tool>;
+
+  constructor(source: string, line: number, tools: ReadonlyMap<string, Tool>) {
+    this.#source = source;
+    this.#line = line;
+    this.#tools = tools;
+  }
+
+  task(value: Record<string, unknown>): Task {
+    const prompt = this.#text(value.prompt, "prompt");
+    const tools = this.#toolList(value.tools);
+    const numeric = typeof value.answer === "number";
+    const answer = numeric ? String(value.answer) : this.#text(value.answer, "answer");
+    const task: Task = {
+      id: this.#id(value.id),
+      domain: value.domain === undefined ? "custom" : this.#text(value.domain, "domain"),
+      split: this.#oneOf<Split>(value.split, "split", splits, "train"),
+      prompt,
+      tools,
+      answer,
+      check: this.#oneOf<Check>(
+        value.check,
+        "check",
+        ["exact", "number"],
+        numeric ? "number" : "exact",
+      ),
+      reference: this.#reference(value.reference, tools, answer),
+      origin: { source: this.#source, line: this.#line },
+    };
+    if (value.world !== undefined) task.world = value.world;
+    return task;
+  }
+
+  #fail(problem: string): never {
+    throw new TaskFormatError(this.#source, this.#line, problem);
+  }
+
+  #text(value: unknown, field: string): string {
+    if (value === undefined) this.#fail(`"${field}" is missing`);
+    if (typeof value !== "string") this.#fail(`"${field}" must be a string, got ${kind(value)}`);
+    if (value === "") this.#fail(`"${field}" is empty`);
+    return value;
+  }
+
+  #id(value: unknown): string {
+    if (value === undefined) return String(this.#line);
+    return typeof value === "number" ? String(value) : this.#text(value, "id");
+  }
+
+  #oneOf<T extends string>(
+    value: unknown,
+    field: string,
+    allowed: readonly T[],
+    fallback: T,
+  ): T {
+    if (value === undefined) return fallback;
+    const found = allowed.find((item) => item === value);
+    if (found !== undefined) return found;
+    return this.#fail(
+      `"${field}" must be one of ${allowed.join(", ")}, got ${JSON.stringify(value)}`,
+    );
+  }
+
+  #toolList(value: unknown): readonly Tool[] {
+    if (value === undefined) return [...this.#tools.values()];
+    if (!Array.isArray(value)) this.#fail(`"tools" must be a list of names, got ${kind(value)}`);
+    return value.map((name) => this.#tools.get(name) ?? this.#unknownTool(name, this.#tools));
+  }
+
+  #unknownTool(name: unknown, known: ReadonlyMap<string, Tool>): never {
+    return this.#fail(
+      `tool ${JSON.stringify(name)} is not known; known are ${[...known.keys()].join(", ")}`,
+    );
+  }
+
+  #reference(value: unknown, tools: readonly Tool[], answer: string): Reference | null {
+    if (value === undefined || value === null) return null;
+    if (!isRecord(value)) this.#fail(`"reference" must be an object, got ${kind(value)}`);
+    const known = new Map(tools.map((tool) => [tool.name, tool]));
+    const reference: Reference = {
+      calls: this.#calls(value.calls, "reference.calls", known),
+      answer: value.answer === undefined ? answer : this.#text(value.answer, "reference.answer"),
+    };
+    if (value.alternatives !== undefined) {
+      if (!Array.isArray(value.alternatives)) {
+        this.#fail(`"reference.alternatives" must be a list, got ${kind(value.alternatives)}`);
+      }
+      reference.alternatives = value.alternatives.map((calls, i) =>
+        this.#calls(calls, `reference.alternatives[${i}]`, known)
+      );
+    }
+    return reference;
+  }
+
+  #calls(value: unknown, field: string, known: ReadonlyMap<string, Tool>): ReferenceCall[] {
+    if (!Array.isArray(value)) this.#fail(`"${field}" must be a list of calls, got ${kind(value)}`);
+    return value.map((call, i) => {
+      if (!isRecord(call)) this.#fail(`"${field}[${i}]" must be an object, got ${kind(call)}`);
+      const name = this.#text(call.name, `${field}[${i}].name`);
+      const tool = known.get(name) ?? this.#unknownTool(name, known);
+      if (!isRecord(call.arguments)) {
+        this.#fail(`"${field}[${i}].arguments" must be an object, got ${kind(call.arguments)}`);
+      }
+      const problem = validateArguments(tool.parameters, call.arguments);
+      if (problem !== null) this.#fail(`"${field}[${i}].arguments" of ${name}: ${problem}`);
+      return {
+        name,
+        arguments: call.arguments,
+        ...(call.result === undefined ? {} : { result: call.result }),
+      };
+    });
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function kind(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (value === null) return "null";
+  return Array.isArray(value)
+    ? "a list"
+    : `${/^[aeiou]/.test(typeof value) ? "an" : "a"} ${typeof value}`;
+}

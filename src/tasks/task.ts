@@ -1,0 +1,141 @@
+/**
+ * A task: a prompt, the tools to solve it with, and how its answer is checked.
+ *
+ * @module
+ */
+
+import type { Tool } from "../tools/tool.ts";
+
+/** One call of a reference trajectory. */
+export interface ReferenceCall {
+  /** Name of one of the task's tools. */
+  name: string;
+  /** Arguments that satisfy the tool's schema. */
+  arguments: Record<string, unknown>;
+  /** What the tool returned, where known. */
+  result?: unknown;
+}
+
+/** What a teacher did to solve a task. It never enters a prompt. */
+export interface Reference {
+  /** In the order made; empty where no tool is needed. */
+  calls: ReferenceCall[];
+  /** The teacher's final answer. */
+  answer: string;
+  /** Other acceptable lists of calls. */
+  alternatives?: ReferenceCall[][];
+}
+
+/** Every split of tasks, the training one first. */
+export const splits = ["train", "composition", "depth", "domain"] as const;
+
+/**
+ * Which part of a study a task belongs to: `train`, or one of three kinds of held-out tasks: known
+ * tools in ordered combinations never trained on, longer chains, or whole held-out domains.
+ */
+export type Split = typeof splits[number];
+
+/** How an answer is compared: as text (NFKC, trimmed), or as a number. */
+export type Check = "exact" | "number";
+
+/** Something to be solved with tools. */
+export interface Task {
+  /** Unique in its file or stream. */
+  id: string;
+  /** Family of the task, the row of result tables. */
+  domain: string;
+  /** See {@linkcode Split}. */
+  split: Split;
+  /** What the user says. */
+  prompt: string;
+  /** What may be called. */
+  tools: readonly Tool[];
+  /** Private state that only tools read. */
+  world?: unknown;
+  /** The correct final answer. */
+  answer: string;
+  /** See {@linkcode Check}. */
+  check: Check;
+  /** The teacher's trajectory, or null where there is none. */
+  reference: Reference | null;
+  /** The file and line that the task was read from. */
+  origin?: TaskOrigin;
+}
+
+/** Where a task was read. */
+export interface TaskOrigin {
+  /** Name of the file. */
+  source: string;
+  /** Line number, from 1. */
+  line: number;
+}
+
+/** A task file has a line that is not a task; the message names file, line and what is wrong. */
+export class TaskFormatError extends SyntaxError {
+  /** Tells this error from others. */
+  override name = "TaskFormatError";
+  /** Name of the file. */
+  readonly source: string;
+  /** Line number, from 1. */
+  readonly line: number;
+
+  /** Puts `source:line: ` in front of what is wrong. */
+  constructor(source: string, line: number, problem: string) {
+    super(`${source}:${line}: ${problem}`);
+    this.source = source;
+    this.line = line;
+  }
+}
+
+/** A reward that compares with a teacher was asked for, and a task has no reference. */
+export class MissingReferenceError extends Error {
+  /** Tells this error from others. */
+  override name = "MissingReferenceError";
+}
+
+/** Relative tolerance of `check: "number"`. */
+export const numberTolerance = 1e-6;
+
+/**
+ * Whether an answer is right. No answer (null) is wrong; numbers may carry "$", thousands commas
+ * and surrounding space, and are equal within a relative 1e-6.
+ */
+export function checkAnswer(task: Pick<Task, "answer" | "check">, answer: string | null): boolean {
+  if (answer === null) return false;
+  if (task.check === "exact") return normalise(answer) === normalise(task.answer);
+  const got = parseNumber(answer);
+  const expected = parseNumber(task.answer);
+  if (got === null || expected === null) return false;
+  return Math.abs(got - expected) <= numberTolerance * Math.max(Math.abs(got), Math.abs(expected));
+}
+
+function normalise(text: string): string {
+  return text.normalize("NFKC").trim();
+}
+
+const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d{1,3})?$/i;
+
+/** The number that an answer states, or null: "$1,234.50" is 1234.5, "12 apples" is nothing. */
+export function parseNumber(text: string): number | null {
+  const bare = normalise(text).replaceAll(/[$,]/g, "").replace("\u2212", "-");
+  if (!NUMBER.test(bare)) return null;
+  const value = Number(bare);
+  return Number.isFinite(value) ? value : null;
+}
+
+/**
+ * Refuses tasks that a teacher-guided reward cannot score.
+ *
+ * @throws {MissingReferenceError} naming the first task without a reference, and its line
+ */
+export function requireReferences(tasks: readonly Task[]): void {
+  const missing = tasks.filter((task) => task.reference === null);
+  const first = missing[0];
+  if (first === undefined) return;
+  const place = first.origin ? ` (${first.origin.source}:${first.origin.line})` : "";
+  const others = missing.length > 1 ? `, nor have ${missing.length - 1} others` : "";
+  throw new MissingReferenceError(
+    `Cannot use a reward that compares with a teacher: task "${first.id}"${place} has no ` +
+      `reference${others}; add "reference" to the line, or choose the "sparse" reward`,
+  );
+}

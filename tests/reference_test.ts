@@ -1,0 +1,244 @@
+/**
+ * The f64 references are the oracle of every kernel, so they are checked on their own: each
+ * backward against central differences of its forward, at sizes that are multiples of nothing.
+ */
+
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import * as reference from "../src/ops/reference/mod.ts";
+
+const STEP = 1e-5;
+/** Largest error allowed, as a fraction of the largest entry of the gradient. */
+const TOLERANCE = 1e-7;
+
+/** Deterministic numbers in [-1, 1). */
+function random(length: number, seed: number): Float64Array {
+  let state = Math.imul(seed, 0x9e3779b1) >>> 0;
+  return Float64Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  return a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+}
+
+/** Checks `gradient` against the differences of `loss` as each entry of `input` moves. */
+function assertIsGradient(gradient: Float64Array, input: Float64Array, loss: () => number) {
+  assertEquals(gradient.length, input.length);
+  const largest = gradient.reduce((max, g) => Math.max(max, Math.abs(g)), 0);
+  assert(largest > 0, "a gradient of zeros proves nothing");
+  for (let i = 0; i < input.length; i++) {
+    const value = input[i]!;
+    input[i] = value + STEP;
+    const above = loss();
+    input[i] = value - STEP;
+    const below = loss();
+    input[i] = value;
+    assertAlmostEquals(gradient[i]!, (above - below) / (2 * STEP), TOLERANCE * largest);
+  }
+}
+
+Deno.test("the three matmul layouts are one linear layer and its two gradients", () => {
+  const [T, C, O] = [5, 7, 3];
+  const [x, w, dy] = [random(T * C, 1), random(O * C, 2), random(T * O, 3)];
+  const forward = () => reference.matmul("nt", x, w, { M: T, N: O, K: C });
+  const loss = () => dot(forward(), dy);
+  assertIsGradient(reference.matmul("nn", dy, w, { M: T, N: C, K: O }), x, loss);
+  assertIsGradient(reference.matmul("tn", dy, x, { M: O, N: C, K: T }), w, loss);
+});
+
+Deno.test("matmul adds beta times the previous result, which beta zero never reads", () => {
+  const [a, b] = [[1, 2], [3, 4]];
+  const shape = { M: 1, N: 1, K: 2 };
+  assertEquals([...reference.matmul("nn", a, b, shape, 0.5, [10])], [16]);
+  assertEquals([...reference.matmul("nn", a, b, shape, 0, [NaN])], [11]);
+});
+
+Deno.test("embedding backward sums over repeated tokens", () => {
+  const [ids, V, C] = [[2, 0, 2, 4, 2], 5, 3];
+  const [table, dout] = [random(V * C, 1), random(ids.length * C, 2)];
+  const loss = () => dot(reference.embeddingForward(ids, table, C), dout);
+  assertIsGradient(reference.embeddingBackward(ids, dout, { V, C }), table, loss);
+});
+
+Deno.test("rmsnorm backward is the gradient of its forward", () => {
+  const shape = { T: 3, C: 7 };
+  const [x, w, dy] = [random(21, 1), random(7, 2), random(21, 3)];
+  // An eps as large as the input, so that a misplaced one shows.
+  const eps = 0.3;
+  const loss = () => dot(reference.rmsnormForward(x, w, eps, shape).y, dy);
+  const { dx, dw } = reference.rmsnormBackward(x, w, eps, dy, shape);
+  assertIsGradient(dx, x, loss);
+  assertIsGradient(dw, w, loss);
+});
+
+Deno.test("rope backward is the gradient of its forward, and position zero is left as it is", () => {
+  const shape = { H: 3, D: 6 };
+  const positions = [0, 5, 1, 70];
+  const [x, dy] = [random(4 * 18, 1), random(4 * 18, 2)];
+  const forward = () => reference.ropeForward(x, positions, 100, shape);
+  assertEquals(forward().slice(0, 18), x.slice(0, 18));
+  const dx = reference.ropeBackward(dy, positions, 100, shape);
+  assertIsGradient(dx, x, () => dot(forward(), dy));
+});
+
+Deno.test("attention backward is the gradient of its forward on packed grouped-query heads", () => {
+  const shape = { T: 8, H: 6, KV: 2, D: 3 };
+  const segmentStart = [0, 1, 1, 1, 1, 5, 5, 5];
+  const [q, k, v] = [random(144, 1), random(48, 2), random(48, 3)];
+  const dout = random(144, 4);
+  const loss = () => dot(reference.attentionForward(q, k, v, segmentStart, shape).out, dout);
+  const { dq, dk, dv } = reference.attentionBackward(q, k, v, segmentStart, dout, shape);
+  assertIsGradient(dq, q, loss);
+  assertIsGradient(dk, k, loss);
+  assertIsGradient(dv, v, loss);
+});
+
+Deno.test("attention gives each packed sequence what it gives it alone", () => {
+  const [H, KV, D] = [4, 2, 3];
+  const [q, k, v] = [random(7 * H * D, 1), random(7 * KV * D, 2), random(7 * KV * D, 3)];
+  const packed = reference.attentionForward(q, k, v, [0, 0, 0, 3, 3, 3, 3], { T: 7, H, KV, D });
+  const alone = reference.attentionForward(
+    q.slice(3 * H * D),
+    k.slice(3 * KV * D),
+    v.slice(3 * KV * D),
+    [0, 0, 0, 0],
+    { T: 4, H, KV, D },
+  );
+  assertEquals(packed.out.slice(3 * H * D), alone.out);
+  assertEquals(packed.logSumExp.slice(3 * H), alone.logSumExp);
+});
+
+Deno.test("attention over the cache equals the packed attention of the same sequence", () => {
+  const [T, H, KV, D, maxLength] = [5, 4, 2, 3, 9];
+  const [q, k, v] = [random(T * H * D, 1), random(T * KV * D, 2), random(T * KV * D, 3)];
+  const { out } = reference.attentionForward(q, k, v, [0, 0, 0, 0, 0], { T, H, KV, D });
+  // The sequence lies in slot 2 of 3; whatever lies around it must not be read.
+  const cacheK = new Float64Array(3 * maxLength * KV * D).fill(NaN);
+  const cacheV = cacheK.slice();
+  cacheK.set(k, 2 * maxLength * KV * D);
+  cacheV.set(v, 2 * maxLength * KV * D);
+  const shape = { R: 2, H, KV, D, maxLength };
+  const rows = Float64Array.of(...q.slice(4 * H * D), ...q.slice(0, H * D));
+  const decoded = reference.attentionDecode(rows, cacheK, cacheV, [2, 2], [4, 0], shape);
+  assertEquals(decoded, Float64Array.of(...out.slice(4 * H * D), ...out.slice(0, H * D)));
+});
+
+Deno.test("swiglu backward is the gradient of its forward", () => {
+  const [gate, up, dy] = [random(11, 1).map((x) => 4 * x), random(11, 2), random(11, 3)];
+  const loss = () => dot(reference.swigluForward(gate, up), dy);
+  const { dgate, dup } = reference.swigluBackward(gate, up, dy);
+  assertIsGradient(dgate, gate, loss);
+  assertIsGradient(dup, up, loss);
+});
+
+Deno.test("add backward is the gradient of its forward", () => {
+  const [a, b, dy] = [random(5, 1), random(5, 2), random(5, 3)];
+  const loss = () => dot(reference.addForward(a, b), dy);
+  const { da, db } = reference.addBackward(dy);
+  assertIsGradient(da, a, loss);
+  assertIsGradient(db, b, loss);
+});
+
+Deno.test("lm head backward is the gradient of logprob and entropy at a temperature", () => {
+  const shape = { N: 3, C: 5, V: 7 };
+  const [x, W, targets] = [random(15, 1), random(35, 2), [6, 0, 3]];
+  const [dlogprob, dentropy] = [random(3, 3), random(3, 4)];
+  const loss = () => {
+    const { logprob, entropy } = reference.lmHeadForward(x, W, targets, 0.7, shape);
+    return dot(logprob, dlogprob) + dot(entropy, dentropy);
+  };
+  const { dx, dW } = reference.lmHeadBackward(x, W, targets, 0.7, dlogprob, dentropy, shape);
+  assertIsGradient(dx, x, loss);
+  assertIsGradient(dW, W, loss);
+});
+
+Deno.test("lm head survives logits far beyond the range of exp", () => {
+  const shape = { N: 1, C: 1, V: 2 };
+  const { logprob, entropy } = reference.lmHeadForward([1], [5000, 4000], [1], 1, shape);
+  assertEquals([...logprob], [-1000]);
+  assertEquals([...entropy], [0]);
+});
+
+Deno.test("the policy loss differentiates to its dlogprob, on both sides of the clip", () => {
+  const N = 40;
+  const logprob = random(N, 1);
+  const tokens = {
+    logprob,
+    oldLogprob: random(N, 2),
+    advantage: random(N, 3),
+    weight: random(N, 4).map(Math.abs),
+    reference: random(N, 5),
+  };
+  const options = { clipLow: 0.2, clipHigh: 0.28, klCoefficient: 0.1 };
+  const loss = () => reference.policyLoss(tokens, options).loss.reduce((a, b) => a + b);
+  const { dlogprob, clipped } = reference.policyLoss(tokens, options);
+  assertIsGradient(dlogprob, logprob, loss);
+  const clippedCount = clipped.reduce((a, b) => a + b);
+  assert(clippedCount > 5 && clippedCount < 30, `clipped ${clippedCount} of ${N}`);
+});
+
+Deno.test("the clip acts only where moving on would lower the loss", () => {
+  const options = { clipLow: 0.2, clipHigh: 0.28, klCoefficient: 0 };
+  const ratios = [2, 2, 0.5, 0.5, 1.27, 0.81];
+  const { clipped, loss } = reference.policyLoss({
+    logprob: ratios.map(Math.log),
+    oldLogprob: ratios.map(() => 0),
+    advantage: [1, -1, 1, -1, 1, -1],
+    weight: ratios.map(() => 1),
+  }, options);
+  assertEquals([...clipped], [1, 0, 0, 1, 0, 0]);
+  [-1.28, 2, -0.5, 0.8, -1.27, 0.81].forEach((value, i) =>
+    assertAlmostEquals(loss[i]!, value, 1e-12)
+  );
+});
+
+Deno.test("nll is the weighted negative log probability and its gradient the negative weight", () => {
+  const { loss, dlogprob } = reference.nllLoss([-2, -3], [0.5, 0.25]);
+  assertEquals([...loss], [1, 0.75]);
+  assertEquals([...dlogprob], [-0.5, -0.25]);
+});
+
+Deno.test("adamw's first step moves by the learning rate against the sign of the gradient", () => {
+  const options = { learningRate: 0.01, beta1: 0.9, beta2: 0.95, eps: 0, weightDecay: 0, step: 1 };
+  const { parameter } = reference.adamwStep([1, 1], [3, -0.001], [0, 0], [0, 0], options);
+  assertAlmostEquals(parameter[0]!, 0.99, 1e-12);
+  assertAlmostEquals(parameter[1]!, 1.01, 1e-12);
+  const decayed = reference.adamwStep([2], [0], [0], [0], {
+    ...options,
+    eps: 1e-8,
+    weightDecay: 0.1,
+  });
+  assertAlmostEquals(decayed.parameter[0]!, 2 * (1 - 0.001), 1e-12);
+});
+
+Deno.test("the clip scale brings the global norm to its maximum and leaves smaller ones alone", () => {
+  assertEquals(reference.globalNorm([[3], [0, 4]]), 5);
+  assertEquals(reference.clipScale(0.5, 1), 1);
+  assertAlmostEquals(reference.clipScale(5, 1), 0.2, 1e-6);
+});
+
+Deno.test("sampling keeps the smallest set that reaches top-p, after top-k", () => {
+  const logits = [0.1, 0.4, 0.2, 0.3].map(Math.log);
+  const filter = (temperature: number, topK: number, topP: number) =>
+    reference.samplingFilter(logits, { temperature, topK, topP });
+  assertEquals(filter(1, 0, 1).kept, [1, 3, 2, 0]);
+  assertEquals(filter(1, 0, 0.69).kept, [1, 3]);
+  assertEquals(filter(1, 0, 0.71).kept, [1, 3, 2]);
+  assertEquals(filter(1, 0, 0).kept, [1]);
+  assertEquals(filter(1, 2, 1).kept, [1, 3]);
+  // Among the two that top-k keeps, the first has 0.4 / 0.7 = 0.57 of the mass.
+  assertEquals(filter(1, 2, 0.57).kept, [1]);
+  assertEquals(filter(1, 2, 0.58).kept, [1, 3]);
+  const { probabilities } = filter(0.5, 3, 1);
+  [0, 16 / 29, 4 / 29, 9 / 29].forEach((p, id) => assertAlmostEquals(probabilities[id]!, p, 1e-12));
+});
+
+Deno.test("sampling at temperature zero is greedy and ties go to the lower token", () => {
+  const greedy = reference.samplingFilter([1, 3, 3], { temperature: 0, topK: 0, topP: 1 });
+  assertEquals(greedy.kept, [1]);
+  assertEquals([...greedy.probabilities], [0, 1, 0]);
+  const tied = reference.samplingFilter([2, 3, 2], { temperature: 1, topK: 2, topP: 1 });
+  assertEquals(tied.kept, [1, 0]);
+});
