@@ -28,7 +28,7 @@ fn step(
 ) {
   let at = linear_index(group, groups) * LANES + lane.x;
   // A gradient that is not finite must not touch the weights: the host stops at them as they are.
-  if (at >= (params.count + 3u) / 4u || clip[2] == 0.0) { return; }
+  if (at >= params.count / 4u || clip[2] == 0.0) { return; }
   let g = gradient[at] * clip[1];
   let m = mix(g, first_moment[at], params.beta1);
   let v = mix(g * g, second_moment[at], params.beta2);

@@ -8,7 +8,7 @@ override WIDE: u32 = 256;
 
 @group(0) @binding(0) var<storage, read> logits: array<vec4f>;           // [N, chunk/4]
 @group(0) @binding(1) var<storage, read> targets: array<u32>;            // [N]
-@group(0) @binding(2) var<storage, read_write> statistics: array<vec4f>; // [N]: max, sum e^(z-max), sum z e^(z-max), target's z
+@group(0) @binding(2) var<storage, read_write> statistics: array<vec4f>; // [N]: max, sum e^(z-max), sum (z-max) e^(z-max), target's z-max
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Folds one chunk into the running statistics of each row; one lane per row.
@@ -27,24 +27,25 @@ fn accumulate(
   var old = vec4f(-1e30, 0.0, 0.0, 0.0);
   if (params.first == 0u) { old = statistics[row]; }
   let highest = max(old.x, params.inverse_temperature * max(max(top.x, top.y), max(top.z, top.w)));
-  let decay = exp(old.x - highest);
   var mass = vec4f();
   var moment = vec4f();
   for (var i = 0u; i < chunk4; i++) {
     let z = logits[base + i] * params.inverse_temperature;
     let e = exp(z - highest);
     mass += e;
-    moment = fma(z, e, moment);
+    moment = fma(z - highest, e, moment);
   }
-  var found = old.w;
+  let risen = old.x - highest;
+  let decay = exp(risen);
+  var found = old.w + risen;
   let target_column = targets[row] - params.offset;
   if (target_column < params.chunk) {
-    found = logits[base + target_column / 4u][target_column % 4u] * params.inverse_temperature;
+    found = logits[base + target_column / 4u][target_column % 4u] * params.inverse_temperature - highest;
   }
   statistics[row] = vec4f(
     highest,
     fma(old.y, decay, dot(mass, vec4f(1.0))),
-    fma(old.z, decay, dot(moment, vec4f(1.0))),
+    fma(fma(risen, old.y, old.z), decay, dot(moment, vec4f(1.0))),
     found,
   );
 }
@@ -66,7 +67,8 @@ fn finish(
   let row = linear_index(group, groups) * WIDE + lane.x;
   if (row >= finish_params.rows) { return; }
   let s = final_statistics[row];
-  let log_sum = s.x + log(s.y);
+  // Both are small where the model is sure; taken from the maximum they keep their digits.
+  let log_sum = log(s.y);
   logprob[row] = s.w - log_sum;
   entropy[row] = log_sum - s.z / s.y;
 }
@@ -88,8 +90,8 @@ fn backward(
   if (at >= backward_params.rows * chunk4) { return; }
   let row = at / chunk4;
   let s = final_statistics[row];
-  let log_sum = s.x + log(s.y);
-  let log_p = dlogits[at] * backward_params.inverse_temperature - log_sum;
+  let log_sum = log(s.y);
+  let log_p = dlogits[at] * backward_params.inverse_temperature - s.x - log_sum;
   let p = exp(log_p);
   let column = (at % chunk4) * 4u + backward_params.offset;
   let hit = vec4u(column, column + 1u, column + 2u, column + 3u) == vec4u(targets[row]);

@@ -1,5 +1,5 @@
 /**
- * Seeded random numbers for generating tasks on the host: xoshiro128** started from a hashed key.
+ * Seeded random numbers on the host: xoshiro128** started from a hashed key.
  *
  * A key names a stream ("7/arith/train/12"), so that item 12 of a stream can be drawn without
  * drawing items 0 to 11, and the same key gives the same numbers on every machine.

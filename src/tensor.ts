@@ -5,6 +5,7 @@
  */
 
 import type { Gpu } from "./gpu/device.ts";
+import { grid } from "./gpu/recorder.ts";
 
 /** Element type; both are 4 bytes wide. */
 export type DType = "f32" | "u32";
@@ -65,7 +66,7 @@ export class Parameter extends Tensor {
   constructor(gpu: Gpu, shape: readonly number[], name: string, values: Float32Array) {
     const buffer = gpu.allocate(values.byteLength, "weights", name);
     super(buffer, shape, "f32", name, true);
-    assertShape(this, shape, "create parameter");
+    assertMultipleOf4(this.size, "its size", `create parameter "${name}"`);
     if (values.length !== this.size) {
       throw new TypeError(
         `Cannot create parameter "${name}": shape [${shape}] needs ${this.size} values, got ${values.length}`,
@@ -94,7 +95,7 @@ export class Parameter extends Tensor {
         constants: { LANES: wide },
         bindings: { x: this, y: this.#transposed },
         params: { rows, columns },
-        workgroups: [Math.ceil(this.size / 4 / wide)],
+        workgroups: grid(Math.ceil(this.size / 4 / wide)),
       });
       this.#stale = false;
     }

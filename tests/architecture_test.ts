@@ -28,8 +28,17 @@ const LAYERS: readonly Layer[] = [
   { name: "gpu", files: /^src\/gpu\//, may: ["gpu kernels"], ...pure },
   { name: "tensor", files: /^src\/tensor\.ts$/, may: ["gpu", "gpu kernels"], ...pure },
   { name: "tape", files: /^src\/tape\.ts$/, may: ["gpu", "gpu kernels", "tensor"], ...pure },
+  // Numbers from a seed on the host: plain arithmetic that anyone may use.
+  { name: "random", files: /^src\/random\.ts$/, may: [], ...pure },
   // The slow f64 versions that kernels are tested against: plain arithmetic on numbers.
   { name: "reference", files: /^src\/ops\/reference\//, may: [], ...pure },
+  {
+    // Every kernel against its slow version, for the tests and `doctor`.
+    name: "checks",
+    files: /^src\/ops\/checks\//,
+    may: ["gpu", "gpu kernels", "tensor", "tape", "ops", "optim", "reference", "random"],
+    ...pure,
+  },
   {
     name: "ops",
     files: /^src\/ops\//,
@@ -44,25 +53,25 @@ const LAYERS: readonly Layer[] = [
   },
   { name: "text", files: /^src\/text\//, may: [], ...library },
   { name: "tools", files: /^src\/tools\//, may: ["text"], ...library },
-  { name: "tasks", files: /^src\/tasks\//, may: ["text", "tools"], ...library },
+  { name: "tasks", files: /^src\/tasks\//, may: ["text", "tools", "random"], ...library },
   {
     // Turns strings into tokens and back, which the rest of model/ has no business with.
     name: "generation",
     files: /^src\/model\/generate\w*\.ts$/,
-    may: ["gpu", "tensor", "tape", "ops", "io", "text", "model"],
+    may: ["gpu", "tensor", "tape", "ops", "io", "text", "model", "random"],
     ...pure,
   },
   {
     name: "model",
     files: /^src\/model\//,
-    may: ["gpu", "tensor", "tape", "ops", "io", "generation"],
+    may: ["gpu", "tensor", "tape", "ops", "io", "generation", "random"],
     ...library,
   },
   {
     // What can be computed from an episode alone: rewards, advantages, statistics. No GPU.
     name: "episodes",
     files: /^src\/rl\/(advantage|alignment|arguments|episode|metrics|reward\w*|statistics)\.ts$/,
-    may: ["text", "tools", "tasks"],
+    may: ["text", "tools", "tasks", "random"],
     ...pure,
   },
   {
@@ -70,7 +79,7 @@ const LAYERS: readonly Layer[] = [
     files: /^src\/rl\//,
     may: [
       ...["gpu", "tensor", "tape", "ops", "optim", "io", "model", "generation"],
-      ...["text", "tools", "tasks", "episodes"],
+      ...["text", "tools", "tasks", "episodes", "random"],
     ],
     ...library,
   },
@@ -78,8 +87,8 @@ const LAYERS: readonly Layer[] = [
     name: "run",
     files: /^src\/run\//,
     may: [
-      ...["gpu", "gpu kernels", "tensor", "tape", "ops", "reference", "optim", "io", "model"],
-      ...["generation", "text", "tools", "tasks", "episodes", "rl"],
+      ...["gpu", "gpu kernels", "tensor", "tape", "random", "ops", "reference", "checks", "optim"],
+      ...["io", "model", "generation", "text", "tools", "tasks", "episodes", "rl"],
     ],
     ...outside,
   },
@@ -214,6 +223,8 @@ Deno.test("forbidden neighbours are caught, allowed ones are not", () => {
     ["src/ops/linear.ts", "../tape.ts", true],
     ["src/ops/linear.ts", "../optim/adamw.ts", false],
     ["src/optim/adamw.ts", "../ops/linear.ts", false],
+    ["src/ops/linear.ts", "./reference/matmul.ts", false],
+    ["src/ops/checks/linear.ts", "../reference/matmul.ts", true],
     ["src/gpu/device.ts", "../../shaders/matmul.wgsl", false],
     ["src/gpu/kernels.ts", "../../shaders/matmul.wgsl", true],
     ["src/model/decoder.ts", "../ops/linear.ts", true],

@@ -13,7 +13,7 @@ import {
 import { parseExpression } from "../src/tasks/expression.ts";
 import { looksLikeGsm8k, parseGsm8k } from "../src/tasks/gsm8k.ts";
 import { formatTasks, parseTasks } from "../src/tasks/jsonl.ts";
-import { hashText, Random } from "../src/tasks/random.ts";
+import { hashText, Random } from "../src/random.ts";
 import {
   checkAnswer,
   MissingReferenceError,

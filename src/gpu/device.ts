@@ -27,6 +27,8 @@ export interface GpuOptions {
   readonly memoryBudget?: number;
   /** Which adapter to prefer where there are several. */
   readonly powerPreference?: "low-power" | "high-performance";
+  /** Workgroup shapes; by default those of the adapter's class. */
+  readonly tuning?: Tuning;
 }
 
 /** Limits that we ask for up to what the adapter has: the defaults are far lower. */
@@ -68,7 +70,7 @@ export class Gpu implements Disposable {
   private constructor(device: GPUDevice, info: GpuInfo, options: GpuOptions) {
     this.#device = device;
     this.info = info;
-    this.tuning = info.software ? tunings.software : tunings.gpu;
+    this.tuning = options.tuning ?? (info.software ? tunings.software : tunings.gpu);
     const report = (error: Error) => this.#errors.push(error);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();

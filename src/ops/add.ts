@@ -5,7 +5,7 @@
  */
 
 import type { Tape } from "../tape.ts";
-import { assertShape, type Tensor } from "../tensor.ts";
+import { assertMultipleOf4, assertShape, type Tensor } from "../tensor.ts";
 import { elementwise } from "./launch.ts";
 
 /** y = a + b, elementwise over equal shapes. */
@@ -13,6 +13,7 @@ export function add(tape: Tape, a: Tensor, b: Tensor): Tensor {
   assertShape(b, a.shape, "add");
   const { gpu } = tape;
   const count = a.size;
+  assertMultipleOf4(count, "the number of elements", "add");
   const y = tape.tensor(a.shape, "add", [a, b]);
   elementwise(gpu, "add", "forward", count / 4, { a, b, y }, { count });
 

@@ -5,7 +5,7 @@
  */
 
 import type { Tape } from "../tape.ts";
-import { assertShape, type Tensor } from "../tensor.ts";
+import { assertMultipleOf4, assertShape, type Tensor } from "../tensor.ts";
 import { elementwise } from "./launch.ts";
 
 /** y = silu(gate) * up, elementwise over equal shapes. */
@@ -13,6 +13,7 @@ export function swiglu(tape: Tape, gate: Tensor, up: Tensor): Tensor {
   assertShape(up, gate.shape, "apply SwiGLU");
   const { gpu } = tape;
   const count = gate.size;
+  assertMultipleOf4(count, "the number of elements", "apply SwiGLU");
   const y = tape.tensor(gate.shape, "swiglu", [gate, up]);
   elementwise(gpu, "glu", "forward", count / 4, { gate, up, y }, { count });
 

@@ -64,7 +64,10 @@ export class AdamW implements Disposable {
 
   /** Records one update with the gradients that the parameters hold, and clears them. */
   step(learningRate: number): void {
-    const { betas: [beta1, beta2], epsilon, weightDecay, gradClip } = this.#options;
+    const { betas, epsilon, weightDecay, gradClip } = this.#options;
+    // The shader's f32 betas: 1 - beta2 differs by 1e-5 from that of f64, and the bias correction
+    // must undo what the moments did.
+    const [beta1, beta2] = betas.map(Math.fround) as [number, number];
     const gpu = this.#gpu;
     const { lanes, wide } = gpu.tuning;
     const trained = [...this.#parameters].filter(([, parameter]) => parameter.grad);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Random } from "../tasks/random.ts";
+import { Random } from "../random.ts";
 
 /** An estimate with its 95 % confidence interval. */
 export interface Interval {

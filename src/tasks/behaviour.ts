@@ -20,7 +20,7 @@ import {
 } from "./domains/domain.ts";
 import { operationTools } from "./domains/operations.ts";
 import { tableColumns } from "./domains/table.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import type { ReferenceCall } from "./task.ts";
 
 /** How likely each flaw is wherever it can occur; all independent. */

@@ -7,7 +7,7 @@
 
 import { resultText } from "../tools/tool.ts";
 import { callTaskTool, type DomainTask, resolve } from "./domains/domain.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import type { Reference, ReferenceCall } from "./task.ts";
 
 /** Probabilities, each 0 by default. */

@@ -6,7 +6,7 @@
  */
 
 import { tool } from "../../tools/tool.ts";
-import type { Random } from "../random.ts";
+import type { Random } from "../../random.ts";
 import { type Domain, type Draft, fromPrompt, fromStep, type Step } from "./domain.ts";
 import { arithmetic, drawChain } from "./operations.ts";
 

@@ -6,7 +6,7 @@
  */
 
 import { callToolSync, resultText, type Tool, type ToolOutcome } from "../../tools/tool.ts";
-import type { Random } from "../random.ts";
+import type { Random } from "../../random.ts";
 import type { Check, Reference, ReferenceCall, Split, Task } from "../task.ts";
 
 /** Where an argument comes from: read in the prompt, or the result of an earlier step. */

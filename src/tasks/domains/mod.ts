@@ -8,7 +8,7 @@
  */
 
 import { resultText } from "../../tools/tool.ts";
-import { hashText, Random } from "../random.ts";
+import { hashText, Random } from "../../random.ts";
 import type { Split } from "../task.ts";
 import { arith } from "./arith.ts";
 import { date } from "./date.ts";

@@ -8,7 +8,7 @@
  */
 
 import { calculator, toHundredths } from "../../tools/calculator.ts";
-import type { Random } from "../random.ts";
+import type { Random } from "../../random.ts";
 import { fromPrompt, fromStep, type Operand, type Step } from "./domain.ts";
 
 /** The arithmetic tools of the built-in domains. */

@@ -5,7 +5,7 @@
  */
 
 import { type Tool, tool } from "../../tools/tool.ts";
-import type { Random } from "../random.ts";
+import type { Random } from "../../random.ts";
 import { type Domain, type Draft, fromPrompt, fromStep, singleStepShare } from "./domain.ts";
 import { arithmetic, drawChain } from "./operations.ts";
 

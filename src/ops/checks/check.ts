@@ -1,0 +1,253 @@
+/**
+ * What a kernel check is: cases that run an op on the GPU, and the error of each result against the
+ * f64 reference.
+ *
+ * @module
+ */
+
+import type { Gpu } from "../../gpu/device.ts";
+import type { ReadRequest } from "../../gpu/transfer.ts";
+import { Tape } from "../../tape.ts";
+import { elements, Parameter, Tensor } from "../../tensor.ts";
+import { elementwise } from "../launch.ts";
+
+/** A tensor to read back, and how far its content is from what it should be. */
+export interface Comparison {
+  readonly what: string;
+  readonly tensor: ReadRequest;
+  /** 0 is perfect; Infinity is plainly wrong. */
+  readonly error: (content: ArrayBuffer) => number;
+}
+
+/** Records the work of one case and says what to compare once it has run. */
+export type Case = (bench: Bench) => Comparison[];
+
+/** How a check ended. */
+export interface CheckResult {
+  readonly cases: number;
+  /** Largest error of all comparisons. */
+  readonly worst: number;
+  /** Which comparison had it. */
+  readonly where: string;
+}
+
+/** A kernel, or several that only make sense together, and the cases that it is tried on. */
+export interface KernelCheck {
+  readonly name: string;
+  /** The entry points that it answers for: `shader.entry`. */
+  readonly entries: readonly string[];
+  /** Largest error that is due to f32 arithmetic alone. */
+  readonly tolerance: number;
+  readonly cases: number;
+  /** Runs every case in one submit. */
+  run(gpu: Gpu): Promise<CheckResult>;
+}
+
+/** Makes a check of labelled cases. */
+export function kernelCheck(
+  name: string,
+  entries: readonly string[],
+  tolerance: number,
+  cases: Readonly<Record<string, Case>>,
+): KernelCheck {
+  const labels = Object.keys(cases);
+  const run = async (gpu: Gpu): Promise<CheckResult> => {
+    const benches: Bench[] = [];
+    try {
+      const recorded = labels.flatMap((label, i) => {
+        const bench = new Bench(gpu, i + 1);
+        benches.push(bench);
+        return cases[label]!(bench).map((comparison) => ({ label, ...comparison }));
+      });
+      const contents = await gpu.read(...recorded.map(({ tensor }) => tensor));
+      let worst = 0;
+      let where = "";
+      recorded.forEach(({ label, what, error }, i) => {
+        const found = error(contents[i]!);
+        if (found > worst || where === "") [worst, where] = [found, `${what}, ${label}`];
+      });
+      return { cases: labels.length, worst, where };
+    } finally {
+      for (const bench of benches) bench.close();
+      gpu.endStep();
+    }
+  };
+  return { name, entries, tolerance, cases: labels.length, run };
+}
+
+/**
+ * Largest |actual - expected| / max(|expected|, floor), Infinity where a value is not finite.
+ *
+ * @param floor the root mean square of `expected` by default: an element that is a sum cancelled to
+ *   almost nothing carries the rounding error of its terms, which are of that size
+ */
+export function relativeError(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  floor?: number,
+): number {
+  let squares = 0;
+  for (let i = 0; i < expected.length; i++) squares += expected[i]! ** 2;
+  const least = Math.max(floor ?? Math.sqrt(squares / expected.length), 1e-30);
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const error = Math.abs(actual[i]! - expected[i]!) / Math.max(Math.abs(expected[i]!), least);
+    if (!(error <= worst)) worst = Number.isFinite(error) ? error : Infinity;
+  }
+  return worst;
+}
+
+/** Compares f32 values by `relativeError`. */
+export function near(
+  what: string,
+  tensor: ReadRequest,
+  expected: ArrayLike<number>,
+  floor?: number,
+): Comparison {
+  return {
+    what,
+    tensor,
+    error: (content) => relativeError(new Float32Array(content), expected, floor),
+  };
+}
+
+/** Compares bit by bit: error 0 or Infinity. */
+export function same(
+  what: string,
+  tensor: ReadRequest,
+  expected: Float32Array | Uint32Array,
+): Comparison {
+  const bits = new Uint32Array(expected.buffer, expected.byteOffset, expected.length);
+  return {
+    what,
+    tensor,
+    error: (content) => {
+      const actual = new Uint32Array(content);
+      return bits.every((value, i) => value === actual[i]) ? 0 : Infinity;
+    },
+  };
+}
+
+/** Compares two results bit by bit, for kernels that promise the same bits by two ways. */
+export function equal(what: string, a: Tensor, b: Tensor): Comparison[] {
+  let first = new Uint32Array();
+  return [
+    { what, tensor: a, error: (content) => (first = new Uint32Array(content), 0) },
+    {
+      what,
+      tensor: b,
+      error: (content) => {
+        const second = new Uint32Array(content);
+        return first.length === second.length && first.every((v, i) => v === second[i])
+          ? 0
+          : Infinity;
+      },
+    },
+  ];
+}
+
+/** Repeatable numbers in [-scale, scale). */
+export function uniform(length: number, seed: number, scale = 1): Float32Array {
+  let state = Math.imul(seed, 0x9e3779b1) >>> 0;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return scale * (state / 2 ** 31 - 1);
+  });
+}
+
+/** One case's inputs: tensors of this step, parameters, gradients, and repeatable random numbers. */
+export class Bench {
+  readonly gpu: Gpu;
+  /** Records backwards. */
+  readonly tape: Tape;
+  /** Runs forward only. */
+  readonly forward: Tape;
+  readonly #owned: GPUBuffer[] = [];
+  readonly #cleanups: (() => void)[] = [];
+  #seed: number;
+
+  constructor(gpu: Gpu, seed: number) {
+    this.gpu = gpu;
+    this.tape = new Tape(gpu);
+    this.forward = new Tape(gpu, { recording: false });
+    this.#seed = 1000 * seed;
+  }
+
+  /** Random values, other ones at each call. */
+  random(shape: readonly number[], scale = 1): Float32Array {
+    return uniform(elements(shape), this.#seed++, scale);
+  }
+
+  /** `count` random whole numbers below `bound`. */
+  integers(count: number, bound: number): Uint32Array {
+    return Uint32Array.from(this.random([count]), (v) => Math.floor((v + 1) / 2 * bound));
+  }
+
+  /** A tensor of this step that holds `values`. */
+  tensor(
+    shape: readonly number[],
+    values: Float32Array | Uint32Array,
+    { needsGrad = false }: { needsGrad?: boolean } = {},
+  ): Tensor {
+    const dtype = values instanceof Uint32Array ? "u32" : "f32";
+    return new Tensor(this.gpu.upload(values, "input"), shape, dtype, "input", needsGrad);
+  }
+
+  /** A tensor that a gradient is wanted for. */
+  input(shape: readonly number[], values: Float32Array): Tensor {
+    return this.tensor(shape, values, { needsGrad: true });
+  }
+
+  /** A tensor to write to, full of NaN: whatever is read or left out of it shows. */
+  blank(shape: readonly number[]): Tensor {
+    return this.tensor(shape, new Float32Array(elements(shape)).fill(NaN));
+  }
+
+  /** A parameter, its gradient storage full of NaN. */
+  parameter(shape: readonly number[], values: Float32Array): Parameter {
+    const parameter = new Parameter(this.gpu, shape, "parameter", values);
+    this.gpu.write(parameter.gradientStorage().buffer, new Float32Array(values.length).fill(NaN));
+    return parameter;
+  }
+
+  /** A parameter's buffers and others to free after the check. */
+  own(buffers: Iterable<GPUBuffer>): void {
+    this.#owned.push(...buffers);
+  }
+
+  /** Sets dL/dy for an op's output y. */
+  seed(y: Tensor, values: Float32Array): void {
+    // The tape gives the gradient's buffer back to the step's scratch, so it must come from there.
+    y.grad = this.tape.tensor(y.shape, "dy");
+    this.copy(values, y.grad);
+  }
+
+  /** Lets x hold a gradient already, to which the op must add. */
+  hold(x: Tensor, values: Float32Array): void {
+    if (x instanceof Parameter) this.copy(values, x.grad = x.gradientStorage());
+    else x.grad = this.tensor(x.shape, values);
+  }
+
+  /** Overwrites a tensor in the order of the recorded work. */
+  copy(values: Float32Array, y: Tensor): void {
+    const count = Math.ceil(values.length / 4) * 4;
+    const a = this.tensor([values.length], values);
+    elementwise(this.gpu, "add", "accumulate", count / 4, { a, y }, { count, beta: 0 });
+  }
+
+  /** Something to do after the check. */
+  defer(cleanup: () => void): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  /** Frees what `own` was told of, and does what was deferred. */
+  close(): void {
+    if (this.#owned.length > 0) this.gpu.free(this.#owned);
+    for (const cleanup of this.#cleanups) cleanup();
+  }
+}
+
+/** a + b on the host, elementwise. */
+export function plus(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
+  return Float64Array.from(a, (value, i) => value + b[i]!);
+}

@@ -1,0 +1,26 @@
+/**
+ * Every kernel against its f64 reference, at awkward sizes: what `./mentor doctor` runs on the
+ * user's machine and the tests run here.
+ *
+ * @module
+ */
+
+import { attentionChecks } from "./attention.ts";
+import type { KernelCheck } from "./check.ts";
+import { elementwiseChecks } from "./elementwise.ts";
+import { linearChecks } from "./linear.ts";
+import { lossChecks } from "./losses.ts";
+import { rowChecks } from "./rows.ts";
+import { samplingChecks } from "./sampling.ts";
+
+export type { CheckResult, KernelCheck } from "./check.ts";
+
+/** One check per kernel, or per few kernels that only work together. */
+export const kernelChecks: readonly KernelCheck[] = [
+  ...linearChecks,
+  ...elementwiseChecks,
+  ...rowChecks,
+  ...attentionChecks,
+  ...lossChecks,
+  ...samplingChecks,
+];

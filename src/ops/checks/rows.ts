@@ -1,0 +1,129 @@
+/**
+ * Checks of the kernels that look rows up or work along them: embedding, selection, RMSNorm.
+ *
+ * @module
+ */
+
+import { embedding } from "../embedding.ts";
+import { rmsnorm } from "../norm.ts";
+import { foldRows } from "../reduce.ts";
+import * as reference from "../reference/mod.ts";
+import { selectRows } from "../select.ts";
+import { type Case, type KernelCheck, kernelCheck, near, plus } from "./check.ts";
+
+const embeddings: Record<string, Case> = {};
+for (const [T, V, C] of [[1, 4, 4], [9, 5, 12], [70, 300, 20], [300, 3, 8]] as const) {
+  for (const held of [false, true]) {
+    embeddings[`T ${T}, vocabulary ${V}, width ${C}, beta ${held ? 1 : 0}`] = (bench) => {
+      const table = bench.random([V, C]);
+      const before = bench.random([V, C]);
+      const dy = bench.random([T, C]);
+      const ids = bench.integers(T, V);
+      const w = bench.parameter([V, C], table);
+      bench.own(w.buffers());
+      const result = embedding(bench.forward, w, bench.tensor([T], ids));
+      const y = embedding(bench.tape, w, ids);
+      bench.seed(y, dy);
+      if (held) bench.hold(w, before);
+      bench.tape.backward();
+      const dtable = reference.embeddingBackward(ids, dy, { V, C });
+      return [
+        near("y", result, reference.embeddingForward(ids, table, C)),
+        near("dtable", w.grad!, held ? plus(dtable, before) : dtable),
+      ];
+    };
+  }
+}
+
+const selections: Record<string, Case> = {};
+for (const [T, N, C] of [[1, 1, 4], [9, 7, 12], [300, 299, 8], [65, 1, 20]] as const) {
+  for (const held of [false, true]) {
+    selections[`${N} of ${T} rows, width ${C}, beta ${held ? 1 : 0}`] = (bench) => {
+      const values = bench.random([T, C]);
+      const before = bench.random([T, C]);
+      const dy = bench.random([N, C]);
+      // In no order, and the last row among them.
+      const order = bench.random([T]);
+      const rows = Uint32Array.from(order.keys()).sort((a, b) => order[a]! - order[b]!).slice(0, N);
+      if (!rows.includes(T - 1)) rows[0] = T - 1;
+      const x = bench.input([T, C], values);
+      const result = selectRows(bench.forward, x, rows);
+      const y = selectRows(bench.tape, x, rows);
+      bench.seed(y, dy);
+      if (held) bench.hold(x, before);
+      bench.tape.backward();
+      // Selecting rows is looking them up in x.
+      const dx = reference.embeddingBackward(rows, dy, { V: T, C });
+      return [
+        near("y", result, reference.embeddingForward(rows, values, C)),
+        near("dx", x.grad!, held ? plus(dx, before) : dx),
+      ];
+    };
+  }
+}
+
+const norms: Record<string, Case> = {};
+// 600 rows are several blocks of partial sums whatever the tuning.
+for (const [T, C] of [[1, 4], [7, 12], [8, 36], [9, 260], [65, 20], [600, 8]] as const) {
+  for (const held of [false, true]) {
+    norms[`T ${T}, width ${C}, beta ${held ? 1 : 0}`] = (bench) => {
+      const epsilon = 1e-5;
+      const values = bench.random([T, C], 3);
+      const weights = bench.random([C]);
+      const dy = bench.random([T, C]);
+      const [hx, hw] = [bench.random([T, C]), bench.random([C])];
+      const x = bench.input([T, C], values);
+      const w = bench.parameter([C], weights);
+      bench.own(w.buffers());
+      const result = rmsnorm(bench.forward, x, w, epsilon);
+      const y = rmsnorm(bench.tape, x, w, epsilon);
+      bench.seed(y, dy);
+      if (held) {
+        bench.hold(x, hx);
+        bench.hold(w, hw);
+      }
+      bench.tape.backward();
+      const { dx, dw } = reference.rmsnormBackward(values, weights, epsilon, dy, { T, C });
+      return [
+        near("y", result, reference.rmsnormForward(values, weights, epsilon, { T, C }).y),
+        near("dx", x.grad!, held ? plus(dx, hx) : dx),
+        near("dw", w.grad!, held ? plus(dw, hw) : dw),
+      ];
+    };
+  }
+}
+norms["a row of zeros"] = (bench) => {
+  const values = bench.random([3, 8]);
+  values.fill(0, 8, 16);
+  const weights = bench.random([8]);
+  const y = rmsnorm(bench.forward, bench.tensor([3, 8], values), bench.tensor([8], weights), 1e-5);
+  return [near("y", y, reference.rmsnormForward(values, weights, 1e-5, { T: 3, C: 8 }).y)];
+};
+
+const folds: Record<string, Case> = {};
+for (const [R, C] of [[1, 4], [63, 8], [65, 36], [257, 260], [20_000, 4]] as const) {
+  for (const beta of [0, 1] as const) {
+    folds[`${R} rows, width ${C}, beta ${beta}`] = (bench) => {
+      const values = bench.random([R, C]);
+      const before = bench.random([C]);
+      const y = beta === 0 ? bench.blank([C]) : bench.tensor([C], before);
+      foldRows(bench.forward, bench.tensor([R, C], values), y, beta);
+      const sums = new Float64Array(C);
+      values.forEach((v, i) => sums[i % C]! += v);
+      return [near("y", y, beta === 0 ? sums : plus(sums, before))];
+    };
+  }
+}
+
+/** Kernels that work on rows. */
+export const rowChecks: readonly KernelCheck[] = [
+  kernelCheck("embedding", ["embedding.forward", "embedding.backward"], 1e-5, embeddings),
+  kernelCheck("select rows", ["select.forward", "select.backward"], 1e-6, selections),
+  kernelCheck(
+    "rmsnorm",
+    ["rmsnorm.forward", "rmsnorm.backward_x", "rmsnorm.backward_w"],
+    1e-5,
+    norms,
+  ),
+  kernelCheck("fold rows", ["reduce.fold_rows", "reduce.partial_rows"], 1e-5, folds),
+];

@@ -1,0 +1,315 @@
+/**
+ * Checks of sampling: which tokens may be drawn, how often each is, their log-probabilities, and
+ * how a slot's state moves on.
+ *
+ * @module
+ */
+
+import { samplingFilter } from "../reference/mod.ts";
+import { NONE, sampleNext, type SamplingOptions, type SlotState } from "../sample.ts";
+import { type Bench, type Case, type Comparison, type KernelCheck, kernelCheck } from "./check.ts";
+import { relativeError } from "./check.ts";
+
+const NO_STOPS = [NONE, NONE] as const;
+
+/** Slot rows of (token, position, limit, stream) as GPU state with a ring of `steps` rows. */
+function slotState(bench: Bench, rows: readonly (readonly number[])[], steps: number): SlotState {
+  const S = rows.length;
+  return {
+    state: bench.tensor([S, 4], Uint32Array.from(rows.flat())),
+    tokens: bench.tensor([S], Uint32Array.from(rows, ([token]) => token!)),
+    positions: bench.tensor([S], Uint32Array.from(rows, ([, position]) => position!)),
+    ring: bench.tensor([steps, S, 2], new Uint32Array(steps * S * 2)),
+  };
+}
+
+/** The same logits for S slots. */
+function repeated(logits: Float32Array, S: number): Float32Array {
+  const all = new Float32Array(S * logits.length);
+  for (let s = 0; s < S; s++) all.set(logits, s * logits.length);
+  return all;
+}
+
+/** log softmax(logits / temperature), in f64. */
+function logSoftmax(logits: Float32Array, temperature: number): Float64Array {
+  const z = Float64Array.from(logits, (v) => v / temperature);
+  const top = Math.max(...z);
+  const log = top + Math.log(z.reduce((total, v) => total + Math.exp(v - top), 0));
+  return z.map((v) => v - log);
+}
+
+/** Chi-square value that a true distribution exceeds once in 10,000 times (Wilson & Hilferty). */
+function chiSquareLimit(freedom: number): number {
+  const spread = 2 / (9 * freedom);
+  return freedom * (1 - spread + 3.719 * Math.sqrt(spread)) ** 3;
+}
+
+/**
+ * 20,480 draws from one distribution: only tokens that the reference keeps occur, all of them do,
+ * as often as they should, with the log-probability that they have before filtering.
+ */
+function distribution(V: number, scale: number, options: SamplingOptions): Case {
+  return (bench) => {
+    const [S, steps] = [1024, 20];
+    const logits = bench.random([V], scale);
+    // Two slots must differ by their stream alone, and two steps of a slot by their position.
+    const rows = Array.from({ length: S }, (_, s) => [0, 5, 1000, s]);
+    const slots = slotState(bench, rows, steps);
+    const input = bench.tensor([S, V], repeated(logits, S));
+    for (let step = 0; step < steps; step++) {
+      sampleNext(bench.gpu, input, slots, step, options, NO_STOPS);
+    }
+    const { probabilities } = samplingFilter(logits, options);
+    const exact = logSoftmax(logits, options.temperature || 1);
+    return [{
+      what: "draws",
+      tensor: slots.ring,
+      error: (content) => {
+        const tokens = new Uint32Array(content);
+        const logprobs = new Float32Array(content);
+        const counts = new Uint32Array(V);
+        let worst = 0;
+        for (let i = 0; i < S * steps; i++) {
+          const token = tokens[2 * i]!;
+          if (!(probabilities[token]! > 0)) return Infinity;
+          counts[token]!++;
+          worst = Math.max(worst, relativeError([logprobs[2 * i + 1]!], [exact[token]!], 1));
+        }
+        let chiSquare = 0;
+        let freedom = -1;
+        probabilities.forEach((p, token) => {
+          if (p === 0) return;
+          freedom++;
+          chiSquare += (counts[token]! - S * steps * p) ** 2 / (S * steps * p);
+        });
+        return freedom > 0 && chiSquare > chiSquareLimit(freedom) ? Infinity : worst;
+      },
+    }];
+  };
+}
+
+/** What one step writes; rows of (token, position, limit, stream) before and after. */
+function transition(
+  logits: readonly Float32Array[],
+  before: readonly (readonly number[])[],
+  after: readonly (readonly number[])[],
+  drawn: readonly number[],
+  stops: readonly [number, number],
+): Case {
+  return (bench) => {
+    const V = logits[0]!.length;
+    const S = before.length;
+    const slots = slotState(bench, before, 3);
+    const input = bench.tensor([S, V], Float32Array.from(logits.flatMap((row) => [...row])));
+    const greedy = { temperature: 0, topK: 0, topP: 1, seed: 7 };
+    sampleNext(bench.gpu, input, slots, 1, greedy, stops);
+    const is = (what: string, tensor: SlotState["ring"], expected: readonly number[]) => ({
+      what,
+      tensor,
+      error: (content: ArrayBuffer) =>
+        expected.every((value, i) => new Uint32Array(content)[i] === value) ? 0 : Infinity,
+    });
+    const comparisons: Comparison[] = [
+      is("state", slots.state, after.flat()),
+      is("tokens", slots.tokens, after.map(([token]) => token!)),
+      is("positions", slots.positions, after.map(([, position]) => position!)),
+      {
+        what: "ring",
+        tensor: slots.ring,
+        error: (content) => {
+          const tokens = new Uint32Array(content);
+          const logprobs = new Float32Array(content);
+          // Row 1 alone is written.
+          for (let i = 0; i < 2 * S; i++) if (tokens[i] || tokens[4 * S + i]) return Infinity;
+          let worst = 0;
+          drawn.forEach((token, s) => {
+            const at = 2 * S + 2 * s;
+            const expected = token === NONE ? 0 : logSoftmax(logits[s]!, 1)[token]!;
+            const error = tokens[at] === token
+              ? relativeError([logprobs[at + 1]!], [expected], 1)
+              : Infinity;
+            worst = Math.max(worst, error);
+          });
+          return worst;
+        },
+      },
+    ];
+    return comparisons;
+  };
+}
+
+/** Logits with their maximum at `token`. */
+function peak(V: number, token: number, height = 3): Float32Array {
+  return Float32Array.from({ length: V }, (_, v) => v === token ? height : Math.sin(v));
+}
+
+const draws: Record<string, Case> = {
+  "20,480 draws, vocabulary 7": distribution(7, 2, {
+    temperature: 1,
+    topK: 0,
+    topP: 1,
+    seed: 1,
+  }),
+  "20,480 draws, vocabulary 100, temperature 1.7": distribution(100, 2, {
+    temperature: 1.7,
+    topK: 0,
+    topP: 1,
+    seed: 2,
+  }),
+  "20,480 draws, vocabulary 12, temperature 0.4": distribution(12, 1, {
+    temperature: 0.4,
+    topK: 0,
+    topP: 1,
+    seed: 3,
+  }),
+  "20,480 draws, top-k 5 of 20": distribution(20, 1, {
+    temperature: 1,
+    topK: 5,
+    topP: 1,
+    seed: 4,
+  }),
+  "20,480 draws, top-k 1": distribution(20, 1, { temperature: 1, topK: 1, topP: 1, seed: 5 }),
+  "20,480 draws, top-k beyond the vocabulary": distribution(9, 1, {
+    temperature: 1,
+    topK: 50,
+    topP: 1,
+    seed: 6,
+  }),
+  "20,480 draws, top-p 0.6 of 20": distribution(20, 1, {
+    temperature: 1,
+    topK: 0,
+    topP: 0.6,
+    seed: 7,
+  }),
+  "20,480 draws, top-p 0": distribution(20, 1, { temperature: 1, topK: 0, topP: 0, seed: 8 }),
+  "20,480 draws, top-k 10, then top-p 0.8, temperature 1.5": distribution(33, 1, {
+    temperature: 1.5,
+    topK: 10,
+    topP: 0.8,
+    seed: 9,
+  }),
+  "20,480 draws, greedy": distribution(65, 1, { temperature: 0, topK: 0, topP: 1, seed: 10 }),
+
+  "equal logits: greedy takes the lower token": transition(
+    [Float32Array.of(0, 2, 1, 2, 2, -1, 0, 0, 2, 2)],
+    [[5, 3, 9, 0]],
+    [[1, 4, 9, 0]],
+    [1],
+    NO_STOPS,
+  ),
+  "equal logits at the threshold are all kept": (bench) => {
+    const V = 10;
+    const S = 500;
+    const logits = Float32Array.of(0, 2, 1, 2, 2, -1, 0, 0, 2, 2);
+    const slots = slotState(bench, Array.from({ length: S }, (_, s) => [0, 0, 9, s]), 1);
+    const input = bench.tensor([S, V], repeated(logits, S));
+    sampleNext(bench.gpu, input, slots, 0, { temperature: 1, topK: 2, topP: 1, seed: 1 }, NO_STOPS);
+    return [{
+      what: "draws",
+      tensor: slots.ring,
+      error: (content) => {
+        const seen = new Set(new Uint32Array(content).filter((_, i) => i % 2 === 0));
+        return seen.symmetricDifference(new Set([1, 3, 4, 8, 9])).size === 0 ? 0 : Infinity;
+      },
+    }];
+  },
+  "idle slots stay, limits and both stop tokens halt": transition(
+    [4, 5, 6, 7, 8, 9].map((token) => peak(70, token)),
+    [
+      [1, NONE, 50, 0],
+      [1, 3, 50, 1],
+      [1, 3, 50, 2],
+      [1, 3, 5, 3],
+      [1, 3, 4, 4],
+      [1, 3, 50, 5],
+    ],
+    [
+      [1, NONE, 50, 0],
+      [5, NONE, 50, 1],
+      [6, 4, 50, 2],
+      [7, 4, 5, 3],
+      [8, NONE, 4, 4],
+      [9, NONE, 50, 5],
+    ],
+    [NONE, 5, 6, 7, 8, 9],
+    [5, 9],
+  ),
+  "logits that are NaN draw nothing and halt": (bench) => {
+    const slots = slotState(bench, [[1, 3, 50, 0]], 1);
+    const input = bench.tensor([1, 12], new Float32Array(12).fill(NaN));
+    sampleNext(bench.gpu, input, slots, 0, { temperature: 1, topK: 0, topP: 1, seed: 1 }, NO_STOPS);
+    return [
+      {
+        what: "ring",
+        tensor: slots.ring,
+        error: (content) =>
+          new Uint32Array(content)[0] === NONE && Number.isNaN(new Float32Array(content)[1])
+            ? 0
+            : Infinity,
+      },
+      {
+        what: "positions",
+        tensor: slots.positions,
+        error: (content) => new Uint32Array(content)[0] === NONE ? 0 : Infinity,
+      },
+    ];
+  },
+  "one NaN among the logits shows in the log-probability": (bench) => {
+    const slots = slotState(bench, [[1, 3, 50, 0]], 1);
+    const logits = bench.random([20]);
+    logits[13] = NaN;
+    const input = bench.tensor([1, 20], logits);
+    sampleNext(bench.gpu, input, slots, 0, { temperature: 1, topK: 0, topP: 1, seed: 1 }, NO_STOPS);
+    return [{
+      what: "logprob",
+      tensor: slots.ring,
+      error: (content) => Number.isNaN(new Float32Array(content)[1]) ? 0 : Infinity,
+    }];
+  },
+  "alone or in a batch, in any slot: the same draws": (bench) => {
+    const [V, S, steps] = [50, 9, 4];
+    const options = { temperature: 1, topK: 20, topP: 0.9, seed: 11 };
+    const logits = bench.random([S, V], 3);
+    const rows = Array.from({ length: S }, (_, s) => [0, 10 + s, 1000, 100 + s]);
+    const draw = (order: readonly number[]) => {
+      const slots = slotState(bench, order.map((s) => rows[s]!), steps);
+      const own = order.flatMap((s) => [...logits.subarray(s * V, (s + 1) * V)]);
+      const input = bench.tensor([order.length, V], Float32Array.from(own));
+      for (let step = 0; step < steps; step++) {
+        sampleNext(bench.gpu, input, slots, step, options, NO_STOPS);
+      }
+      return slots.ring;
+    };
+    const everyone = Array.from({ length: S }, (_, s) => s);
+    let batch = new Uint32Array();
+    /** Draws of slot s (token and logprob bits), in a ring of n slots. */
+    const of = (ring: Uint32Array, s: number, n: number) =>
+      [...ring].filter((_, i) => Math.floor(i / 2) % n === s).join();
+    return [
+      {
+        what: "batch",
+        tensor: draw(everyone),
+        error: (content) => (batch = new Uint32Array(content), 0),
+      },
+      {
+        what: "reversed",
+        tensor: draw(everyone.toReversed()),
+        error: (content) => {
+          const ring = new Uint32Array(content);
+          return everyone.every((s) => of(ring, S - 1 - s, S) === of(batch, s, S)) ? 0 : Infinity;
+        },
+      },
+      ...[0, 4, 8].map((s): Comparison => ({
+        what: "alone",
+        tensor: draw([s]),
+        error: (content) =>
+          of(new Uint32Array(content), 0, 1) === of(batch, s, S) ? 0 : Infinity,
+      })),
+    ];
+  },
+};
+
+/** Sampling. */
+export const samplingChecks: readonly KernelCheck[] = [
+  kernelCheck("sample", ["sample.next"], 1e-5, draws),
+];
