@@ -4,7 +4,8 @@
 // no workgroup memory, no barrier, one fixed order of summation for every M. The rows come from
 // the workgroup id only, so that loads of A are uniform across lanes; lanes run along N.
 
-struct Params { rows: u32, columns: u32, inner: u32, beta: f32 }
+// The sum runs over first .. last of the inner dimension; the host splits a long one.
+struct Params { rows: u32, columns: u32, inner: u32, first: u32, last: u32, beta: f32 }
 
 override LANES: u32 = 8;
 const ROWS = 8u;
@@ -30,7 +31,7 @@ fn nn(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: v
   let columns4 = params.columns / 4u;
   var left: array<vec4f, ROWS>;
   var right: array<vec4f, ROWS>;
-  for (var k = 0u; k < params.inner; k++) {
+  for (var k = params.first; k < params.last; k++) {
     let b0 = b[k * columns4 + column];
     let b1 = b[k * columns4 + column + 1u];
     for (var i = 0u; i < ROWS; i++) {
@@ -53,7 +54,7 @@ fn tn(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: v
   let columns4 = params.columns / 4u;
   var left: array<vec4f, ROWS>;
   var right: array<vec4f, ROWS>;
-  for (var k = 0u; k < params.inner; k++) {
+  for (var k = params.first; k < params.last; k++) {
     let b0 = b[k * columns4 + column];
     let b1 = b[k * columns4 + column + 1u];
     for (var i = 0u; i < ROWS; i++) {
@@ -75,7 +76,7 @@ fn nt(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: v
   let column4 = group.x * LANES + lane.x;
   let base = column4 * 4u * params.inner;
   var sum: array<vec4f, ROWS>;
-  for (var k = 0u; k < params.inner; k++) {
+  for (var k = params.first; k < params.last; k++) {
     let y = vec4f(
       b_rows[base + k],
       b_rows[base + params.inner + k],

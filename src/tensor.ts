@@ -61,7 +61,8 @@ export class Parameter extends Tensor {
   readonly #gpu: Gpu;
   readonly #gradient: GPUBuffer;
   #transposed: Tensor | null = null;
-  #stale = true;
+  /** `gpu.discards` when the copy was recorded; null while the weights are newer than the copy. */
+  #copied: number | null = null;
 
   constructor(gpu: Gpu, shape: readonly number[], name: string, values: Float32Array) {
     const buffer = gpu.allocate(values.byteLength, "weights", name);
@@ -89,7 +90,8 @@ export class Parameter extends Tensor {
       const buffer = this.#gpu.allocate(this.bytes, "weights", `${this.label}.transposed`);
       this.#transposed = new Tensor(buffer, [columns, rows], "f32", `${this.label}.transposed`);
     }
-    if (this.#stale) {
+    // A copy that was recorded in a step that was then dropped was never made.
+    if (this.#copied !== this.#gpu.discards) {
       const { wide } = this.#gpu.tuning;
       this.#gpu.dispatch("transpose", "forward", {
         constants: { LANES: wide },
@@ -97,14 +99,14 @@ export class Parameter extends Tensor {
         params: { rows, columns },
         workgroups: grid(Math.ceil(this.size / 4 / wide)),
       });
-      this.#stale = false;
+      this.#copied = this.#gpu.discards;
     }
     return this.#transposed;
   }
 
   /** To be called by whatever changes the values. */
   changed(): void {
-    this.#stale = true;
+    this.#copied = null;
   }
 
   /** The buffers to free with the model. */

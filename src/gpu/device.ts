@@ -4,7 +4,12 @@
  * @module
  */
 
-import { DeviceLostError, GpuUnavailableError, GpuValidationError } from "./errors.ts";
+import {
+  DeviceLostError,
+  GpuUnavailableError,
+  GpuValidationError,
+  OutOfMemoryError,
+} from "./errors.ts";
 import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts";
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
@@ -27,7 +32,7 @@ export interface GpuOptions {
   readonly memoryBudget?: number;
   /** Which adapter to prefer where there are several. */
   readonly powerPreference?: "low-power" | "high-performance";
-  /** Workgroup shapes; by default those of the adapter's class. */
+  /** Workgroup sizes; those of the adapter's class by default. */
   readonly tuning?: Tuning;
 }
 
@@ -65,6 +70,7 @@ export class Gpu implements Disposable {
   readonly #activations: Scope;
   readonly #uploads: Scope;
   readonly #errors: Error[] = [];
+  #discards = 0;
   #closed = false;
 
   private constructor(device: GPUDevice, info: GpuInfo, options: GpuOptions) {
@@ -75,7 +81,12 @@ export class Gpu implements Disposable {
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       const { error } = event as GPUUncapturedErrorEvent;
-      report(new GpuValidationError(`The GPU rejected a command: ${error.message.trim()}`));
+      const message = error.message.trim();
+      report(
+        error instanceof GPUOutOfMemoryError
+          ? new OutOfMemoryError(`The GPU is out of memory: ${message}\n${this.#memory.table()}`)
+          : new GpuValidationError(`The GPU rejected a command: ${message}`),
+      );
     });
     device.lost.then(({ reason, message }) => {
       if (this.#closed) return;
@@ -208,8 +219,14 @@ export class Gpu implements Disposable {
     this.#activations.reset();
   }
 
+  /** Steps dropped so far: whatever was only recorded before the last of them never happened. */
+  get discards(): number {
+    return this.#discards;
+  }
+
   /** Drops the recorded step, after an error on the host. */
   discard(): void {
+    this.#discards++;
     this.#recorder.discard();
     this.#uploads.reset();
     this.#activations.reset();

@@ -195,8 +195,21 @@ export class Decoder implements Disposable {
     return rmsnorm(tape, x, this.parameters.get("model.norm.weight")!, normEpsilon);
   }
 
-  /** Hidden states [T,C] of sequences packed end to end. */
+  /**
+   * Hidden states [T,C] of sequences packed end to end.
+   *
+   * @throws {RangeError} if a sequence is empty or exceeds the context, or the lengths do not add up.
+   */
   packed(tape: Tape, ids: Uint32Array, lengths: readonly number[]): Tensor {
+    const total = lengths.reduce((sum, length) => sum + length, 0);
+    if (total !== ids.length || Math.min(...lengths) < 1) {
+      throw new RangeError(
+        `Cannot run sequences of ${
+          lengths.join(" + ")
+        } tokens: they must not be empty and add up ` +
+          `to the ${ids.length} tokens given`,
+      );
+    }
     const longest = Math.max(...lengths);
     if (longest > this.config.maxPositions) {
       throw new RangeError(
@@ -255,11 +268,16 @@ function normal(random: Random): number {
 }
 
 function parseJson(bytes: Uint8Array, label: string): Record<string, unknown> {
+  const broken = (fault: string) =>
+    new CheckpointError(`Cannot read "${label}": ${fault}. Copy the file again`);
+  let value: unknown;
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    value = JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
-    throw new CheckpointError(
-      `Cannot read "${label}": ${(error as Error).message}. Copy the file again`,
-    );
+    throw broken((error as Error).message);
   }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw broken("it is not a JSON object");
+  }
+  return value as Record<string, unknown>;
 }

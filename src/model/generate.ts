@@ -53,6 +53,11 @@ export async function generate(
   options: GenerateOptions = {},
 ): Promise<Generated[]> {
   const { maxTokens = 64, temperature = 1, topK = 0, topP = 1, seed = 0 } = options;
+  if (!Number.isInteger(maxTokens) || maxTokens < 1) {
+    throw new RangeError(
+      `Cannot generate: maxTokens is ${maxTokens}, it must be a positive integer`,
+    );
+  }
   if (prompts.length === 0) return [];
   const encoded = prompts.map((prompt) =>
     typeof prompt === "string" ? tokenizer.encode(prompt) : prompt

@@ -51,6 +51,8 @@ export interface GeneratorOptions {
   readonly length: number;
   /** Tokens decoded per look of the host; a read-back costs at least 10 ms under Deno. */
   readonly stepsPerRead?: number;
+  /** Rounds of decode steps in flight: while one is read back the GPU works on the next. */
+  readonly roundsInFlight?: number;
   /** Tokens that end a turn. */
   readonly stops: readonly [number, number];
 }
@@ -69,8 +71,8 @@ interface Running {
 
 /** Rows that one prefill pass takes at most; bounds its scratch memory. */
 const PREFILL_ROWS = 512;
-/** Rounds of decode steps in flight: while one is read back the GPU works on the next. */
-const IN_FLIGHT = { software: 1, gpu: 2 };
+/** A software adapter works on the host's own cores: a second round would wait for the first. */
+const ROUNDS_IN_FLIGHT = { software: 1, gpu: 2 };
 
 /** Generates sequences with one model; keeps its KV cache between calls. */
 export class Generator implements Disposable {
@@ -80,18 +82,32 @@ export class Generator implements Disposable {
   readonly #slots: SlotState;
   readonly #rows: CacheRows;
   readonly #stepsPerRead: number;
+  readonly #roundsInFlight: number;
   readonly #stops: readonly [number, number];
+  #busy = false;
 
+  /**
+   * @throws {RangeError} if a size is not a positive integer, or the length exceeds the context.
+   */
   constructor(model: Decoder, options: GeneratorOptions) {
-    const { slots, length, stepsPerRead = 8, stops } = options;
+    const gpu = this.#gpu = model.gpu;
+    const depth = gpu.info.software ? ROUNDS_IN_FLIGHT.software : ROUNDS_IN_FLIGHT.gpu;
+    const { slots, length, stepsPerRead = 8, roundsInFlight = depth, stops } = options;
+    for (const [name, size] of Object.entries({ slots, length, stepsPerRead, roundsInFlight })) {
+      if (!Number.isInteger(size) || size < 1) {
+        throw new RangeError(
+          `Cannot make a generator: ${name} is ${size}, it must be a positive integer`,
+        );
+      }
+    }
     if (length > model.config.maxPositions) {
       throw new RangeError(
         `Cannot generate ${length} tokens: the model's context is ${model.config.maxPositions}`,
       );
     }
-    const gpu = this.#gpu = model.gpu;
     this.#model = model;
     this.#stepsPerRead = stepsPerRead;
+    this.#roundsInFlight = roundsInFlight;
     this.#stops = stops;
     this.#cache = new KvCache(gpu, model.config, slots, length);
     const tensor = (shape: number[], label: string) =>
@@ -107,13 +123,37 @@ export class Generator implements Disposable {
   }
 
   /**
-   * Runs every sequence to its end.
+   * Runs every sequence to its end. After an error the generator can be used again.
    *
-   * @throws {RangeError} if a prompt is empty or does not fit its limit or the slots.
+   * @throws {RangeError} if a prompt is empty or does not fit its limit or the slots, if a token is
+   * not in the vocabulary, or if the model's logits are not finite.
+   * @throws {TypeError} if a run is under way.
    */
   async run(sequences: readonly Sequence[], sampling: SamplingOptions): Promise<void> {
-    const { slots, length } = this.#cache;
+    if (this.#busy) {
+      throw new TypeError(
+        "Cannot generate: the generator is already running; await it, or make another one",
+      );
+    }
+    this.#check(sequences);
+    checkSampling(sampling);
+    const rounds: Promise<ArrayBuffer[]>[] = [];
+    this.#busy = true;
+    try {
+      await this.#run(sequences, sampling, rounds);
+    } catch (error) {
+      this.#gpu.discard(); // half a step may be recorded, and name buffers that are freed next
+      throw error;
+    } finally {
+      await Promise.allSettled(rounds);
+      this.#busy = false;
+    }
+  }
+
+  #check(sequences: readonly Sequence[]): void {
+    const { length } = this.#cache;
     for (const { prompt, limit } of sequences) {
+      this.#checkTokens(prompt);
       if (prompt.length === 0 || prompt.length >= limit || limit > length) {
         throw new RangeError(
           `Cannot generate: a prompt of ${prompt.length} tokens needs a limit above it and up to ` +
@@ -121,6 +161,25 @@ export class Generator implements Disposable {
         );
       }
     }
+  }
+
+  #checkTokens(tokens: Uint32Array): void {
+    const { vocabSize } = this.#model.config;
+    const wrong = tokens.find((token) => token >= vocabSize);
+    if (wrong !== undefined) {
+      throw new RangeError(
+        `Cannot generate: token ${wrong} is not in the vocabulary of ${vocabSize} tokens`,
+      );
+    }
+  }
+
+  /** @param rounds read-backs under way; those left after an error are the caller's to await */
+  async #run(
+    sequences: readonly Sequence[],
+    sampling: SamplingOptions,
+    rounds: Promise<ArrayBuffer[]>[],
+  ): Promise<void> {
+    const { slots } = this.#cache;
     const idle = new Uint32Array(slots * 4).fill(NONE);
     this.#gpu.write(this.#slots.state.buffer, idle);
     this.#gpu.write(this.#slots.positions.buffer, idle.subarray(0, slots));
@@ -131,8 +190,6 @@ export class Generator implements Disposable {
     const prompts = new Map<string, number>(); // prompt -> slot that still holds it
     const fed: { slot: number; tokens: Uint32Array }[] = []; // answers of onTurn, to be fed
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
-    const rounds: Promise<ArrayBuffer[]>[] = [];
-    const depth = this.#gpu.info.software ? IN_FLIGHT.software : IN_FLIGHT.gpu;
     let decoding = 0; // slots that the GPU is still drawing tokens for, as far as the host knows
     let failure: unknown = null;
 
@@ -144,6 +201,7 @@ export class Generator implements Disposable {
       const ended = (async () => {
         const next = await run.sequence.onTurn(turn);
         // One more token than is fed must fit, or there is nothing left to sample.
+        if (next) this.#checkTokens(next);
         if (next === null || reason === "length") running[slot] = null;
         else if (run.length + next.length >= run.sequence.limit) {
           await run.sequence.onTurn({ tokens: [], logprobs: [], reason: "length" });
@@ -169,12 +227,23 @@ export class Generator implements Disposable {
         feed(slot, run, [run.last!, ...tokens]);
       }
       const forks: Fork[] = [];
-      for (let slot = 0; slot < slots && waiting.length > 0; slot++) {
-        if (running[slot]) continue;
+      const refilled = [...running.keys()].filter((slot) => !running[slot]).slice(
+        0,
+        waiting.length,
+      );
+      // Prefills run before forks: what these slots held can't be copied any more.
+      for (const [key, slot] of prompts) if (refilled.includes(slot)) prompts.delete(key);
+      for (const slot of refilled) {
         const sequence = waiting.pop()!;
         const promptKey = sequence.prompt.join();
-        for (const [key, holder] of prompts) if (holder === slot) prompts.delete(key);
-        const run: Running = { sequence, promptKey, length: 0, last: null, tokens: [], logprobs: [] };
+        const run: Running = {
+          sequence,
+          promptKey,
+          length: 0,
+          last: null,
+          tokens: [],
+          logprobs: [],
+        };
         running[slot] = run;
         const source = prompts.get(promptKey);
         if (source === undefined) {
@@ -196,7 +265,7 @@ export class Generator implements Disposable {
         for (const { slot, token, run } of starts) this.#start(slot, token, run);
         rounds.push(this.#decode(sampling));
       }
-      if (rounds.length > 0 && (rounds.length >= depth || decoding === 0)) {
+      if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || decoding === 0)) {
         const [ring] = await rounds.shift()!;
         this.#collect(new Uint32Array(ring!), running, endTurn);
       } else if (decoding === 0) {
@@ -270,7 +339,7 @@ export class Generator implements Disposable {
         const token = ring[at]!;
         const run = running[slot];
         if (!run || (token === NONE && ring[at + 1] === 0)) continue;
-        if (token === NONE) {
+        if (token === NONE || !Number.isFinite(logprobs[at + 1])) {
           throw new RangeError(
             "Cannot sample: the model's logits are not finite; its weights are damaged or training diverged",
           );
@@ -290,6 +359,17 @@ export class Generator implements Disposable {
     this.#cache[Symbol.dispose]();
     this.#gpu.free([state, tokens, positions, ring, this.#rows.slots].map(({ buffer }) => buffer));
   }
+}
+
+function checkSampling({ temperature, topK, topP }: SamplingOptions): void {
+  const refuse = (name: string, value: number, remedy: string) => {
+    throw new RangeError(`Cannot sample: ${name} is ${value}, it must be ${remedy}`);
+  };
+  if (!(temperature >= 0 && temperature < Infinity)) {
+    refuse("temperature", temperature, "0 (greedy) or above");
+  }
+  if (!Number.isInteger(topK) || topK < 0) refuse("topK", topK, "0 (all) or a positive integer");
+  if (!(topP > 0 && topP <= 1)) refuse("topP", topP, "above 0 and up to 1 (all)");
 }
 
 /** One turn of the event loop. */

@@ -8,7 +8,6 @@ import { lmHead, type LmHeadOptions, type TokenStatistics } from "../ops/lm_head
 import { lossMetrics, nllLoss } from "../ops/policy_loss.ts";
 import { selectRows } from "../ops/select.ts";
 import { Tape } from "../tape.ts";
-import { Tensor } from "../tensor.ts";
 import type { Decoder } from "./decoder.ts";
 
 /** Sequences packed end to end, and which tokens are predicted. */
@@ -21,13 +20,29 @@ export interface PackedBatch {
   readonly targets: Uint32Array;
 }
 
-/** Statistics of the predicted tokens, in the order of `batch.targets`. */
+/**
+ * Statistics of the predicted tokens, in the order of `batch.targets`.
+ *
+ * @throws {RangeError} if no token is predicted, or one that nothing comes before.
+ */
 export function tokenStatistics(
   tape: Tape,
   model: Decoder,
   { ids, lengths, targets }: PackedBatch,
   options?: LmHeadOptions,
 ): TokenStatistics {
+  if (targets.length === 0) {
+    throw new RangeError("Cannot compute a loss: no tokens are predicted; check the batch's mask");
+  }
+  const starts = new Set<number>();
+  lengths.reduce((start, length) => (starts.add(start), start + length), 0);
+  const wrong = targets.find((t) => starts.has(t) || t >= ids.length);
+  if (wrong !== undefined) {
+    throw new RangeError(
+      `Cannot predict token ${wrong} of ${ids.length}: ` +
+        (starts.has(wrong) ? "it is the first of its sequence" : "there is no such token"),
+    );
+  }
   // Token t is predicted from the hidden state one before it.
   const rows = targets.map((t) => t - 1);
   const hidden = selectRows(tape, model.packed(tape, ids, lengths), rows);
@@ -56,20 +71,14 @@ export async function nllGradients(
   const targets = Uint32Array.from({ length: ids.length - 1 }, (_, i) => i + 1);
   const statistics = tokenStatistics(tape, model, { ids, lengths: [ids.length], targets });
   const weight = tape.upload(new Float32Array(targets.length).fill(1 / targets.length), "weight");
-  const sums = new Tensor(
-    gpu.allocate(lossMetrics.length * 4, "other", "loss"),
-    [lossMetrics.length],
-    "f32",
-    "loss",
-  );
+  const sums = tape.tensor([lossMetrics.length], "loss metrics");
   nllLoss(tape, statistics, weight, { sums, beta: 0 });
   tape.backward();
   const names = [...model.parameters.keys()];
   const reading = gpu.read(sums, ...names.map((name) => model.parameters.get(name)!.grad!));
+  for (const parameter of model.parameters.values()) parameter.grad = null;
   gpu.endStep();
   const [loss, ...gradients] = await reading;
-  for (const parameter of model.parameters.values()) parameter.grad = null;
-  gpu.free([sums.buffer]);
   return {
     loss: new Float32Array(loss!)[0]!,
     gradients: new Map(names.map((name, i) => [name, new Float32Array(gradients[i]!)])),

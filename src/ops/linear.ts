@@ -13,6 +13,12 @@ const TILE_ROWS = 8; // ROWS in matmul.wgsl
 /** Up to this many rows one lane per output column wins over a register tile that is mostly empty. */
 const FEW_ROWS = 4;
 
+/**
+ * Terms summed by one dispatch. llvmpipe of Mesa 22 silently ends a shader's loops after 65,535
+ * iterations in all; real sizes beyond this are rare (vocabularies), and one more pass is cheap.
+ */
+const LONGEST_SUM = 2 ** 15;
+
 /** Sizes of C[M,N] with inner dimension K. */
 export interface MatmulSizes {
   readonly M: number;
@@ -36,12 +42,21 @@ export function matmul(
   assertMultipleOf4(N, "the number of columns", `multiply (${layout})`);
   const { lanes } = gpu.tuning;
   const columns = layout === "nt" ? 4 * lanes : 8 * lanes;
-  gpu.dispatch("matmul", layout, {
-    constants: { LANES: lanes },
-    bindings: layout === "nt" ? { a, b_rows: b, c } : { a, b, c },
-    params: { rows: M, columns: N, inner: K, beta },
-    workgroups: [Math.ceil(N / columns), Math.ceil(M / TILE_ROWS)],
-  });
+  for (let first = 0; first < K; first += LONGEST_SUM) {
+    gpu.dispatch("matmul", layout, {
+      constants: { LANES: lanes },
+      bindings: layout === "nt" ? { a, b_rows: b, c } : { a, b, c },
+      params: {
+        rows: M,
+        columns: N,
+        inner: K,
+        first,
+        last: Math.min(first + LONGEST_SUM, K),
+        beta: first === 0 ? beta : 1,
+      },
+      workgroups: [Math.ceil(N / columns), Math.ceil(M / TILE_ROWS)],
+    });
+  }
 }
 
 /** C[M,N] = A[M,K] B[K,N] for a few rows; the same bits as `matmul` nn. */

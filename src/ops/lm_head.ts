@@ -12,6 +12,8 @@ import { matmul } from "./linear.ts";
 
 /** Largest number of logits that exist at once: 32 MiB of them. */
 const LOGITS = 2 ** 23;
+/** Largest chunk: a lane's two loops over vec4s must stay below 65,535 iterations (see linear.ts). */
+const LONGEST_CHUNK = 2 ** 16;
 
 /** Log-probability of the target and entropy of the distribution, in nats; [N] each. */
 export interface TokenStatistics {
@@ -53,7 +55,8 @@ export function lmHead(
     );
   }
   const { gpu } = tape;
-  const rows = Math.min(V, chunk ?? Math.max(64, Math.floor(LOGITS / N / 64) * 64));
+  const fitting = Math.max(64, Math.floor(LOGITS / N / 64) * 64);
+  const rows = Math.min(V, chunk ?? Math.min(LONGEST_CHUNK, fitting));
   const chunks = Math.ceil(V / rows);
   const inverse_temperature = 1 / temperature;
   const logits = tape.tensor([N, Math.min(rows, V)], "logits chunk");

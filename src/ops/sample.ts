@@ -7,6 +7,12 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../tensor.ts";
 
+/**
+ * Lanes for a large vocabulary: with 8 of them each would pass over it in more iterations than
+ * llvmpipe of Mesa 22 runs (65,535, then it silently stops).
+ */
+const MANY_LANES = { vocabulary: 4096, lanes: 256 };
+
 /** A slot that does nothing has this position; a row without a token has this token. */
 export const NONE = 0xffffffff;
 
@@ -50,7 +56,7 @@ export function sampleNext(
   const [S, V] = logits.shape as [number, number];
   const { state, tokens, positions, ring } = slots;
   gpu.dispatch("sample", "next", {
-    constants: { LANES: gpu.tuning.lanes },
+    constants: { LANES: V > MANY_LANES.vocabulary ? MANY_LANES.lanes : gpu.tuning.lanes },
     bindings: { logits, state, ring, tokens, positions },
     params: {
       slots: S,

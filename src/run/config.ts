@@ -70,8 +70,8 @@ export interface RunConfig {
     topK: number;
     /** Sample among the tokens that make up this probability only. */
     topP: number;
-    /** Context of an episode: prompt, turns and results. */
-    maxTokens: number;
+    /** Context of an episode: prompt, turns and results; null is 128, or fitted to the task file. */
+    maxTokens: number | null;
     /** Tool calls per episode. */
     maxCalls: number;
     /** Episodes generated at the same time. */
@@ -112,6 +112,15 @@ export interface RunConfig {
     /** Reference episodes per step. */
     batch: number;
     /** Learning rate of imitation. */
+    learningRate: number;
+  };
+  /** Making a base model, where the run starts from "scratch". */
+  pretrain: {
+    /** Steps of pretraining. */
+    steps: number;
+    /** Traces of the flawed policy per step. */
+    batch: number;
+    /** Peak learning rate of pretraining. */
     learningRate: number;
   };
   /** Measuring what was learned. */
@@ -202,7 +211,7 @@ export function readConfigFile(path: string): Record<string, unknown> {
 
 function checkTogether(config: RunConfig): void {
   const { rollout, grpo, tokenBudget, limit, tasks } = config;
-  if (tokenBudget < rollout.maxTokens) {
+  if (rollout.maxTokens !== null && tokenBudget < rollout.maxTokens) {
     throw new ConfigError(
       `Cannot use tokenBudget = ${tokenBudget}: an episode of rollout.maxTokens = ` +
         `${rollout.maxTokens} has to fit in. Raise the first or lower the second`,

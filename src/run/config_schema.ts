@@ -136,7 +136,10 @@ export const runConfigSchema = v.strictObject({
     temperature: real(1, 0.01, 100, "Sampling temperature"),
     topK: integer(0, 0, "Sample among the most likely tokens only; 0 is all"),
     topP: real(1, 0.01, 1, "Sample among the tokens that make up this probability only"),
-    maxTokens: integer(128, 8, "Context of an episode: prompt, turns and results"),
+    maxTokens: integerOrNull(
+      8,
+      "Context of an episode: prompt, turns and results; null is 128, or fitted to the task file",
+    ),
     maxCalls: integer(6, 0, "Tool calls per episode"),
     slots: integer(128, 1, "Episodes generated at the same time"),
     stepsPerRead: integer(8, 1, "Tokens decoded between two looks at the GPU"),
@@ -160,14 +163,19 @@ export const runConfigSchema = v.strictObject({
     miniBatches: integer(2, 1, "Updates per step"),
     klCoef: real(0, 0, Infinity, "Weight of the divergence from the starting model"),
     stdFloor: real(0.1, 0, Infinity, "Least standard deviation that advantages are divided by"),
-    resampleDead: integer(2, 0, "Fresh prompts tried for groups whose rewards are all equal"),
+    resampleDead: integer(0, 0, "Fresh prompts tried for groups whose rewards are all equal"),
   }),
   sft: group({
     batch: integer(32, 1, "Reference episodes per step"),
     learningRate: real(1e-3, 0, 1, "Learning rate of imitation"),
   }),
+  pretrain: group({
+    steps: integer(1500, 0, 'Steps of pretraining, for "scratch"'),
+    batch: integer(48, 1, "Traces of the flawed policy per step"),
+    learningRate: real(2e-3, 0, 1, "Peak learning rate of pretraining"),
+  }),
   evaluation: group({
-    prompts: integer(64, 0, "Prompts per domain and split; 0 is no evaluation"),
+    prompts: integer(32, 0, "Prompts per domain and split; 0 is no evaluation"),
     samples: integer(4, 1, "Sampled episodes per prompt"),
     everySteps: integer(0, 0, "Evaluate every so many steps, too; 0 is before and after only"),
   }),

@@ -48,14 +48,14 @@ export interface BehaviourKnobs {
 /** What the committed base is made with. */
 export const flawedBehaviour: Readonly<BehaviourKnobs> = {
   direct: 0.3,
-  directSingle: 0.9,
+  directSingle: 0.8,
   tool: 0.6,
   order: 0.6,
   column: 0.6,
   sign: 0.6,
-  carry: 0.6,
-  premature: 0.65,
-  needless: 0.92,
+  carry: 0.4,
+  premature: 0.6,
+  needless: 0.85,
 };
 
 /** No flaw at all: the trace is the gold reference. */

@@ -7,6 +7,7 @@
 
 import type { Gpu } from "../../gpu/device.ts";
 import type { ReadRequest } from "../../gpu/transfer.ts";
+import { Random } from "../../random.ts";
 import { Tape } from "../../tape.ts";
 import { elements, Parameter, Tensor } from "../../tensor.ts";
 import { elementwise } from "../launch.ts";
@@ -54,8 +55,8 @@ export function kernelCheck(
   const run = async (gpu: Gpu): Promise<CheckResult> => {
     const benches: Bench[] = [];
     try {
-      const recorded = labels.flatMap((label, i) => {
-        const bench = new Bench(gpu, i + 1);
+      const recorded = labels.flatMap((label) => {
+        const bench = new Bench(gpu, `${name}/${label}`);
         benches.push(bench);
         return cases[label]!(bench).map((comparison) => ({ label, ...comparison }));
       });
@@ -128,31 +129,26 @@ export function same(
   };
 }
 
-/** Compares two results bit by bit, for kernels that promise the same bits by two ways. */
-export function equal(what: string, a: Tensor, b: Tensor): Comparison[] {
-  let first = new Uint32Array();
-  return [
-    { what, tensor: a, error: (content) => (first = new Uint32Array(content), 0) },
-    {
-      what,
-      tensor: b,
-      error: (content) => {
-        const second = new Uint32Array(content);
-        return first.length === second.length && first.every((v, i) => v === second[i])
-          ? 0
-          : Infinity;
-      },
-    },
-  ];
-}
-
-/** Repeatable numbers in [-scale, scale). */
-export function uniform(length: number, seed: number, scale = 1): Float32Array {
-  let state = Math.imul(seed, 0x9e3779b1) >>> 0;
-  return Float32Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return scale * (state / 2 ** 31 - 1);
+/**
+ * Compares two ways to one result bit by bit, where a kernel promises the same bits.
+ *
+ * @param a,b what each way wrote, in pieces that are read one after the other
+ */
+export function equal(what: string, a: readonly Tensor[], b: readonly Tensor[]): Comparison[] {
+  const bits: [number[], number[]] = [[], []];
+  const gather = (side: 0 | 1) => (tensor: Tensor): Comparison => ({
+    what,
+    tensor,
+    error: (content) => (bits[side].push(...new Uint32Array(content)), 0),
   });
+  const comparisons = [...a.map(gather(0)), ...b.map(gather(1))];
+  const { tensor } = comparisons.pop()!;
+  const verdict = (content: ArrayBuffer) => {
+    const [first, second] = [bits[0], [...bits[1], ...new Uint32Array(content)]];
+    const match = first.length === second.length && first.every((v, i) => v === second[i]);
+    return match ? 0 : Infinity;
+  };
+  return [...comparisons, { what, tensor, error: verdict }];
 }
 
 /** One case's inputs: tensors of this step, parameters, gradients, and repeatable random numbers. */
@@ -162,25 +158,25 @@ export class Bench {
   readonly tape: Tape;
   /** Runs forward only. */
   readonly forward: Tape;
-  readonly #owned: GPUBuffer[] = [];
   readonly #cleanups: (() => void)[] = [];
-  #seed: number;
+  readonly #random: Random;
 
-  constructor(gpu: Gpu, seed: number) {
+  constructor(gpu: Gpu, seed: string) {
     this.gpu = gpu;
     this.tape = new Tape(gpu);
     this.forward = new Tape(gpu, { recording: false });
-    this.#seed = 1000 * seed;
+    this.#random = new Random(seed);
   }
 
-  /** Random values, other ones at each call. */
+  /** Random values in [-scale, scale), the same ones in every run. */
   random(shape: readonly number[], scale = 1): Float32Array {
-    return uniform(elements(shape), this.#seed++, scale);
+    const length = elements(shape);
+    return Float32Array.from({ length }, () => scale * (2 * this.#random.float() - 1));
   }
 
   /** `count` random whole numbers below `bound`. */
   integers(count: number, bound: number): Uint32Array {
-    return Uint32Array.from(this.random([count]), (v) => Math.floor((v + 1) / 2 * bound));
+    return Uint32Array.from({ length: count }, () => this.#random.int(0, bound - 1));
   }
 
   /** A tensor of this step that holds `values`. */
@@ -207,12 +203,8 @@ export class Bench {
   parameter(shape: readonly number[], values: Float32Array): Parameter {
     const parameter = new Parameter(this.gpu, shape, "parameter", values);
     this.gpu.write(parameter.gradientStorage().buffer, new Float32Array(values.length).fill(NaN));
+    this.defer(() => this.gpu.free(parameter.buffers()));
     return parameter;
-  }
-
-  /** A parameter's buffers and others to free after the check. */
-  own(buffers: Iterable<GPUBuffer>): void {
-    this.#owned.push(...buffers);
   }
 
   /** Sets dL/dy for an op's output y. */
@@ -235,14 +227,13 @@ export class Bench {
     elementwise(this.gpu, "add", "accumulate", count / 4, { a, y }, { count, beta: 0 });
   }
 
-  /** Something to do after the check. */
+  /** Lets `cleanup` run after the check. */
   defer(cleanup: () => void): void {
     this.#cleanups.push(cleanup);
   }
 
-  /** Frees what `own` was told of, and does what was deferred. */
+  /** Frees the parameters and does what else was deferred. */
   close(): void {
-    if (this.#owned.length > 0) this.gpu.free(this.#owned);
     for (const cleanup of this.#cleanups) cleanup();
   }
 }

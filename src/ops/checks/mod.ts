@@ -9,7 +9,9 @@ import { attentionChecks } from "./attention.ts";
 import type { KernelCheck } from "./check.ts";
 import { elementwiseChecks } from "./elementwise.ts";
 import { linearChecks } from "./linear.ts";
+import { lmHeadChecks } from "./lm_head.ts";
 import { lossChecks } from "./losses.ts";
+import { optimizerChecks } from "./optimizer.ts";
 import { rowChecks } from "./rows.ts";
 import { samplingChecks } from "./sampling.ts";
 
@@ -21,6 +23,8 @@ export const kernelChecks: readonly KernelCheck[] = [
   ...elementwiseChecks,
   ...rowChecks,
   ...attentionChecks,
+  ...lmHeadChecks,
   ...lossChecks,
+  ...optimizerChecks,
   ...samplingChecks,
 ];

@@ -1,5 +1,5 @@
 /**
- * Checks of the kernels that look rows up or work along them: embedding, selection, RMSNorm.
+ * Checks of the kernels that look rows up or work along them: embedding, selection, RMSNorm, sums.
  *
  * @module
  */
@@ -11,85 +11,92 @@ import * as reference from "../reference/mod.ts";
 import { selectRows } from "../select.ts";
 import { type Case, type KernelCheck, kernelCheck, near, plus } from "./check.ts";
 
-const embeddings: Record<string, Case> = {};
-for (const [T, V, C] of [[1, 4, 4], [9, 5, 12], [70, 300, 20], [300, 3, 8]] as const) {
-  for (const held of [false, true]) {
-    embeddings[`T ${T}, vocabulary ${V}, width ${C}, beta ${held ? 1 : 0}`] = (bench) => {
-      const table = bench.random([V, C]);
-      const before = bench.random([V, C]);
-      const dy = bench.random([T, C]);
-      const ids = bench.integers(T, V);
-      const w = bench.parameter([V, C], table);
-      bench.own(w.buffers());
-      const result = embedding(bench.forward, w, bench.tensor([T], ids));
-      const y = embedding(bench.tape, w, ids);
-      bench.seed(y, dy);
-      if (held) bench.hold(w, before);
-      bench.tape.backward();
-      const dtable = reference.embeddingBackward(ids, dy, { V, C });
-      return [
-        near("y", result, reference.embeddingForward(ids, table, C)),
-        near("dtable", w.grad!, held ? plus(dtable, before) : dtable),
-      ];
-    };
-  }
+/** T tokens of a vocabulary of V; `held`: the table holds a gradient already. */
+export function lookup(T: number, V: number, C: number, held: boolean): Case {
+  return (bench) => {
+    const table = bench.random([V, C]);
+    const before = bench.random([V, C]);
+    const dy = bench.random([T, C]);
+    const ids = bench.integers(T, V);
+    const w = bench.parameter([V, C], table);
+    const result = embedding(bench.forward, w, bench.tensor([T], ids));
+    const y = embedding(bench.tape, w, ids);
+    bench.seed(y, dy);
+    if (held) bench.hold(w, before);
+    bench.tape.backward();
+    const dtable = reference.embeddingBackward(ids, dy, { V, C });
+    return [
+      near("y", result, reference.embeddingForward(ids, table, C)),
+      near("dtable", w.grad!, held ? plus(dtable, before) : dtable),
+    ];
+  };
 }
 
+/** N of T rows in no order, the last one among them. */
+export function selection(T: number, N: number, C: number, held: boolean): Case {
+  return (bench) => {
+    const values = bench.random([T, C]);
+    const before = bench.random([T, C]);
+    const dy = bench.random([N, C]);
+    const order = bench.random([T]);
+    const rows = Uint32Array.from(order.keys()).sort((a, b) => order[a]! - order[b]!).slice(0, N);
+    if (!rows.includes(T - 1)) rows[0] = T - 1;
+    const x = bench.input([T, C], values);
+    const result = selectRows(bench.forward, x, rows);
+    const y = selectRows(bench.tape, x, rows);
+    bench.seed(y, dy);
+    if (held) bench.hold(x, before);
+    bench.tape.backward();
+    // Selecting rows is looking them up in x.
+    const dx = reference.embeddingBackward(rows, dy, { V: T, C });
+    return [
+      near("y", result, reference.embeddingForward(rows, values, C)),
+      near("dx", x.grad!, held ? plus(dx, before) : dx),
+    ];
+  };
+}
+
+/** RMSNorm over T rows. */
+export function norm(T: number, C: number, held: boolean): Case {
+  return (bench) => {
+    const epsilon = 1e-5;
+    const values = bench.random([T, C], 3);
+    const weights = bench.random([C]);
+    const dy = bench.random([T, C]);
+    const [hx, hw] = [bench.random([T, C]), bench.random([C])];
+    const x = bench.input([T, C], values);
+    const w = bench.parameter([C], weights);
+    const result = rmsnorm(bench.forward, x, w, epsilon);
+    const y = rmsnorm(bench.tape, x, w, epsilon);
+    bench.seed(y, dy);
+    if (held) {
+      bench.hold(x, hx);
+      bench.hold(w, hw);
+    }
+    bench.tape.backward();
+    const { dx, dw } = reference.rmsnormBackward(values, weights, epsilon, dy, { T, C });
+    return [
+      near("y", result, reference.rmsnormForward(values, weights, epsilon, { T, C }).y),
+      near("dx", x.grad!, held ? plus(dx, hx) : dx),
+      near("dw", w.grad!, held ? plus(dw, hw) : dw),
+    ];
+  };
+}
+
+const lookups: Record<string, Case> = {};
 const selections: Record<string, Case> = {};
-for (const [T, N, C] of [[1, 1, 4], [9, 7, 12], [300, 299, 8], [65, 1, 20]] as const) {
-  for (const held of [false, true]) {
-    selections[`${N} of ${T} rows, width ${C}, beta ${held ? 1 : 0}`] = (bench) => {
-      const values = bench.random([T, C]);
-      const before = bench.random([T, C]);
-      const dy = bench.random([N, C]);
-      // In no order, and the last row among them.
-      const order = bench.random([T]);
-      const rows = Uint32Array.from(order.keys()).sort((a, b) => order[a]! - order[b]!).slice(0, N);
-      if (!rows.includes(T - 1)) rows[0] = T - 1;
-      const x = bench.input([T, C], values);
-      const result = selectRows(bench.forward, x, rows);
-      const y = selectRows(bench.tape, x, rows);
-      bench.seed(y, dy);
-      if (held) bench.hold(x, before);
-      bench.tape.backward();
-      // Selecting rows is looking them up in x.
-      const dx = reference.embeddingBackward(rows, dy, { V: T, C });
-      return [
-        near("y", result, reference.embeddingForward(rows, values, C)),
-        near("dx", x.grad!, held ? plus(dx, before) : dx),
-      ];
-    };
-  }
-}
-
 const norms: Record<string, Case> = {};
-// 600 rows are several blocks of partial sums whatever the tuning.
-for (const [T, C] of [[1, 4], [7, 12], [8, 36], [9, 260], [65, 20], [600, 8]] as const) {
-  for (const held of [false, true]) {
-    norms[`T ${T}, width ${C}, beta ${held ? 1 : 0}`] = (bench) => {
-      const epsilon = 1e-5;
-      const values = bench.random([T, C], 3);
-      const weights = bench.random([C]);
-      const dy = bench.random([T, C]);
-      const [hx, hw] = [bench.random([T, C]), bench.random([C])];
-      const x = bench.input([T, C], values);
-      const w = bench.parameter([C], weights);
-      bench.own(w.buffers());
-      const result = rmsnorm(bench.forward, x, w, epsilon);
-      const y = rmsnorm(bench.tape, x, w, epsilon);
-      bench.seed(y, dy);
-      if (held) {
-        bench.hold(x, hx);
-        bench.hold(w, hw);
-      }
-      bench.tape.backward();
-      const { dx, dw } = reference.rmsnormBackward(values, weights, epsilon, dy, { T, C });
-      return [
-        near("y", result, reference.rmsnormForward(values, weights, epsilon, { T, C }).y),
-        near("dx", x.grad!, held ? plus(dx, hx) : dx),
-        near("dw", w.grad!, held ? plus(dw, hw) : dw),
-      ];
-    };
+for (const held of [false, true]) {
+  const beta = `beta ${held ? 1 : 0}`;
+  for (const [T, V, C] of [[1, 4, 4], [9, 5, 12], [70, 300, 20], [300, 3, 8]] as const) {
+    lookups[`T ${T}, vocabulary ${V}, width ${C}, ${beta}`] = lookup(T, V, C, held);
+  }
+  for (const [T, N, C] of [[1, 1, 4], [9, 7, 12], [300, 299, 8], [65, 1, 20]] as const) {
+    selections[`${N} of ${T} rows, width ${C}, ${beta}`] = selection(T, N, C, held);
+  }
+  // 600 rows are several blocks of partial sums whatever the tuning.
+  for (const [T, C] of [[1, 4], [7, 12], [8, 36], [9, 260], [65, 20], [600, 8]] as const) {
+    norms[`T ${T}, width ${C}, ${beta}`] = norm(T, C, held);
   }
 }
 norms["a row of zeros"] = (bench) => {
@@ -117,7 +124,7 @@ for (const [R, C] of [[1, 4], [63, 8], [65, 36], [257, 260], [20_000, 4]] as con
 
 /** Kernels that work on rows. */
 export const rowChecks: readonly KernelCheck[] = [
-  kernelCheck("embedding", ["embedding.forward", "embedding.backward"], 1e-5, embeddings),
+  kernelCheck("embedding", ["embedding.forward", "embedding.backward", "add.clear"], 1e-5, lookups),
   kernelCheck("select rows", ["select.forward", "select.backward"], 1e-6, selections),
   kernelCheck(
     "rmsnorm",

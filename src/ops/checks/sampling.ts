@@ -7,8 +7,14 @@
 
 import { samplingFilter } from "../reference/mod.ts";
 import { NONE, sampleNext, type SamplingOptions, type SlotState } from "../sample.ts";
-import { type Bench, type Case, type Comparison, type KernelCheck, kernelCheck } from "./check.ts";
-import { relativeError } from "./check.ts";
+import {
+  type Bench,
+  type Case,
+  type Comparison,
+  type KernelCheck,
+  kernelCheck,
+  relativeError,
+} from "./check.ts";
 
 const NO_STOPS = [NONE, NONE] as const;
 
@@ -45,13 +51,13 @@ function chiSquareLimit(freedom: number): number {
 }
 
 /**
- * 20,480 draws from one distribution: only tokens that the reference keeps occur, all of them do,
- * as often as they should, with the log-probability that they have before filtering.
+ * Many draws from one distribution: only tokens that the reference keeps occur, as often as they
+ * should, with the log-probability that they have before filtering. Each kept token is expected
+ * 30 times and more, so that one which never occurs fails the chi-square test.
  */
-function distribution(V: number, scale: number, options: SamplingOptions): Case {
+function distribution(V: number, S: number, steps: number, options: SamplingOptions): Case {
   return (bench) => {
-    const [S, steps] = [1024, 20];
-    const logits = bench.random([V], scale);
+    const logits = bench.random([V]);
     // Two slots must differ by their stream alone, and two steps of a slot by their position.
     const rows = Array.from({ length: S }, (_, s) => [0, 5, 1000, s]);
     const slots = slotState(bench, rows, steps);
@@ -143,53 +149,29 @@ function peak(V: number, token: number, height = 3): Float32Array {
   return Float32Array.from({ length: V }, (_, v) => v === token ? height : Math.sin(v));
 }
 
-const draws: Record<string, Case> = {
-  "20,480 draws, vocabulary 7": distribution(7, 2, {
-    temperature: 1,
-    topK: 0,
-    topP: 1,
-    seed: 1,
-  }),
-  "20,480 draws, vocabulary 100, temperature 1.7": distribution(100, 2, {
-    temperature: 1.7,
-    topK: 0,
-    topP: 1,
-    seed: 2,
-  }),
-  "20,480 draws, vocabulary 12, temperature 0.4": distribution(12, 1, {
-    temperature: 0.4,
-    topK: 0,
-    topP: 1,
-    seed: 3,
-  }),
-  "20,480 draws, top-k 5 of 20": distribution(20, 1, {
-    temperature: 1,
-    topK: 5,
-    topP: 1,
-    seed: 4,
-  }),
-  "20,480 draws, top-k 1": distribution(20, 1, { temperature: 1, topK: 1, topP: 1, seed: 5 }),
-  "20,480 draws, top-k beyond the vocabulary": distribution(9, 1, {
-    temperature: 1,
-    topK: 50,
-    topP: 1,
-    seed: 6,
-  }),
-  "20,480 draws, top-p 0.6 of 20": distribution(20, 1, {
-    temperature: 1,
-    topK: 0,
-    topP: 0.6,
-    seed: 7,
-  }),
-  "20,480 draws, top-p 0": distribution(20, 1, { temperature: 1, topK: 0, topP: 0, seed: 8 }),
-  "20,480 draws, top-k 10, then top-p 0.8, temperature 1.5": distribution(33, 1, {
-    temperature: 1.5,
-    topK: 10,
-    topP: 0.8,
-    seed: 9,
-  }),
-  "20,480 draws, greedy": distribution(65, 1, { temperature: 0, topK: 0, topP: 1, seed: 10 }),
+const unfiltered: SamplingOptions = { temperature: 1, topK: 0, topP: 1, seed: 1 };
 
+const draws: Record<string, Case> = {};
+for (
+  const [V, S, steps, options] of [
+    [7, 1024, 20, {}],
+    [100, 1024, 20, { temperature: 1.7 }],
+    [12, 1024, 20, { temperature: 0.4 }],
+    [20, 1024, 4, { topK: 5 }],
+    [20, 1024, 1, { topK: 1 }],
+    [9, 1024, 4, { topK: 50 }],
+    [20, 1024, 4, { topP: 0.6 }],
+    [20, 1024, 1, { topP: 0 }],
+    [33, 1024, 4, { topK: 10, topP: 0.8, temperature: 1.5 }],
+    [65, 1024, 1, { temperature: 0 }],
+    [50_000, 8, 8, { topK: 3, topP: 0.6 }],
+  ] as const
+) {
+  const label = `${S * steps} draws of ${V} tokens ${JSON.stringify(options)}`;
+  draws[label] = distribution(V, S, steps, { ...unfiltered, ...options });
+}
+
+Object.assign<typeof draws, typeof draws>(draws, {
   "equal logits: greedy takes the lower token": transition(
     [Float32Array.of(0, 2, 1, 2, 2, -1, 0, 0, 2, 2)],
     [[5, 3, 9, 0]],
@@ -237,7 +219,7 @@ const draws: Record<string, Case> = {
   "logits that are NaN draw nothing and halt": (bench) => {
     const slots = slotState(bench, [[1, 3, 50, 0]], 1);
     const input = bench.tensor([1, 12], new Float32Array(12).fill(NaN));
-    sampleNext(bench.gpu, input, slots, 0, { temperature: 1, topK: 0, topP: 1, seed: 1 }, NO_STOPS);
+    sampleNext(bench.gpu, input, slots, 0, unfiltered, NO_STOPS);
     return [
       {
         what: "ring",
@@ -259,7 +241,7 @@ const draws: Record<string, Case> = {
     const logits = bench.random([20]);
     logits[13] = NaN;
     const input = bench.tensor([1, 20], logits);
-    sampleNext(bench.gpu, input, slots, 0, { temperature: 1, topK: 0, topP: 1, seed: 1 }, NO_STOPS);
+    sampleNext(bench.gpu, input, slots, 0, unfiltered, NO_STOPS);
     return [{
       what: "logprob",
       tensor: slots.ring,
@@ -302,12 +284,11 @@ const draws: Record<string, Case> = {
       ...[0, 4, 8].map((s): Comparison => ({
         what: "alone",
         tensor: draw([s]),
-        error: (content) =>
-          of(new Uint32Array(content), 0, 1) === of(batch, s, S) ? 0 : Infinity,
+        error: (content) => of(new Uint32Array(content), 0, 1) === of(batch, s, S) ? 0 : Infinity,
       })),
     ];
   },
-};
+});
 
 /** Sampling. */
 export const samplingChecks: readonly KernelCheck[] = [

@@ -1,0 +1,42 @@
+/**
+ * Cases of more than 65,535 workgroups, which are numbered in two dimensions. They are cheap only
+ * where a workgroup is one lane, so they are for tests with such a tuning, not for `doctor`.
+ *
+ * @module
+ */
+
+import type { Tuning } from "../../gpu/tuning.ts";
+import { appending } from "./attention.ts";
+import { type KernelCheck, kernelCheck } from "./check.ts";
+import { casting, clearing, elementwiseCase, rotation } from "./elementwise.ts";
+import { transposition } from "./linear.ts";
+import { head } from "./lm_head.ts";
+import { likelihood, surrogate } from "./losses.ts";
+import { updates } from "./optimizer.ts";
+import { lookup, norm, selection } from "./rows.ts";
+
+/** One lane per workgroup. */
+export const narrowTuning: Tuning = { lanes: 1, wide: 1, partialRows: 64 };
+
+/** One more than fit in one dimension. */
+const N = 65_537;
+
+/** Every kernel whose workgroups grow with the number of tokens or weights. */
+export const foldedChecks: readonly KernelCheck[] = [
+  kernelCheck("folded grids", [], 1e-5, {
+    "add": elementwiseCase("add", 4 * N, "a"),
+    "clear": clearing(4 * N),
+    "swiglu": elementwiseCase("swiglu", 4 * N, "a"),
+    "rope": rotation(N, 1, 8, true),
+    "cast": casting(2 * N),
+    "transpose": transposition(4, N),
+    "embedding": lookup(N, N, 4, true),
+    "select": selection(N, N, 4, true),
+    "rmsnorm": norm(N, 4, true),
+    "append to cache": appending(N, 4),
+    "LM head": head({ sizes: [N, 4, 4], held: true }),
+    "NLL loss": likelihood(N),
+    "policy loss": surrogate(N, 0.05),
+    "AdamW": updates(1, 0.1, [[N, 4]]),
+  }),
+];

@@ -1,0 +1,111 @@
+/**
+ * Evaluation: what the model can do on tasks that it was never trained on.
+ *
+ * @module
+ */
+
+import type { Generator } from "../model/generator.ts";
+import type { Split, Task } from "../tasks/task.ts";
+import type { ChatFormat } from "../text/chat_template.ts";
+import { summarizeEpisodes } from "./metrics.ts";
+import { type Rollout, rollout, type RolloutOptions } from "./rollout.ts";
+import { proportionInterval } from "./statistics.ts";
+
+/** The tasks of one domain and split. */
+export interface EvaluationSet {
+  readonly domain: string;
+  readonly split: Split;
+  readonly tasks: readonly Task[];
+}
+
+/** One row of the evaluation table. */
+export interface EvaluationRow {
+  readonly name: string;
+  readonly split: Split;
+  /** Share of correct sampled answers. */
+  readonly pass1: number;
+  /** 95 % interval of pass1, bootstrapped over prompts. */
+  readonly ci95: readonly [number, number];
+  /** Share of correct greedy answers. */
+  readonly greedy: number;
+  /** Share of calls that parsed, passed the schema and executed. */
+  readonly validity: number;
+  /** Multiset F1 of the tools called with the reference's. */
+  readonly toolF1: number;
+  /** 1 - Jensen-Shannon divergence of the tool distributions, in bits. */
+  readonly similarity: number;
+  /** Calls per task. */
+  readonly calls: number;
+  readonly [measure: string]: unknown;
+}
+
+/** An evaluation with its sampled outcomes, for intervals over several rows. */
+export interface Evaluation {
+  readonly rows: readonly EvaluationRow[];
+  /** Mean pass@1 of each split over all its prompts, with interval. */
+  readonly splits: readonly { split: Split; pass1: number; ci95: readonly [number, number] }[];
+}
+
+/**
+ * Samples `samples` episodes per prompt at temperature 1 and one greedily.
+ */
+export async function evaluateModel(
+  generator: Generator,
+  chat: ChatFormat,
+  sets: readonly EvaluationSet[],
+  { samples, seed, maxTokens, maxCalls, signal, onEpisode }: {
+    readonly samples: number;
+    readonly seed: number;
+    readonly maxTokens: number;
+    readonly maxCalls: number;
+    readonly signal?: AbortSignal;
+    readonly onEpisode?: () => void;
+  },
+): Promise<Evaluation> {
+  const tasks = sets.flatMap((set) => set.tasks);
+  const common: Omit<RolloutOptions, "temperature"> = {
+    topK: 0,
+    topP: 1,
+    seed,
+    maxTokens,
+    maxCalls,
+    stream: "evaluation",
+    ...(signal ? { signal } : {}),
+    ...(onEpisode ? { onEpisode } : {}),
+  };
+  const sampled = await rollout(generator, chat, tasks, samples, { ...common, temperature: 1 });
+  const greedy = await rollout(generator, chat, tasks, 1, { ...common, temperature: 0 });
+
+  let first = 0;
+  const outcomes = new Map<Split, number[][]>();
+  const rows = sets.map(({ domain, split, tasks }) => {
+    const range = [first, first += tasks.length] as const;
+    const groups = sampled.slice(...range);
+    const correct = groups.map((group) => group.map(({ episode }) => Number(episode.correct)));
+    outcomes.set(split, [...(outcomes.get(split) ?? []), ...correct]);
+    const { mean, low, high } = proportionInterval(correct);
+    const summary = summarizeEpisodes(groups.flat().flatMap(evaluated));
+    const best = greedy.slice(...range).flat();
+    return {
+      name: domain,
+      split,
+      pass1: mean,
+      ci95: [low, high] as const,
+      greedy: best.filter(({ episode }) => episode.correct).length / best.length,
+      validity: summary.validity,
+      toolF1: summary.toolF1,
+      similarity: summary.similarity,
+      calls: summary.calls,
+    };
+  });
+  const splits = [...outcomes].map(([split, clusters]) => {
+    const { mean, low, high } = proportionInterval(clusters);
+    return { split, pass1: mean, ci95: [low, high] as const };
+  });
+  return { rows, splits };
+}
+
+/** A rollout as the metrics want it; alignment is measured where there is a reference. */
+function evaluated({ task, episode }: Rollout) {
+  return [{ episode, reference: task.reference, tools: task.tools }];
+}

@@ -1,0 +1,91 @@
+/**
+ * One optimizer step on the GPU: micro-batches of forward, loss and backward, gradient clipping and
+ * AdamW in a single submit.
+ *
+ * @module
+ */
+
+import type { Decoder } from "../model/decoder.ts";
+import { tokenStatistics } from "../model/nll.ts";
+import type { TokenStatistics } from "../ops/lm_head.ts";
+import { lossMetrics, type MetricSink } from "../ops/policy_loss.ts";
+import { AdamW, type AdamWOptions } from "../optim/adamw.ts";
+import { Tape } from "../tape.ts";
+import { Tensor } from "../tensor.ts";
+import type { MaskedSequence, MicroBatch } from "./packing.ts";
+
+/** A loss or gradient stopped being a number; the weights are those before the step. */
+export class DivergedError extends Error {
+  override name = "DivergedError";
+}
+
+/** Diagnostics of one optimizer step: the loss's own sums, and the gradient's norm before clipping. */
+export type UpdateMetrics = Record<typeof lossMetrics[number] | "grad_norm", number>;
+
+/** Writes dL/dlogprob for one micro-batch. */
+export type Loss<S extends MaskedSequence> = (
+  tape: Tape,
+  statistics: TokenStatistics,
+  batch: MicroBatch<S>,
+  sink: MetricSink,
+) => void;
+
+/** A model with its optimizer. */
+export class Learner implements Disposable {
+  readonly model: Decoder;
+  readonly optimizer: AdamW;
+  readonly #sums: Tensor;
+
+  constructor(model: Decoder, options: AdamWOptions) {
+    this.model = model;
+    this.optimizer = new AdamW(model.gpu, model.parameters, options);
+    const buffer = model.gpu.allocate(lossMetrics.length * 4, "other", "loss metrics");
+    this.#sums = new Tensor(buffer, [lossMetrics.length], "f32", "loss metrics");
+  }
+
+  /**
+   * One update from a batch that was cut into micro-batches.
+   *
+   * @throws {DivergedError} if loss or gradient are not finite; the weights are then unchanged.
+   */
+  async update<S extends MaskedSequence>(
+    batches: readonly MicroBatch<S>[],
+    loss: Loss<S>,
+    { learningRate, temperature = 1 }: { learningRate: number; temperature?: number },
+  ): Promise<UpdateMetrics> {
+    const { gpu } = this.model;
+    const sink: MetricSink = { sums: this.#sums, beta: 0 };
+    let reading: Promise<ArrayBuffer[]>;
+    try {
+      for (const batch of batches) {
+        const tape = new Tape(gpu);
+        const statistics = tokenStatistics(tape, this.model, batch, { temperature });
+        loss(tape, statistics, batch, sink);
+        tape.backward();
+        gpu.recycle();
+      }
+      this.optimizer.step(learningRate);
+      reading = gpu.read(this.#sums, this.optimizer.clip);
+    } catch (error) {
+      gpu.discard();
+      for (const parameter of this.model.parameters.values()) parameter.grad = null;
+      throw error;
+    }
+    const [sums, clip] = await reading;
+    const values = new Float32Array(sums!);
+    const [norm, , finite] = new Float32Array(clip!);
+    if (!finite || values.some((value) => !Number.isFinite(value))) {
+      throw new DivergedError(
+        `Cannot update the model: loss is ${values[0]}, gradient norm is ${norm}; ` +
+          "lower the learning rate, or resume from an earlier checkpoint",
+      );
+    }
+    const metrics = Object.fromEntries(lossMetrics.map((name, i) => [name, values[i]!]));
+    return { ...metrics, grad_norm: norm! } as UpdateMetrics;
+  }
+
+  [Symbol.dispose](): void {
+    this.optimizer[Symbol.dispose]();
+    this.model.gpu.free([this.#sums.buffer]);
+  }
+}

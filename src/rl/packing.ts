@@ -1,0 +1,85 @@
+/**
+ * Sequences packed end to end into micro-batches; padding does not exist.
+ *
+ * @module
+ */
+
+import type { PackedBatch } from "../model/nll.ts";
+
+/** A sequence and which of its tokens the model is trained on. */
+export interface MaskedSequence {
+  /** [T] */
+  readonly ids: Uint32Array;
+  /** [T] 1 where the token is predicted; never on the first. */
+  readonly mask: Uint8Array;
+}
+
+/** A micro-batch, and for each predicted token where it came from. */
+export interface MicroBatch<S extends MaskedSequence> extends PackedBatch {
+  readonly sequences: readonly S[];
+}
+
+/** Number of tokens that the loss looks at. */
+export function activeTokens(sequences: readonly MaskedSequence[]): number {
+  return sequences.reduce((sum, { mask }) => sum + mask.reduce((n, bit) => n + bit, 0), 0);
+}
+
+/**
+ * Cuts a batch into micro-batches of at most `budget` tokens (a longer sequence gets its own), in
+ * order.
+ *
+ * @throws {RangeError} if no token is predicted at all: such a batch would train on nothing.
+ */
+export function packSequences<S extends MaskedSequence>(
+  sequences: readonly S[],
+  budget: number,
+): MicroBatch<S>[] {
+  if (activeTokens(sequences) === 0) {
+    throw new RangeError(
+      `Cannot train on ${sequences.length} sequences: their mask is empty, no token was produced by the model`,
+    );
+  }
+  const groups: S[][] = [];
+  let room = 0;
+  for (const sequence of sequences) {
+    if (!sequence.mask.includes(1)) continue;
+    if (groups.length === 0 || sequence.ids.length > room) {
+      groups.push([]);
+      room = budget;
+    }
+    groups.at(-1)!.push(sequence);
+    room -= sequence.ids.length;
+  }
+  return groups.map(pack);
+}
+
+function pack<S extends MaskedSequence>(sequences: readonly S[]): MicroBatch<S> {
+  const lengths = sequences.map(({ ids }) => ids.length);
+  const ids = new Uint32Array(lengths.reduce((sum, n) => sum + n, 0));
+  const targets: number[] = [];
+  let first = 0;
+  for (const sequence of sequences) {
+    ids.set(sequence.ids, first);
+    sequence.mask.forEach((bit, t) => {
+      if (bit && t > 0) targets.push(first + t);
+    });
+    first += sequence.ids.length;
+  }
+  return { sequences, ids, lengths, targets: Uint32Array.from(targets) };
+}
+
+/** One value per predicted token, in the order of `targets`, out of arrays that run over whole sequences. */
+export function gather<S extends MaskedSequence>(
+  { sequences, targets }: MicroBatch<S>,
+  values: (sequence: S) => (t: number) => number,
+): Float32Array {
+  const result = new Float32Array(targets.length);
+  let n = 0;
+  for (const sequence of sequences) {
+    const at = values(sequence);
+    sequence.mask.forEach((bit, t) => {
+      if (bit && t > 0) result[n++] = at(t);
+    });
+  }
+  return result;
+}

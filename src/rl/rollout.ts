@@ -1,0 +1,204 @@
+/**
+ * Episodes: the student explores with real, executed tools.
+ *
+ * Tokens in, tokens out: an episode is the concatenation of the prompt, what the model sampled and
+ * what the tools answered; nothing that was sampled is ever decoded and encoded again. The mask is
+ * 1 exactly on sampled tokens, and this file is the only place that sets it.
+ *
+ * @module
+ */
+
+import type { Generator } from "../model/generator.ts";
+import type { SamplingOptions } from "../ops/sample.ts";
+import { hashText } from "../random.ts";
+import { checkAnswer, type Task } from "../tasks/task.ts";
+import type { ChatFormat } from "../text/chat_template.ts";
+import { parseCall } from "../text/tool_call.ts";
+import { callTool } from "../tools/tool.ts";
+import { callIdentity, type Episode, type ToolAttempt } from "./episode.ts";
+
+/** One episode with what training needs of it. */
+export interface Rollout {
+  readonly task: Task;
+  readonly episode: Episode;
+  /** [T] prompt, turns and results. */
+  readonly ids: Uint32Array;
+  /** [T] 1 where the model sampled the token. */
+  readonly mask: Uint8Array;
+  /** [T] log p of the sampled tokens under the policy that sampled them, 0 elsewhere. */
+  readonly logprobs: Float32Array;
+}
+
+/** Limits of an episode and how its tokens are drawn. */
+export interface RolloutOptions extends SamplingOptions {
+  /** Longest episode in tokens, prompt and results included. */
+  readonly maxTokens: number;
+  /** Tool calls per episode; one more ends it unfinished. */
+  readonly maxCalls: number;
+  /** Names the random streams together with the task and the sample's number. */
+  readonly stream: string;
+  readonly signal?: AbortSignal;
+  /** Called as each episode ends. */
+  readonly onEpisode?: () => void;
+}
+
+/** This many times the same call with the same result in a row is a loop. */
+const LOOP = 3;
+
+/**
+ * Runs `samples` episodes of each task.
+ *
+ * @returns [tasks, samples], in order; equal options give equal episodes, whatever the batching
+ * @throws {RangeError} if a prompt does not fit into `maxTokens`, naming the task.
+ */
+export async function rollout(
+  generator: Generator,
+  chat: ChatFormat,
+  tasks: readonly Task[],
+  samples: number,
+  options: RolloutOptions,
+): Promise<Rollout[][]> {
+  const recorders = tasks.map((task) => {
+    const prompt = chat.promptIds(task.prompt);
+    if (prompt.length + 1 >= options.maxTokens) {
+      throw new RangeError(
+        `Cannot roll out task "${task.id}": its prompt has ${prompt.length} tokens, the context is ` +
+          `${options.maxTokens}; raise rollout.maxTokens or leave the task out`,
+      );
+    }
+    return Array.from({ length: samples }, () => new Recorder(task, prompt, chat, options));
+  });
+  await generator.run(
+    recorders.flatMap((group, i) =>
+      group.map((recorder, sample) => ({
+        prompt: recorder.prompt,
+        stream: hashText(`${options.stream}/${tasks[i]!.id}/${i}/${sample}`),
+        limit: options.maxTokens,
+        async onTurn(turn) {
+          const next = await recorder.onTurn(turn);
+          if (next === null) options.onEpisode?.();
+          return next;
+        },
+      }))
+    ),
+    options,
+  );
+  return recorders.map((group) => group.map((recorder) => recorder.finish()));
+}
+
+/** Gathers one episode turn by turn. */
+class Recorder {
+  readonly prompt: Uint32Array;
+  readonly #task: Task;
+  readonly #chat: ChatFormat;
+  readonly #options: RolloutOptions;
+  readonly #ids: number[];
+  readonly #mask: number[];
+  readonly #logprobs: number[];
+  readonly #attempts: ToolAttempt[] = [];
+  readonly #turns: { wellFormed: boolean }[] = [];
+  #answer: string | null = null;
+  #finished = false;
+  #sampled = 0;
+  #lastCall = "";
+  #inARow = 0;
+
+  constructor(task: Task, prompt: Uint32Array, chat: ChatFormat, options: RolloutOptions) {
+    this.prompt = prompt;
+    this.#task = task;
+    this.#chat = chat;
+    this.#options = options;
+    this.#ids = [...prompt];
+    this.#mask = Array(prompt.length).fill(0);
+    this.#logprobs = Array(prompt.length).fill(0);
+  }
+
+  /** Takes a turn of the model; returns the tokens of the tool's result, or null at the end. */
+  async onTurn(
+    { tokens, logprobs, reason }: {
+      tokens: readonly number[];
+      logprobs: readonly number[];
+      reason: "stop" | "length";
+    },
+  ): Promise<Uint32Array | null> {
+    this.#options.signal?.throwIfAborted();
+    this.#append(tokens, 1, logprobs);
+    this.#sampled += tokens.length;
+    if (tokens.length === 0) return null; // the result did not fit: the episode stays unfinished
+    const turn = this.#chat.readTurn(tokens);
+    this.#turns.push({ wellFormed: reason === "stop" && turn.wellFormed });
+    if (reason === "length") return null;
+    if (tokens.at(-1) === this.#chat.stops.end) {
+      this.#finished = true;
+      if (turn.kind === "answer") this.#answer = turn.content;
+      return null;
+    }
+    const text = turn.kind === "call" && turn.wellFormed
+      ? await this.#call(turn.content)
+      : this.#malformed();
+    if (this.#attempts.length > this.#options.maxCalls || this.#inARow >= LOOP) return null;
+    const result = this.#chat.resultIds(text);
+    this.#append(result, 0);
+    return result;
+  }
+
+  #append(tokens: ArrayLike<number>, mask: 0 | 1, logprobs?: readonly number[]): void {
+    for (let i = 0; i < tokens.length; i++) {
+      this.#ids.push(tokens[i]!);
+      this.#mask.push(mask);
+      this.#logprobs.push(logprobs?.[i] ?? 0);
+    }
+  }
+
+  #malformed(): string {
+    const turn = this.#turns.length - 1;
+    this.#attempts.push({ name: "", arguments: null, turn, status: "malformed" });
+    return "error: malformed call";
+  }
+
+  async #call(text: string): Promise<string> {
+    const { tools, world } = this.#task;
+    const parsed = parseCall(text, tools);
+    const attempt: ToolAttempt = {
+      name: parsed.name,
+      arguments: parsed.arguments,
+      turn: this.#turns.length - 1,
+      status: parsed.status,
+    };
+    this.#attempts.push(attempt);
+    let shown = `error: ${parsed.error}`;
+    if (parsed.status === "ok") {
+      const found = tools.find(({ name }) => name === parsed.name)!;
+      const { signal } = this.#options;
+      const outcome = await callTool(found, parsed.arguments!, {
+        world,
+        ...(signal ? { signal } : {}),
+      });
+      attempt.status = outcome.status;
+      if (outcome.status === "ok") attempt.result = outcome.result;
+      shown = outcome.text;
+    }
+    const identity = `${callIdentity(attempt.name, attempt.arguments)} ${shown}`;
+    this.#inARow = identity === this.#lastCall ? this.#inARow + 1 : 1;
+    this.#lastCall = identity;
+    return shown;
+  }
+
+  finish(): Rollout {
+    return {
+      task: this.#task,
+      episode: {
+        attempts: this.#attempts,
+        answer: this.#answer,
+        correct: checkAnswer(this.#task, this.#answer),
+        finished: this.#finished,
+        turns: this.#turns,
+        tokens: this.#sampled,
+        maxTokens: this.#options.maxTokens - this.prompt.length,
+      },
+      ids: Uint32Array.from(this.#ids),
+      mask: Uint8Array.from(this.#mask),
+      logprobs: Float32Array.from(this.#logprobs),
+    };
+  }
+}

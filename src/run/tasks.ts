@@ -1,0 +1,183 @@
+/**
+ * Where a run's tasks come from: the built-in domains, or a file.
+ *
+ * @module
+ */
+
+import { resolve, toFileUrl } from "@std/path";
+import { CheckpointError } from "../io/checkpoint.ts";
+import { Random } from "../random.ts";
+import type { EvaluationSet } from "../rl/evaluate.ts";
+import { demonstration } from "../rl/sft.ts";
+import { needsReference } from "../rl/reward.ts";
+import { evaluationSuite, generateTask, promptPurpose } from "../tasks/domains/mod.ts";
+import { looksLikeGsm8k, parseGsm8k } from "../tasks/gsm8k.ts";
+import { parseTasks } from "../tasks/jsonl.ts";
+import { requireReferences, type Task } from "../tasks/task.ts";
+import { teach } from "../tasks/teacher.ts";
+import type { ChatFormat } from "../text/chat_template.ts";
+import { calculator } from "../tools/calculator.ts";
+import type { Tool } from "../tools/tool.ts";
+import { ConfigError, type RunConfig } from "./config.ts";
+
+/** The tasks of a run. */
+export interface TaskSource {
+  /** Training tasks number `first` .. `first + count - 1` of a step; the same for the same seed. */
+  draw(step: number, first: number, count: number): Task[];
+  /** Fixed tasks that are never drawn. */
+  readonly evaluation: readonly EvaluationSet[];
+  /** Longest episode in tokens. */
+  readonly maxTokens: number;
+  /** What the reader should know: conversions, tasks left out. */
+  readonly notes: readonly string[];
+}
+
+/** Context of the built-in domains: their longest gold transcript is 103 tokens. */
+const BUILT_IN_TOKENS = 128;
+
+/**
+ * Opens the tasks that a config names.
+ *
+ * @param context longest sequence of the model
+ * @throws {TaskFormatError} naming file and line of a malformed task.
+ * @throws {ConfigError} if no task is left to train on.
+ */
+export async function openTasks(
+  config: RunConfig,
+  chat: ChatFormat,
+  context: number,
+): Promise<TaskSource> {
+  return config.tasks === null ? builtIn(config) : await fromFile(config, chat, context);
+}
+
+function builtIn({ domains, seed, teacher, evaluation, rollout }: RunConfig): TaskSource {
+  return {
+    draw: (step, first, count) =>
+      Array.from({ length: count }, (_, i) => {
+        const index = step * 65536 + first + i;
+        const task = generateTask(domains[(first + i) % domains.length]!, "train", { seed, index });
+        const random = new Random(`${seed}/teacher/${index}`);
+        return { ...task, reference: teach(task, teacher, random) };
+      }),
+    evaluation: evaluation.prompts > 0 ? evaluationSuite(evaluation.prompts) : [],
+    maxTokens: rollout.maxTokens ?? BUILT_IN_TOKENS,
+    notes: [],
+  };
+}
+
+async function fromFile(
+  config: RunConfig,
+  chat: ChatFormat,
+  context: number,
+): Promise<TaskSource> {
+  const source = config.tasks!;
+  const notes: string[] = [];
+  const all = await readTasks(config, notes);
+  if (config.method === "sft" || config.warmupSft !== 0 || needsReference(config.reward)) {
+    requireReferences(all);
+  }
+  const lengths = new Map(all.map((task) => [task, transcriptLength(chat, task)]));
+  const maxTokens = config.rollout.maxTokens ?? fitted([...lengths.values()], context);
+  if (maxTokens > context) {
+    throw new ConfigError(
+      `Cannot use rollout.maxTokens = ${maxTokens}: the model's context is ${context}`,
+    );
+  }
+  const fitting = all.filter((task) => lengths.get(task)! <= maxTokens);
+  const left = all.length - fitting.length;
+  if (left > 0) {
+    notes.push(
+      `${left} of ${all.length} tasks do not fit the context of ${maxTokens} tokens and are left out`,
+    );
+  }
+  const held = fitting.filter(({ prompt }) => promptPurpose(prompt) === "eval");
+  const training = fitting.filter(({ prompt }) => promptPurpose(prompt) === "train");
+  if (training.length === 0) {
+    throw new ConfigError(
+      `Cannot train on "${source}": none of its ${all.length} tasks fits a context of ${maxTokens} tokens; ` +
+        "raise rollout.maxTokens or shorten the prompts",
+    );
+  }
+  const { prompts } = config.evaluation;
+  const families = Map.groupBy(held, ({ domain, split }) => `${domain}/${split}`);
+  // Each pass over the file has an order of its own.
+  const orders = new Map<number, Task[]>();
+  const order = (pass: number) => {
+    let found = orders.get(pass);
+    if (!found) {
+      found = new Random(`${config.seed}/pass/${pass}`).shuffle(training);
+      orders.set(pass, found);
+    }
+    return found;
+  };
+  return {
+    draw(step, first, count) {
+      return Array.from({ length: count }, (_, i) => {
+        const n = step * Math.max(count, config.rollout.prompts) + first + i;
+        return order(Math.floor(n / training.length))[n % training.length]!;
+      });
+    },
+    evaluation: prompts === 0 ? [] : [...families.values()].map((tasks) => ({
+      domain: tasks[0]!.domain,
+      split: tasks[0]!.split,
+      tasks: tasks.slice(0, prompts),
+    })),
+    maxTokens,
+    notes,
+  };
+}
+
+async function readTasks(config: RunConfig, notes: string[]): Promise<Task[]> {
+  const source = config.tasks!;
+  let text: string;
+  try {
+    text = await Deno.readTextFile(source);
+  } catch (error) {
+    throw new CheckpointError(
+      `Cannot read tasks "${source}": ${(error as Error).message}. Check the path`,
+    );
+  }
+  const options = { source, ...(config.limit === null ? {} : { limit: config.limit }) };
+  if (!looksLikeGsm8k(text.slice(0, (text.indexOf("\n") + 1 || text.length + 1) - 1))) {
+    const tools = config.tools ? await importTools(config.tools) : calculator().all;
+    const tasks = parseTasks(text, { ...options, tools });
+    if (tasks.length === 0) throw new ConfigError(`Cannot train on "${source}": it holds no task`);
+    return tasks;
+  }
+  const { tasks, report } = parseGsm8k(text, options);
+  const reasons = Object.entries(report.skipped).map(([reason, { count, firstLine }]) =>
+    `${count} ${reason} (first on line ${firstLine})`
+  );
+  notes.push(
+    `${report.converted} of ${report.total} GSM8K solutions became tool-use references` +
+      (reasons.length > 0 ? `; left out: ${reasons.join(", ")}` : ""),
+  );
+  return tasks;
+}
+
+/** Tools exported by a module of the user's. */
+async function importTools(path: string): Promise<Tool[]> {
+  const module = await import(toFileUrl(resolve(path)).href);
+  const tools = Object.values(module).flat().filter((value): value is Tool =>
+    typeof (value as Tool)?.execute === "function" && typeof (value as Tool).name === "string"
+  );
+  if (tools.length === 0) {
+    throw new ConfigError(
+      `Cannot use tools = "${path}": the module exports none; export what tool() returns`,
+    );
+  }
+  return tools;
+}
+
+function transcriptLength(chat: ChatFormat, task: Task): number {
+  return task.reference
+    ? demonstration(chat, task, task.reference).ids.length
+    : chat.promptIds(task.prompt).length + 1;
+}
+
+/** A context that holds 95 % of the references with a quarter to spare. */
+function fitted(lengths: readonly number[], context: number): number {
+  const sorted = lengths.toSorted((a, b) => a - b);
+  const long = sorted[Math.floor(0.95 * (sorted.length - 1))] ?? 0;
+  return Math.min(context, Math.ceil(long * 1.25 / 64) * 64);
+}

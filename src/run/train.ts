@@ -1,0 +1,387 @@
+/**
+ * The main job: from a config to a trained student, its folder and its numbers.
+ *
+ * @module
+ */
+
+import { Gpu } from "../gpu/device.ts";
+import { JsonlWriter } from "../io/jsonl.ts";
+import { Generator } from "../model/generator.ts";
+import { evaluateModel, type Evaluation, type EvaluationRow } from "../rl/evaluate.ts";
+import { type GrpoContext, grpoStep, type ScoredRollout } from "../rl/grpo.ts";
+import { Learner } from "../rl/learner.ts";
+import { pretrain } from "../rl/pretrain.ts";
+import { mentorReward } from "../rl/reward.ts";
+import { demonstration, sftStep } from "../rl/sft.ts";
+import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
+import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
+import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
+import { type DomainScore } from "./events.ts";
+import { RunFolder } from "./store.ts";
+import { loadStudent, newStudent, saveStudent, type Student } from "./student.ts";
+import { openTasks, type TaskSource } from "./tasks.ts";
+
+/** How to watch and stop a run. */
+export interface TrainOptions {
+  /** Aborting finishes the step, saves a checkpoint and ends the run as stopped. */
+  readonly signal?: AbortSignal;
+  /** Called with every event. */
+  readonly onEvent?: EventListener;
+  /** Called while something long goes on between events. */
+  readonly onProgress?: (what: string, done: number, total: number) => void;
+  /** Folder of runs that are not told where to go. */
+  readonly runs?: string;
+}
+
+/** Scores of one domain and split before and after. */
+export interface DomainResult {
+  readonly name: string;
+  readonly split: DomainScore["split"];
+  readonly before: Omit<EvaluationRow, "name" | "split">;
+  readonly after: Omit<EvaluationRow, "name" | "split">;
+}
+
+/** What a run came to. */
+export interface RunResult {
+  /** The run's folder. */
+  readonly run: string;
+  readonly status: "done" | "stopped";
+  readonly seconds: number;
+  readonly seed: number;
+  /** Folder of the trained model, or of the checkpoint to go on from. */
+  readonly model: string;
+  readonly domains: readonly DomainResult[];
+}
+
+/**
+ * Trains a student as the config says; see `./mentor train --help` for every setting.
+ *
+ * @example
+ * ```ts ignore
+ * const result = await train({ steps: 20, seed: 1 }, { onEvent: console.log });
+ * ```
+ * @throws {ConfigError} if the config is not usable.
+ * @throws {CheckpointError} if files cannot be read or written; nothing is half-written.
+ * @throws {DivergedError} if loss or gradient stop being numbers; the last checkpoint is kept.
+ */
+export async function train(
+  input: Readonly<Record<string, unknown>> = {},
+  options: TrainOptions = {},
+): Promise<RunResult> {
+  const given = resolveConfig({ flags: input });
+  const folder = given.resume ? RunFolder.open(given.resume) : null;
+  const config = folder?.config ?? given;
+  using gpu = await Gpu.open();
+  const resumeAt = folder ? folder.lastCheckpoint() : 0;
+  using student = folder
+    ? await loadStudent(gpu, folder.checkpoint(resumeAt))
+    : config.from === "scratch"
+    ? newStudent(gpu, config.size, config.seed)
+    : await loadStudent(gpu, config.from);
+  const tasks = await openTasks(config, student.chat, student.model.config.maxPositions);
+  // Everything that can be wrong with the input has been found out: only now is a folder made.
+  const run = folder ?? RunFolder.create(config, options.runs);
+  return await new Run(gpu, config, student, tasks, run, resumeAt, options).execute();
+}
+
+/** A run in progress. */
+class Run {
+  readonly #gpu: Gpu;
+  readonly #config: RunConfig;
+  readonly #student: Student;
+  readonly #tasks: TaskSource;
+  readonly #folder: RunFolder;
+  readonly #options: TrainOptions;
+  readonly #events: EventLog;
+  readonly #episodes: JsonlWriter;
+  readonly #generator: Generator;
+  readonly #learner: Learner;
+  readonly #started = performance.now();
+  #step: number;
+  readonly #resumed: boolean;
+
+  constructor(
+    gpu: Gpu,
+    config: RunConfig,
+    student: Student,
+    tasks: TaskSource,
+    folder: RunFolder,
+    resumeAt: number,
+    options: TrainOptions,
+  ) {
+    this.#gpu = gpu;
+    this.#config = config;
+    this.#student = student;
+    this.#tasks = tasks;
+    this.#folder = folder;
+    this.#options = options;
+    this.#resumed = config !== undefined && resumeAt > 0;
+    this.#step = resumeAt;
+    this.#events = new EventLog(folder.events);
+    this.#episodes = new JsonlWriter(folder.episodes);
+    if (options.onEvent) this.#events.listen(options.onEvent);
+    const { endCall, end } = student.chat.stops;
+    const { slots, stepsPerRead } = config.rollout;
+    this.#generator = new Generator(student.model, {
+      slots,
+      stepsPerRead,
+      length: tasks.maxTokens,
+      stops: [endCall, end],
+    });
+    const { betas, epsilon, weightDecay, gradClip } = config.optimizer;
+    this.#learner = new Learner(student.model, {
+      betas,
+      epsilon,
+      weightDecay,
+      gradClip: gradClip === 0 ? Infinity : gradClip,
+    });
+  }
+
+  async execute(): Promise<RunResult> {
+    try {
+      const result = await this.#run();
+      this.#end(result.status);
+      return result;
+    } catch (error) {
+      this.#end("failed", (error as Error).message);
+      throw error;
+    } finally {
+      this.#events.close();
+      this.#episodes.close();
+      this.#generator[Symbol.dispose]();
+      this.#learner[Symbol.dispose]();
+    }
+  }
+
+  async #run(): Promise<RunResult> {
+    const { method, seed, steps, from } = this.#config;
+    const warmup = method === "sft" ? 0 : warmupSteps(this.#config);
+    const total = warmup + steps;
+    if (this.#resumed) {
+      await restoreOptimizer(this.#folder.checkpoint(this.#step), this.#learner);
+      this.#events.rewind(this.#step);
+      this.#episodes.keep((line) => (line as { step: number }).step <= this.#step);
+    } else {
+      const adapter = this.#gpu.info.description;
+      this.#events.emit({ type: "run-start", method, seed, steps: total, adapter });
+      for (const message of this.#tasks.notes) {
+        this.#events.emit({ type: "warning", step: 0, message });
+      }
+      if (from === "scratch") await this.#pretrain();
+      await this.#evaluate("before");
+    }
+
+    using reference = this.#config.grpo.klCoef > 0 && from !== "scratch"
+      ? await loadStudent(this.#gpu, from)
+      : null;
+    const context: Omit<GrpoContext, "draw"> = {
+      learner: this.#learner,
+      generator: this.#generator,
+      chat: this.#student.chat,
+      reward: mentorReward({ preset: this.#config.reward }),
+      reference: reference?.model ?? null,
+    };
+    const { everySteps } = this.#config.checkpoint;
+    while (this.#step < total) {
+      const started = performance.now();
+      const imitate = method === "sft" || this.#step < warmup;
+      const { metrics, parts } = imitate
+        ? await this.#imitate()
+        : await this.#reinforce(context, (this.#step - warmup) / steps);
+      this.#step++;
+      this.#emit({
+        type: "step",
+        step: this.#step,
+        method: imitate ? "sft" : "grpo",
+        metrics,
+        timing: { seconds: (performance.now() - started) / 1000, ...parts },
+      });
+      if (this.#options.signal?.aborted && this.#step < total) return await this.#stop();
+      if (this.#step === total) break;
+      if (everySteps > 0 && this.#step % everySteps === 0) await this.#checkpoint("schedule");
+      const { everySteps: each } = this.#config.evaluation;
+      if (each > 0 && this.#step % each === 0) await this.#evaluate("during");
+    }
+    await saveStudent(this.#student, this.#folder.model);
+    await this.#checkpoint("end");
+    await this.#evaluate("after");
+    return this.#result("done", this.#folder.model);
+  }
+
+  async #pretrain(): Promise<void> {
+    const { config } = { config: this.#config };
+    using learner = new Learner(this.#student.model, {
+      betas: config.optimizer.betas,
+      epsilon: config.optimizer.epsilon,
+      weightDecay: 0.1,
+      gradClip: 1,
+    });
+    const { steps } = config.pretrain;
+    const options = { ...config.pretrain, seed: config.seed, tokenBudget: config.tokenBudget };
+    await pretrain(learner, this.#student.chat, options, (step) => {
+      this.#options.onProgress?.("pretrain", step, steps);
+    });
+  }
+
+  async #imitate(): Promise<StepOutcome> {
+    const { sft, tokenBudget } = this.#config;
+    const tasks = this.#tasks.draw(this.#step, 0, sft.batch);
+    const sequences = tasks.map((task) => demonstration(this.#student.chat, task, task.reference!));
+    const update = await sftStep(this.#learner, sequences, {
+      learningRate: sft.learningRate,
+      tokenBudget,
+    });
+    const { loss, entropy, grad_norm } = update;
+    return { metrics: { loss, entropy, grad_norm }, parts: {} };
+  }
+
+  async #reinforce(
+    context: Omit<GrpoContext, "draw">,
+    progress: number,
+  ): Promise<StepOutcome> {
+    const { rollout, grpo, optimizer, tokenBudget, seed } = this.#config;
+    const { temperature, topK, topP, maxCalls, prompts, group } = rollout;
+    const step = this.#step;
+    let drawn = 0;
+    const draw = (count: number) => {
+      const tasks = this.#tasks.draw(step, drawn, count);
+      drawn += count;
+      return tasks;
+    };
+    const { groups, metrics, seconds } = await grpoStep(
+      { ...context, draw },
+      prompts,
+      {
+        temperature,
+        topK,
+        topP,
+        seed,
+        maxTokens: this.#tasks.maxTokens,
+        maxCalls,
+        stream: `${seed}/step/${step}`,
+      },
+      {
+        group,
+        miniBatches: grpo.miniBatches,
+        clipLow: grpo.clipLow,
+        clipHigh: grpo.clipHigh,
+        klCoefficient: grpo.klCoef,
+        stdFloor: grpo.stdFloor,
+        resampleDead: grpo.resampleDead,
+        learningRate: optimizer.learningRate,
+        tokenBudget,
+      },
+      progress,
+    );
+    groups.forEach((group, g) =>
+      group.forEach((one, sample) => this.#episodes.append(this.#record(one, g, sample)))
+    );
+    return { metrics, parts: seconds };
+  }
+
+  /** An episode's line in `episodes.jsonl`. */
+  #record({ task, episode, ids, reward, advantage }: ScoredRollout, group: number, sample: number) {
+    return {
+      step: this.#step + 1,
+      group,
+      sample,
+      task: task.id,
+      text: this.#student.tokenizer.decode(ids, { skipSpecial: false }),
+      answer: task.answer,
+      correct: episode.correct,
+      finished: episode.finished,
+      attempts: episode.attempts,
+      reward: reward.total,
+      terms: reward.terms,
+      advantage,
+    };
+  }
+
+  async #evaluate(phase: "before" | "during" | "after"): Promise<void> {
+    const { evaluation: sets, maxTokens } = this.#tasks;
+    if (sets.length === 0) return;
+    const started = performance.now();
+    const { samples } = this.#config.evaluation;
+    const total = sets.reduce((sum, { tasks }) => sum + tasks.length, 0) * (samples + 1);
+    let done = 0;
+    const evaluation: Evaluation = await evaluateModel(
+      this.#generator,
+      this.#student.chat,
+      sets,
+      {
+        samples,
+        // The same draws in every run and phase, so that differences are the model's.
+        seed: 0,
+        maxTokens,
+        maxCalls: this.#config.rollout.maxCalls,
+        onEpisode: () => this.#options.onProgress?.(`evaluate ${phase}`, ++done, total),
+      },
+    );
+    this.#emit({
+      type: "eval",
+      step: this.#step,
+      phase,
+      domains: evaluation.rows,
+      timing: { seconds: (performance.now() - started) / 1000 },
+    });
+  }
+
+  async #checkpoint(reason: "schedule" | "stop" | "end"): Promise<void> {
+    const folder = this.#folder.checkpoint(this.#step);
+    await saveCheckpoint(folder, this.#student, this.#learner, this.#step);
+    this.#emit({ type: "checkpoint", step: this.#step, reason });
+  }
+
+  async #stop(): Promise<RunResult> {
+    const { everySteps } = this.#config.checkpoint;
+    const due = everySteps > 0 && this.#step % everySteps === 0;
+    await this.#checkpoint(due ? "schedule" : "stop");
+    return this.#result("stopped", this.#folder.checkpoint(this.#step));
+  }
+
+  #emit(event: RunEventBody): void {
+    this.#events.emit(event);
+  }
+
+  #end(status: "done" | "stopped" | "failed", message?: string): void {
+    this.#emit({
+      type: "run-end",
+      step: this.#step,
+      status,
+      ...(message === undefined ? {} : { message }),
+      timing: { seconds: this.#seconds },
+    });
+    this.#events.sync();
+    this.#episodes.sync();
+  }
+
+  get #seconds(): number {
+    return (performance.now() - this.#started) / 1000;
+  }
+
+  #result(status: "done" | "stopped", model: string): RunResult {
+    const evaluations = readEvents(this.#folder.events).filter((event) => event.type === "eval");
+    const before = evaluations.find(({ phase }) => phase === "before");
+    const after = evaluations.findLast(({ phase }) => phase === "after");
+    const domains = (before?.domains ?? []).flatMap(({ name, split, ...scores }) => {
+      const later = after?.domains.find((row) => row.name === name && row.split === split);
+      if (!later) return [];
+      const { name: _name, split: _split, ...rest } = later;
+      return [{ name, split, before: scores, after: rest } as unknown as DomainResult];
+    });
+    return {
+      run: this.#folder.path,
+      status,
+      seconds: this.#seconds,
+      seed: this.#config.seed,
+      model,
+      domains,
+    };
+  }
+}
+
+/** Metrics of a step, and how long its parts took. */
+interface StepOutcome {
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly parts: Readonly<Record<string, number>>;
+}

@@ -1,0 +1,484 @@
+// Generation: what is sampled depends on the weights, the prompt, the seed and the stream, and on
+// nothing else; its log-probabilities are those that training computes.
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Gpu } from "../src/gpu/device.ts";
+import type { StoredTensor } from "../src/io/safetensors.ts";
+import { sizedConfig, tensorShapes } from "../src/model/config.ts";
+import { Decoder } from "../src/model/decoder.ts";
+import { generate } from "../src/model/generate.ts";
+import {
+  type GeneratedTurn,
+  Generator,
+  type GeneratorOptions,
+  type Sequence,
+} from "../src/model/generator.ts";
+import { tokenStatistics } from "../src/model/nll.ts";
+import type { SamplingOptions } from "../src/ops/sample.ts";
+import { Tape } from "../src/tape.ts";
+import { elements } from "../src/tensor.ts";
+import { Tokenizer } from "../src/text/tokenizer.ts";
+import { tiny } from "./models.ts";
+
+const gpu = await Gpu.open();
+const model = Decoder.create(gpu, tiny, { seed: 5 });
+Deno.test.afterAll(() => gpu.close());
+
+const SAMPLING: SamplingOptions = { temperature: 1, topK: 0, topP: 1, seed: 3 };
+const STOPS = [3, 40] as const;
+const LENGTH = 48;
+
+/** What a sequence asks for; `replies` are fed at its stops, one after the other. */
+interface Request {
+  readonly prompt: readonly number[];
+  readonly stream: number;
+  readonly limit?: number;
+  readonly replies?: readonly (readonly number[])[];
+}
+
+/** A sequence that was generated: its turns, and all of its tokens with a mask of sampled ones. */
+interface Result {
+  turns: GeneratedTurn[];
+  ids: number[];
+  sampled: boolean[];
+}
+
+function recorded({ prompt, stream, limit = LENGTH, replies = [] }: Request) {
+  const result: Result = { turns: [], ids: [...prompt], sampled: prompt.map(() => false) };
+  const append = (tokens: readonly number[], sampled: boolean) => {
+    result.ids.push(...tokens);
+    result.sampled.push(...tokens.map(() => sampled));
+  };
+  const onTurn = (turn: GeneratedTurn) => {
+    append(turn.tokens, true);
+    const reply = turn.reason === "stop" ? replies[result.turns.length] : undefined;
+    result.turns.push(turn);
+    if (!reply) return null;
+    if (result.ids.length + reply.length < limit) append(reply, false);
+    return Uint32Array.from(reply);
+  };
+  const sequence: Sequence = { prompt: Uint32Array.from(prompt), stream, limit, onTurn };
+  return { result, sequence };
+}
+
+async function sample(
+  generator: Generator,
+  requests: readonly Request[],
+  sampling: Partial<SamplingOptions> = {},
+): Promise<Result[]> {
+  const all = requests.map(recorded);
+  await generator.run(all.map(({ sequence }) => sequence), { ...SAMPLING, ...sampling });
+  return all.map(({ result }) => result);
+}
+
+function generator(options: Partial<GeneratorOptions> = {}, of = model): Generator {
+  return new Generator(of, { slots: 4, length: LENGTH, stops: STOPS, ...options });
+}
+
+/** Prompts of several lengths, alone and in groups, with answers at their stops. */
+const requests: Request[] = Array.from({ length: 11 }, (_, i) => ({
+  prompt: Array.from({ length: 1 + 5 * (i >> 2) }, (_, j) => (7 * j + (i >> 2) + 4) % 52),
+  stream: 100 + i,
+  limit: 30 + i,
+  replies: [[1, 2], [9], Array.from({ length: i }, (_, j) => j + 20)],
+}));
+
+const alone = await (async () => {
+  const results: Result[] = [];
+  using one = generator({ slots: 1, stepsPerRead: 4 });
+  for (const request of requests) results.push(...await sample(one, [request]));
+  return results;
+})();
+
+Deno.test("the sequences that the tests compare stop, get answers and reach their limits", () => {
+  const turns = alone.flatMap(({ turns }) => turns);
+  assert(turns.some(({ reason, tokens }) => reason === "stop" && tokens.length > 1));
+  assert(turns.some(({ reason }) => reason === "length"));
+  assert(alone.some(({ turns }) => turns.length >= 3));
+  assertEquals(new Set(alone.map(({ ids }) => ids.join())).size, alone.length);
+});
+
+for (
+  const [name, options, reverse] of [
+    ["one slot each", { slots: 11 }, false],
+    ["fewer slots than sequences", { slots: 3, stepsPerRead: 5 }, false],
+    ["another order", { slots: 4, stepsPerRead: 16 }, true],
+    ["a look after every token", { slots: 5, stepsPerRead: 1 }, false],
+    ["a round in flight while one is read", { slots: 3, stepsPerRead: 2, roundsInFlight: 2 }, true],
+    ["three rounds in flight", { slots: 2, stepsPerRead: 3, roundsInFlight: 3 }, false],
+    ["a longer cache", { slots: 6, length: 64 }, true],
+  ] as const
+) {
+  Deno.test(`a batch gives the same bits as one by one: ${name}`, async () => {
+    using batch = generator(options);
+    const order = reverse ? requests.toReversed() : requests;
+    const results = await sample(batch, order);
+    assertEquals(reverse ? results.toReversed() : results, alone);
+  });
+}
+
+Deno.test("a generator gives the same again, whatever it did before", async () => {
+  using again = generator();
+  await sample(again, requests.slice(3, 8), { temperature: 2, seed: 9 });
+  assertEquals(await sample(again, requests), alone);
+  assertEquals(await sample(again, requests), alone);
+});
+
+Deno.test("a group that shares a prompt draws what its members draw alone", async () => {
+  const prompt = Array.from({ length: 17 }, (_, i) => (11 * i + 2) % 52);
+  const group = Array.from({ length: 6 }, (_, i) => ({ prompt, stream: i, limit: 40 }));
+  using batch = generator({ slots: 6 });
+  using one = generator({ slots: 1 });
+  const before = gpu.stats().dispatches;
+  const together = await sample(batch, group);
+  const cost = gpu.stats().dispatches - before;
+  assertEquals(new Set(together.map(({ ids }) => ids.join())).size, 6, "streams differ");
+  for (const [i, request] of group.entries()) {
+    assertEquals(await sample(one, [request]), [together[i]]);
+  }
+  const distinct = group.map(({ prompt, ...rest }, i) => ({ ...rest, prompt: [i, ...prompt] }));
+  const start = gpu.stats().dispatches;
+  await sample(batch, distinct.slice(0, 1));
+  assert(cost <= gpu.stats().dispatches - start + 2 * tiny.layers + 200, "one prefill for all");
+});
+
+Deno.test("a slot whose prompt is about to be replaced is not forked from", async () => {
+  // Both slots fall free in one round; the first waiting prompt is held by the second slot, which
+  // the other waiting prompt takes.
+  const P = Array.from({ length: 9 }, (_, i) => i + 4);
+  const Q = Array.from({ length: 9 }, (_, i) => 30 - i);
+  const R = Array.from({ length: 9 }, (_, i) => 3 * i + 11);
+  const order = [R, P, P, Q, Q, Q, P, R, R, Q];
+  const mixed = order.map((prompt, i) => ({ prompt, stream: i, limit: 16 }));
+  using one = generator({ slots: 1, stops: [99, 99] });
+  const expected: Result[] = [];
+  for (const request of mixed) expected.push(...await sample(one, [request]));
+  for (const slots of [2, 3]) {
+    using batch = generator({ slots, stops: [99, 99] });
+    assertEquals(await sample(batch, mixed), expected, `${slots} slots`);
+  }
+});
+
+Deno.test("sampled log-probabilities are those of the training forward", async () => {
+  for (const temperature of [1, 0.7]) {
+    using batch = generator();
+    const results = await sample(batch, requests, { temperature });
+    const ids = Uint32Array.from(results.flatMap(({ ids }) => ids));
+    const sampled = results.flatMap(({ sampled }) => sampled);
+    const targets = Uint32Array.from(sampled.keys().filter((t) => sampled[t]));
+    const lengths = results.map(({ ids }) => ids.length);
+    const tape = new Tape(gpu, { recording: false });
+    const packed = { ids, lengths, targets };
+    const reading = gpu.read(tokenStatistics(tape, model, packed, { temperature }).logprob);
+    gpu.endStep();
+    const forced = new Float32Array((await reading)[0]!);
+    const drawn = results.flatMap(({ turns }) => turns.flatMap(({ logprobs }) => logprobs));
+    assertEquals(forced.length, drawn.length);
+    const worst = Math.max(...drawn.map((logprob, i) => Math.abs(logprob - forced[i]!)));
+    assert(worst < 1e-5, `difference ${worst} at temperature ${temperature}`);
+  }
+});
+
+Deno.test("a sequence ends at its limit, and a turn at a stop token", () => {
+  for (const [i, { ids, turns }] of alone.entries()) {
+    const { limit } = requests[i]!;
+    assert(ids.length <= limit!);
+    for (const { tokens, logprobs, reason } of turns) {
+      assertEquals(tokens.length, logprobs.length);
+      assert(logprobs.every((logprob) => logprob <= 0));
+      const stops = tokens.filter((token) => STOPS.some((stop) => stop === token));
+      assertEquals(stops.length, reason === "stop" ? 1 : 0);
+      if (reason === "stop") assertEquals(stops[0], tokens.at(-1));
+    }
+    if (turns.at(-1)!.reason === "length" && turns.at(-1)!.tokens.length > 0) {
+      assertEquals(ids.length, limit);
+    }
+  }
+});
+
+Deno.test("an answer that doesn't fit the limit ends the sequence with an empty turn", async () => {
+  using one = generator({ slots: 2 });
+  const turns: GeneratedTurn[] = [];
+  const prompt = Uint32Array.of(5, 6);
+  const onTurn = (turn: GeneratedTurn) => {
+    turns.push(turn);
+    const room = LENGTH - 2 - turns.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    return turn.reason === "stop" ? new Uint32Array(room).fill(1) : null;
+  };
+  await one.run([{ prompt, stream: 1, limit: LENGTH, onTurn }], SAMPLING);
+  assertEquals(turns.map(({ reason }) => reason), ["stop", "length"]);
+  assertEquals(turns[1], { tokens: [], logprobs: [], reason: "length" });
+});
+
+Deno.test("a limit just above the prompt leaves one token", async () => {
+  using one = generator({ slots: 2 });
+  const prompt = Array.from({ length: LENGTH - 1 }, (_, i) => i % 52);
+  const [result] = await sample(one, [{ prompt, stream: 0 }]);
+  assertEquals(result!.ids.length, LENGTH);
+  assertEquals(result!.turns.length, 1);
+});
+
+Deno.test("a reply may be empty: the model goes on after its stop token", async () => {
+  using one = generator({ slots: 1 });
+  const prompt = [5, 6];
+  const [result] = await sample(one, [{ prompt, stream: 1, replies: [[], [], []] }]);
+  assert(result!.turns.length > 1);
+  assertEquals(result!.ids.slice(2), result!.turns.flatMap(({ tokens }) => tokens));
+});
+
+Deno.test("no sequences are no work", async () => {
+  using one = generator();
+  const { submits } = gpu.stats();
+  await one.run([], SAMPLING);
+  assertEquals(gpu.stats().submits, submits);
+});
+
+Deno.test("prompts, tokens and options that do not fit are refused before anything runs", async () => {
+  using one = generator();
+  const refused: [Partial<Sequence>, string][] = [
+    [{ prompt: new Uint32Array(0) }, "a prompt of 0 tokens"],
+    [{ prompt: new Uint32Array(20), limit: 20 }, "a prompt of 20 tokens"],
+    [{ limit: LENGTH + 1 }, "up to 48, got 49"],
+    [{ prompt: Uint32Array.of(1, 52) }, "token 52"],
+  ];
+  for (const [change, message] of refused) {
+    const { sequence } = recorded({ prompt: [1, 2], stream: 0 });
+    const { submits } = gpu.stats();
+    await assertRejects(
+      () => one.run([sequence, { ...sequence, ...change }], SAMPLING),
+      RangeError,
+      message,
+    );
+    assertEquals(gpu.stats().submits, submits);
+  }
+  for (
+    const change of [
+      { temperature: -1 },
+      { temperature: NaN },
+      { topK: -1 },
+      { topK: 1.5 },
+      { topP: 0 },
+      { topP: 1.1 },
+    ]
+  ) {
+    const [name] = Object.keys(change);
+    await assertRejects(() => sample(one, requests, change), RangeError, name);
+  }
+  for (const change of [{ slots: 0 }, { stepsPerRead: 0 }, { length: 0 }, { roundsInFlight: 0 }]) {
+    assertThrows(() => generator(change), RangeError, Object.keys(change)[0]);
+  }
+  assertThrows(() => generator({ length: 65 }), RangeError, "the model's context is 64");
+});
+
+Deno.test("a reply with a token outside the vocabulary is refused", async () => {
+  using one = generator();
+  const bad = { ...requests[0]!, replies: [[1, 77]] };
+  await assertRejects(() => sample(one, [bad, ...requests]), RangeError, "token 77");
+  assertEquals(await sample(one, requests), alone);
+});
+
+for (const roundsInFlight of [1, 2]) {
+  const depth = `${roundsInFlight} in flight`;
+  Deno.test(`an exception of onTurn ends the run, and the generator can run again (${depth})`, async () => {
+    using one = generator({ slots: 3, stepsPerRead: 2, roundsInFlight });
+    for (const later of [false, true]) {
+      const all = requests.map(recorded);
+      const sequences = all.map(({ sequence }, i) =>
+        i !== 4 ? sequence : {
+          ...sequence,
+          async onTurn() {
+            if (later) await new Promise((resolve) => setTimeout(resolve, 30));
+            throw new Error("the tool's world ended");
+          },
+        }
+      );
+      await assertRejects(() => one.run(sequences, SAMPLING), Error, "the tool's world ended");
+      assertEquals(await sample(one, requests), alone);
+    }
+  });
+}
+
+Deno.test("a generator refuses a second run while one is under way", async () => {
+  using one = generator();
+  const first = sample(one, requests);
+  await assertRejects(() => sample(one, requests), TypeError, "already running");
+  assertEquals(await first, alone);
+});
+
+Deno.test("a tool that takes its time holds up nobody else", async () => {
+  using two = generator({ slots: 2 });
+  const all = requests.map(recorded);
+  const others = Promise.all(
+    all.slice(1).map(({ sequence }) =>
+      new Promise<void>((resolve) => {
+        const { onTurn } = sequence;
+        sequence.onTurn = (turn) => {
+          const reply = onTurn(turn);
+          if (reply === null) resolve();
+          return reply;
+        };
+      })
+    ),
+  );
+  // The first sequence's tool answers only when every other sequence has ended: a generator that
+  // waits for it never ends.
+  const { onTurn } = all[0]!.sequence;
+  all[0]!.sequence.onTurn = async (turn) => {
+    await others;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return onTurn(turn);
+  };
+  await two.run(all.map(({ sequence }) => sequence), SAMPLING);
+  assertEquals(all.map(({ result }) => result), alone);
+});
+
+Deno.test("onTurn may use the model itself", async () => {
+  using two = generator({ slots: 2 });
+  const all = requests.map(recorded);
+  for (const { sequence, result } of all) {
+    const { onTurn } = sequence;
+    sequence.onTurn = async (turn) => {
+      const logits = await model.logits(Uint32Array.from(result.ids));
+      assert(logits.every(Number.isFinite));
+      return onTurn(turn);
+    };
+  }
+  await two.run(all.map(({ sequence }) => sequence), SAMPLING);
+  assertEquals(all.map(({ result }) => result), alone);
+});
+
+Deno.test("weights that are not finite are reported, not sampled from", async () => {
+  const damage = async (name: string, value: number) => {
+    const weight = model.parameters.get(name)!;
+    const [bytes] = await gpu.read(weight);
+    const tensors = new Map<string, StoredTensor>();
+    for (const [other, shape] of tensorShapes(tiny)) {
+      const data = other === name
+        ? new Float32Array(bytes!).map((x, i) => i === 100 ? value : x)
+        : new Float32Array(elements(shape)).fill(0.1);
+      tensors.set(other, { dtype: "F32", shape, data: new Uint8Array(data.buffer) });
+    }
+    return Decoder.fromTensors(gpu, tiny, tensors);
+  };
+  for (
+    const [name, value] of [
+      ["model.layers.0.mlp.up_proj.weight", NaN], // every logit
+      ["lm_head.weight", NaN], // one logit
+      ["lm_head.weight", Infinity],
+    ] as const
+  ) {
+    using broken = await damage(name, value);
+    using of = generator({ slots: 3 }, broken);
+    for (const temperature of [1, 0]) {
+      await assertRejects(
+        () => sample(of, requests, { temperature }),
+        RangeError,
+        "logits are not finite",
+        `${name} ${value} at temperature ${temperature}`,
+      );
+    }
+  }
+  using one = generator();
+  assertEquals(await sample(one, requests), alone);
+});
+
+/** For each sampled token: the logits that it was drawn from, by the packed forward. */
+async function logitsOf({ ids, sampled }: Result): Promise<{ token: number; logits: number[] }[]> {
+  const all = await model.logits(Uint32Array.from(ids));
+  const V = tiny.vocabSize;
+  return ids.flatMap((token, t) =>
+    sampled[t] ? [{ token, logits: [...all.subarray((t - 1) * V, t * V)] }] : []
+  );
+}
+
+Deno.test("temperature 0 takes the most likely token", async () => {
+  using batch = generator();
+  const results = await sample(batch, requests.slice(0, 5), { temperature: 0 });
+  assertEquals(await sample(batch, requests.slice(0, 5), { temperature: 0, seed: 8 }), results);
+  assertEquals(await sample(batch, requests.slice(0, 5), { topK: 1 }), results, "so does top-1");
+  for (const result of results) {
+    for (const { token, logits } of await logitsOf(result)) {
+      assertEquals(token, logits.indexOf(Math.max(...logits)));
+    }
+  }
+});
+
+Deno.test("top-k draws among the k most likely tokens, and logprobs stay the whole's", async () => {
+  using batch = generator();
+  const ranks = new Set<number>();
+  for (const result of await sample(batch, requests, { topK: 3 })) {
+    const logprobs = result.turns.flatMap(({ logprobs }) => logprobs);
+    for (const [i, { token, logits }] of (await logitsOf(result)).entries()) {
+      ranks.add(logits.toSorted((a, b) => b - a).indexOf(logits[token]!));
+      const top = Math.max(...logits);
+      const mass = logits.reduce((sum, z) => sum + Math.exp(z - top), 0);
+      assert(Math.abs(logprobs[i]! - (logits[token]! - top - Math.log(mass))) < 1e-5);
+    }
+  }
+  assertEquals([...ranks].sort(), [0, 1, 2]);
+});
+
+Deno.test("top-p draws among the fewest tokens that make up p", async () => {
+  using batch = generator();
+  for (const [topP, temperature] of [[0.5, 1], [0.5, 2], [0.05, 1]] as const) {
+    let most = 0;
+    for (const result of await sample(batch, requests, { topP, temperature })) {
+      for (const { token, logits } of await logitsOf(result)) {
+        const top = Math.max(...logits);
+        const p = logits.map((z) => Math.exp((z - top) / temperature));
+        const mass = p.reduce((sum, x) => sum + x);
+        const above = p.filter((x) => x > p[token]!);
+        const share = above.reduce((sum, x) => sum + x, 0) / mass;
+        assert(share < topP + 1e-5, `token ${token} has ${share} above it`);
+        most = Math.max(most, above.length);
+      }
+    }
+    assert(topP < 0.1 || most > 3, `at most ${most} tokens above the drawn one`);
+  }
+});
+
+const tokenizer = Tokenizer.bytes();
+const writer = Decoder.create(gpu, sizedConfig("nano", tokenizer.vocabSize, 64), { seed: 2 });
+
+Deno.test("generate() completes each prompt as it would alone", async () => {
+  const prompts = ["a", "Once upon", Uint32Array.of(256, 51, 257), "a"];
+  const all = await generate(writer, tokenizer, prompts, { maxTokens: 9, seed: 4, slots: 2 });
+  assertEquals(all.length, 4);
+  for (const { text, tokens, logprobs, reason } of all) {
+    assertEquals([tokens.length, logprobs.length, reason], [9, 9, "length"]);
+    assertEquals(text, tokenizer.decode(tokens, { skipSpecial: true }));
+  }
+  assert(all[0]!.text !== all[3]!.text, "equal prompts draw independently");
+  const [first] = await generate(writer, tokenizer, ["a"], { maxTokens: 9, seed: 4 });
+  assertEquals(first, all[0]);
+  const [other] = await generate(writer, tokenizer, ["a"], { maxTokens: 9, seed: 5 });
+  assert(other!.tokens.join() !== first!.tokens.join());
+});
+
+Deno.test("generate() ends a completion at its stop token", async () => {
+  const [open] = await generate(writer, tokenizer, ["a"], { maxTokens: 9, temperature: 0 });
+  const stop = open!.tokens[4]!;
+  const end = open!.tokens.indexOf(stop) + 1;
+  const [out] = await generate(writer, tokenizer, ["a"], { maxTokens: 9, temperature: 0, stop });
+  assertEquals(out!.reason, "stop");
+  assertEquals(out!.tokens, open!.tokens.slice(0, end));
+});
+
+Deno.test("generate() frees its memory, refuses what does not fit, and takes an empty list", async () => {
+  assertEquals(await generate(writer, tokenizer, []), []);
+  await generate(writer, tokenizer, ["abc"], { maxTokens: 4 });
+  const { liveBytes } = gpu.memory();
+  await generate(writer, tokenizer, ["abc"], { maxTokens: 4 });
+  await assertRejects(() => generate(writer, tokenizer, ["abc", ""]), RangeError, "0 tokens");
+  await assertRejects(
+    () => generate(writer, tokenizer, ["abc"], { maxTokens: 62 }),
+    RangeError,
+    "65 tokens: the model's context is 64",
+  );
+  await assertRejects(
+    () => generate(writer, tokenizer, ["abc"], { maxTokens: 0 }),
+    RangeError,
+    "maxTokens",
+  );
+  assertEquals(gpu.memory().liveBytes, liveBytes);
+});

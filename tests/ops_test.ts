@@ -1,0 +1,115 @@
+/**
+ * Every kernel against its f64 reference with the workgroup sizes of both device classes, and what
+ * holds for all of them: nothing is left unchecked, and the same inputs give the same bits.
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { Gpu } from "../src/gpu/device.ts";
+import { entryPoints, type KernelName, kernelSources } from "../src/gpu/kernels.ts";
+import { grid } from "../src/gpu/recorder.ts";
+import { tunings } from "../src/gpu/tuning.ts";
+import { type KernelCheck, kernelChecks } from "../src/ops/checks/mod.ts";
+import { foldedChecks, narrowTuning } from "../src/ops/checks/folded.ts";
+
+/** A GPU that remembers which entry points it ran and what was read from it. */
+interface Watched {
+  readonly gpu: Gpu;
+  readonly ran: Set<string>;
+  readonly contents: ArrayBuffer[];
+}
+
+async function watch(options: Parameters<typeof Gpu.open>[0]): Promise<Watched> {
+  const gpu = await Gpu.open(options);
+  const ran = new Set<string>();
+  const contents: ArrayBuffer[] = [];
+  const dispatch = gpu.dispatch.bind(gpu);
+  gpu.dispatch = (name, entry, work) => {
+    ran.add(`${name}.${entry}`);
+    dispatch(name, entry, work);
+  };
+  const read = gpu.read.bind(gpu);
+  gpu.read = async (...requests) => {
+    const result = await read(...requests);
+    contents.push(...result.map((buffer) => buffer.slice()));
+    return result;
+  };
+  return { gpu, ran, contents };
+}
+
+/** Fails with the comparison that was worst. */
+async function assertPasses({ gpu, ran }: Watched, check: KernelCheck): Promise<void> {
+  ran.clear();
+  const { worst, where, cases } = await check.run(gpu);
+  await gpu.settle();
+  assert(
+    worst <= check.tolerance,
+    `${check.name}: error ${worst.toExponential(1)} of ${where}, tolerance ${check.tolerance}`,
+  );
+  assertEquals(cases, check.cases);
+  for (const entry of check.entries) assert(ran.has(entry), `${check.name} never ran ${entry}`);
+}
+
+const watched: Record<string, Watched> = {};
+for (const [name, tuning] of Object.entries(tunings)) watched[name] = await watch({ tuning });
+Deno.test.afterAll(() => Object.values(watched).forEach(({ gpu }) => gpu.close()));
+
+for (const name of Object.keys(tunings)) {
+  for (const check of kernelChecks) {
+    Deno.test(`${check.name} agrees with f64 at the sizes of a ${name} adapter`, () => {
+      return assertPasses(watched[name]!, check);
+    });
+  }
+}
+
+Deno.test("every entry point of every shader is checked", () => {
+  const names = Object.keys(kernelSources) as KernelName[];
+  const all = names.flatMap((name) => [...entryPoints(name).keys()].map((e) => `${name}.${e}`));
+  const checked = new Set(kernelChecks.flatMap(({ entries }) => entries));
+  assertEquals(all.filter((entry) => !checked.has(entry)), []);
+  assertEquals([...checked].filter((entry) => !all.includes(entry)), []);
+});
+
+Deno.test("checks have names of their own and tolerances that f32 deserves", () => {
+  assertEquals(new Set(kernelChecks.map(({ name }) => name)).size, kernelChecks.length);
+  for (const { name, tolerance } of kernelChecks) assert(tolerance <= 1e-4, name);
+});
+
+Deno.test("the same inputs give the same bits every time", async () => {
+  const { gpu, contents } = watched.software!;
+  for (const check of kernelChecks) {
+    contents.length = 0;
+    await check.run(gpu);
+    await check.run(gpu);
+    const half = contents.length / 2;
+    contents.slice(0, half).forEach((first, i) => {
+      const again = new Uint32Array(contents[half + i]!);
+      const equal = new Uint32Array(first).every((value, n) => value === again[n]);
+      assert(equal, `${check.name}: result ${i} differs`);
+    });
+  }
+});
+
+Deno.test("a check that has run leaves nothing of its own in memory", async () => {
+  const { gpu } = watched.software!;
+  const check = kernelChecks.find(({ name }) => name === "AdamW")!;
+  await check.run(gpu);
+  const { liveBytes, buffers } = gpu.memory();
+  await check.run(gpu);
+  assertEquals(gpu.memory().liveBytes, liveBytes);
+  assertEquals(gpu.memory().buffers, buffers);
+});
+
+Deno.test("grid() numbers any count of workgroups within the limits of a dimension", () => {
+  assertEquals(grid(0), [0, 1]);
+  assertEquals(grid(65_535), [65_535, 1]);
+  for (const count of [65_536, 65_537, 131_071, 10_000_019]) {
+    const [x, y] = grid(count);
+    assert(x <= 65_535 && y <= 65_535 && x * y >= count && x * y < count + y, `${count}`);
+  }
+});
+
+Deno.test("more than 65,535 workgroups are numbered in two dimensions", async () => {
+  const narrow = await watch({ tuning: narrowTuning });
+  for (const check of foldedChecks) await assertPasses(narrow, check);
+  narrow.gpu.close();
+});
