@@ -15,7 +15,7 @@ const MASKED = -1e30;
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;                // [T, KV, D/4]
 @group(0) @binding(3) var<storage, read> segment_start: array<u32>;      // [T]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4f>;          // [T, H, D/4]
-@group(0) @binding(5) var<storage, read_write> log_sum: array<f32>;      // [T, H] log-sum-exp of the scaled scores
+@group(0) @binding(5) var<storage, read_write> row_sums: array<vec2f>;   // [T, H]: log-sum-exp of the scaled scores, room for delta
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
@@ -61,6 +61,6 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) la
 
   if (first + lane.x < params.tokens) {
     for (var i = 0u; i < WIDTH4; i++) { y[at + i] = out[i] / total; }
-    log_sum[t * params.heads + head] = highest + log(total);
+    row_sums[t * params.heads + head].x = highest + log(total);
   }
 }

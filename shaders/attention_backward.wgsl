@@ -11,12 +11,11 @@ const WIDTH4 = HEAD_DIM / 4u;
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;                // [T, KV, D/4]
 @group(0) @binding(2) var<storage, read> v: array<vec4f>;                // [T, KV, D/4]
 @group(0) @binding(3) var<storage, read> dy: array<vec4f>;               // [T, H, D/4]
-@group(0) @binding(4) var<storage, read> log_sum: array<f32>;            // [T, H]
-@group(0) @binding(5) var<storage, read> delta: array<f32>;              // [T, H]
+@group(0) @binding(4) var<storage, read> row_sums: array<vec2f>;         // [T, H]: L, delta
 @group(1) @binding(0) var<uniform> params: Params;
 
-@group(0) @binding(6) var<storage, read> y: array<vec4f>;                // [T, H, D/4]
-@group(0) @binding(7) var<storage, read_write> row_sum: array<f32>;      // [T, H], the delta above
+@group(0) @binding(5) var<storage, read> y: array<vec4f>;                // [T, H, D/4]
+@group(0) @binding(6) var<storage, read_write> sums: array<vec2f>;       // [T, H], the row_sums above
 
 @compute @workgroup_size(LANES)
 fn delta_rows(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -25,11 +24,11 @@ fn delta_rows(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id)
   let row = t * params.heads + group.y;
   var sum = 0.0;
   for (var i = 0u; i < WIDTH4; i++) { sum += dot(y[row * WIDTH4 + i], dy[row * WIDTH4 + i]); }
-  row_sum[row] = sum;
+  sums[row].y = sum;
 }
 
-@group(0) @binding(6) var<storage, read> segment_start: array<u32>;      // [T]
-@group(0) @binding(7) var<storage, read_write> dq: array<vec4f>;         // [T, H, D/4]
+@group(0) @binding(5) var<storage, read> segment_start: array<u32>;      // [T]
+@group(0) @binding(6) var<storage, read_write> dq: array<vec4f>;         // [T, H, D/4]
 
 // One lane per query, over its keys. `beta_k` stands for dq's own beta here.
 @compute @workgroup_size(LANES)
@@ -47,8 +46,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id)
     query[i] = q[row * WIDTH4 + i] * params.scale;
     upstream[i] = dy[row * WIDTH4 + i];
   }
-  let l = log_sum[row];
-  let d = delta[row];
+  let saved = row_sums[row];
   let high = min(first + LANES, params.tokens);
   for (var j = segment_start[first]; j < high; j++) {
     let at = (j * params.kv_heads + kv_head) * WIDTH4;
@@ -59,7 +57,7 @@ fn backward_q(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id)
       dp += dot(upstream[i], v[at + i]);
     }
     let seen = j >= start && j <= t;
-    let ds = select(0.0, exp(s - l) * (dp - d) * params.scale, seen);
+    let ds = select(0.0, exp(s - saved.x) * (dp - saved.y) * params.scale, seen);
     for (var i = 0u; i < WIDTH4; i++) { sum[i] = fma(vec4f(ds), k[at + i], sum[i]); }
   }
   if (first + lane.x < params.tokens) {
@@ -71,9 +69,9 @@ fn backward_q(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id)
   }
 }
 
-@group(0) @binding(6) var<storage, read> segment_end: array<u32>;        // [T], one past the last token of the sequence
-@group(0) @binding(7) var<storage, read_write> dk: array<vec4f>;         // [T, KV, D/4]
-@group(0) @binding(8) var<storage, read_write> dv: array<vec4f>;         // [T, KV, D/4]
+@group(0) @binding(5) var<storage, read> segment_end: array<u32>;        // [T], one past the last token of the sequence
+@group(0) @binding(6) var<storage, read_write> dk: array<vec4f>;         // [T, KV, D/4]
+@group(0) @binding(7) var<storage, read_write> dv: array<vec4f>;         // [T, KV, D/4]
 
 // One lane per key, over the later queries of its sequence and the query heads of its group.
 @compute @workgroup_size(LANES)
@@ -103,8 +101,8 @@ fn backward_kv(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id
         s += dot(q[row * WIDTH4 + i], key[i]);
         dp += dot(dy[row * WIDTH4 + i], value[i]);
       }
-      let p = select(0.0, exp(s - log_sum[row]), seen);
-      let ds = p * (dp - delta[row]) * params.scale;
+      let p = select(0.0, exp(s - row_sums[row].x), seen);
+      let ds = p * (dp - row_sums[row].y) * params.scale;
       for (var i = 0u; i < WIDTH4; i++) {
         value_sum[i] = fma(vec4f(p), dy[row * WIDTH4 + i], value_sum[i]);
         key_sum[i] = fma(vec4f(ds), q[row * WIDTH4 + i], key_sum[i]);

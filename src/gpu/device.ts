@@ -70,6 +70,7 @@ export class Gpu implements Disposable {
   readonly #activations: Scope;
   readonly #uploads: Scope;
   readonly #errors: Error[] = [];
+  #lost: DeviceLostError | null = null;
   #discards = 0;
   #closed = false;
 
@@ -90,10 +91,8 @@ export class Gpu implements Disposable {
     });
     device.lost.then(({ reason, message }) => {
       if (this.#closed) return;
-      report(
-        new DeviceLostError(
-          `The GPU device was lost (${reason}): ${message}; restart, and resume from the last checkpoint`,
-        ),
+      this.#lost = new DeviceLostError(
+        `The GPU device was lost (${reason}): ${message}; restart, and resume from the last checkpoint`,
       );
     });
     this.#memory = new Memory(device, options.memoryBudget ?? Infinity);
@@ -274,8 +273,10 @@ export class Gpu implements Disposable {
   }
 
   #raise(): void {
-    // The first error is the cause; what follows are its consequences.
+    // The first error is the cause; what follows are its consequences. A lost device stays lost,
+    // and whatever else is said about it is a consequence too.
     const [first] = this.#errors.splice(0);
-    if (first) throw first;
+    const error = this.#lost ?? first;
+    if (error) throw error;
   }
 }

@@ -59,7 +59,7 @@ function words(text: string): Set<string> {
  * @throws {SyntaxError} if a params struct has a member that is not `u32` or `f32`.
  */
 export function reflect(wgsl: string): Map<string, EntryPoint> {
-  const source = wgsl.replace(/\/\/[^\n]*/g, "");
+  const source = wgsl.replace(/\/\/[^\n]*|\/\*[\s\S]*?\*\//g, "");
 
   const variables: Variable[] = [];
   const declaration = /@group\((\d+)\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:\s*([^;]+);/g;

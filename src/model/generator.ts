@@ -12,7 +12,13 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import { appendToCache, attentionDecode, type CacheRows } from "../ops/attention_decode.ts";
-import { NONE, sampleNext, type SamplingOptions, type SlotState } from "../ops/sample.ts";
+import {
+  checkSampling,
+  NONE,
+  sampleNext,
+  type SamplingOptions,
+  type SlotState,
+} from "../ops/sample.ts";
 import { Tape } from "../tape.ts";
 import { elements, Tensor } from "../tensor.ts";
 import type { Decoder } from "./decoder.ts";
@@ -60,7 +66,6 @@ export interface GeneratorOptions {
 /** A sequence in its slot. */
 interface Running {
   readonly sequence: Sequence;
-  readonly promptKey: string;
   /** Tokens so far, sampled ones included. */
   length: number;
   /** Whether the last sampled token still has to be fed. */
@@ -236,14 +241,7 @@ export class Generator implements Disposable {
       for (const slot of refilled) {
         const sequence = waiting.pop()!;
         const promptKey = sequence.prompt.join();
-        const run: Running = {
-          sequence,
-          promptKey,
-          length: 0,
-          last: null,
-          tokens: [],
-          logprobs: [],
-        };
+        const run: Running = { sequence, length: 0, last: null, tokens: [], logprobs: [] };
         running[slot] = run;
         const source = prompts.get(promptKey);
         if (source === undefined) {
@@ -359,17 +357,6 @@ export class Generator implements Disposable {
     this.#cache[Symbol.dispose]();
     this.#gpu.free([state, tokens, positions, ring, this.#rows.slots].map(({ buffer }) => buffer));
   }
-}
-
-function checkSampling({ temperature, topK, topP }: SamplingOptions): void {
-  const refuse = (name: string, value: number, remedy: string) => {
-    throw new RangeError(`Cannot sample: ${name} is ${value}, it must be ${remedy}`);
-  };
-  if (!(temperature >= 0 && temperature < Infinity)) {
-    refuse("temperature", temperature, "0 (greedy) or above");
-  }
-  if (!Number.isInteger(topK) || topK < 0) refuse("topK", topK, "0 (all) or a positive integer");
-  if (!(topP > 0 && topP <= 1)) refuse("topP", topP, "above 0 and up to 1 (all)");
 }
 
 /** One turn of the event loop. */

@@ -64,10 +64,10 @@ export function attention(
   const scale = 1 / Math.sqrt(headDim);
   const tiles = Math.ceil(T / lanes);
   const y = tape.tensor([T, heads * headDim], "attention", [q, k, v]);
-  const logSum = tape.tensor([T, heads], "attention log-sum-exp");
+  const rowSums = tape.tensor([T, heads, 2], "attention log-sum-exp and delta");
   gpu.dispatch("attention", "forward", {
     ...special,
-    bindings: { q, k, v, segment_start: segments.start, y, log_sum: logSum },
+    bindings: { q, k, v, segment_start: segments.start, y, row_sums: rowSums },
     params: { tokens: T, heads, kv_heads: kvHeads, scale },
     workgroups: [tiles, heads],
   });
@@ -75,12 +75,11 @@ export function attention(
   tape.record([y], () => {
     const dy = y.grad;
     if (!dy) return;
-    const delta = tape.tensor([T, heads], "attention delta");
     const params = { tokens: T, heads, kv_heads: kvHeads, scale };
-    const saved = { q, k, v, dy, log_sum: logSum, delta };
+    const saved = { q, k, v, dy, row_sums: rowSums };
     gpu.dispatch("attention_backward", "delta_rows", {
       ...special,
-      bindings: { dy, y, row_sum: delta },
+      bindings: { dy, y, sums: rowSums },
       params: { ...params, beta_k: 0, beta_v: 0 },
       workgroups: [tiles, heads],
     });
@@ -102,7 +101,6 @@ export function attention(
           workgroups: [tiles, kvHeads],
         }),
     );
-    gpu.release(delta.buffer);
-  }, [logSum]);
+  }, [rowSums]);
   return y;
 }

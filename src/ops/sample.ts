@@ -27,6 +27,22 @@ export interface SamplingOptions {
   readonly seed: number;
 }
 
+/**
+ * Checks the numbers.
+ *
+ * @throws {RangeError} naming the option, its value and what it must be.
+ */
+export function checkSampling({ temperature, topK, topP }: SamplingOptions): void {
+  const refuse = (name: string, value: number, remedy: string) => {
+    throw new RangeError(`Cannot sample: ${name} is ${value}, it must be ${remedy}`);
+  };
+  if (!(temperature >= 0 && temperature < Infinity)) {
+    refuse("temperature", temperature, "0 (greedy) or above");
+  }
+  if (!Number.isInteger(topK) || topK < 0) refuse("topK", topK, "0 (all) or a positive integer");
+  if (!(topP > 0 && topP <= 1)) refuse("topP", topP, "above 0 and up to 1 (all)");
+}
+
 /** The slots' state on the GPU. */
 export interface SlotState {
   /** u32 [S, 4]: next token, its position, one past the last position, random stream. */

@@ -164,7 +164,7 @@ for (
     [20, 1024, 1, { topP: 0 }],
     [33, 1024, 4, { topK: 10, topP: 0.8, temperature: 1.5 }],
     [65, 1024, 1, { temperature: 0 }],
-    [50_000, 8, 8, { topK: 3, topP: 0.6 }],
+    [50_000, 8, 2, { topK: 3, topP: 0.6 }],
   ] as const
 ) {
   const label = `${S * steps} draws of ${V} tokens ${JSON.stringify(options)}`;
