@@ -492,3 +492,28 @@ Deno.test("generate() frees its memory, refuses what does not fit, and takes an 
   );
   assertEquals(gpu.memory().liveBytes, liveBytes);
 });
+
+Deno.test("a sequence that waits for its tool gives its slot to the next and comes back unchanged", async () => {
+  const run = async (slots: number, slow: boolean) => {
+    using generator = new Generator(model, { slots, length: LENGTH, stops: STOPS });
+    const ended = Promise.withResolvers<void>();
+    const all = [0, 1].map((i) =>
+      recorded({ prompt: [5 + i, 6, 7], stream: i, replies: [[9, 10], [11], [12, 13]] })
+    );
+    const sequences = all.map(({ sequence }, i): Sequence => ({
+      ...sequence,
+      async onTurn(turn) {
+        // With one slot this never resolves unless the second sequence gets the slot meanwhile.
+        if (slow && i === 0 && turn.reason === "stop") await ended.promise;
+        const reply = await sequence.onTurn(turn);
+        if (i === 1 && reply === null) ended.resolve();
+        return reply;
+      },
+    }));
+    await generator.run(sequences, SAMPLING);
+    return all.map(({ result }) => result);
+  };
+  const expected = await run(2, false);
+  assert(expected.some(({ turns }) => turns.length > 1));
+  assertEquals(await run(1, true), expected);
+});

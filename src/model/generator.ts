@@ -2,27 +2,17 @@
  * Continuous batching: many sequences share a fixed number of slots, and the host looks at the
  * GPU only once per several decoded tokens.
  *
- * A prefill feeds known tokens (a prompt, a tool's result), any number per slot; a decode step
- * feeds each slot its last token and draws the next. Both are the same forward pass over
- * (slot, position) rows, and each row's result depends on its own slot alone, so what is sampled
- * does not depend on the batch, the slot or the order of events.
+ * What is sampled does not depend on the batch, the slot or the order of events. A sequence whose
+ * tool is still at work gives its slot to one that waits, and comes back by feeding its history.
  *
  * @module
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { appendToCache, attentionDecode, type CacheRows } from "../ops/attention_decode.ts";
-import {
-  checkSampling,
-  NONE,
-  sampleNext,
-  type SamplingOptions,
-  type SlotState,
-} from "../ops/sample.ts";
-import { Tape } from "../tape.ts";
-import { elements, Tensor } from "../tensor.ts";
+import { checkSampling, type SamplingOptions } from "../ops/sample.ts";
+import { DecodeSlots, type FedToken, type SampledToken } from "./decode_slots.ts";
 import type { Decoder } from "./decoder.ts";
-import { type Fork, KvCache } from "./kv_cache.ts";
+import type { Fork } from "./kv_cache.ts";
 
 /** What the model produced since it was last fed. */
 export interface GeneratedTurn {
@@ -63,19 +53,22 @@ export interface GeneratorOptions {
   readonly stops: readonly [number, number];
 }
 
-/** A sequence in its slot. */
+/** A sequence that was begun. */
 interface Running {
   readonly sequence: Sequence;
-  /** Tokens so far, sampled ones included. */
-  length: number;
-  /** Whether the last sampled token still has to be fed. */
-  last: number | null;
+  /** Where it is; null while another sequence has its slot. */
+  slot: number | null;
+  /** Everything fed and sampled. */
+  readonly history: number[];
+  /** Positions of the history that the slot's cache holds, or will once the step is done. */
+  cached: number;
+  /** Whether the host is thinking about its last turn. */
+  paused: boolean;
+  /** The current turn. */
   tokens: number[];
   logprobs: number[];
 }
 
-/** Rows that one prefill pass takes at most; bounds its scratch memory. */
-const PREFILL_ROWS = 512;
 /** A software adapter works on the host's own cores: a second round would wait for the first. */
 const ROUNDS_IN_FLIGHT = { software: 1, gpu: 2 };
 
@@ -83,10 +76,8 @@ const ROUNDS_IN_FLIGHT = { software: 1, gpu: 2 };
 export class Generator implements Disposable {
   readonly #gpu: Gpu;
   readonly #model: Decoder;
-  readonly #cache: KvCache;
-  readonly #slots: SlotState;
-  readonly #rows: CacheRows;
-  readonly #stepsPerRead: number;
+  readonly #slots: DecodeSlots;
+  readonly #length: number;
   readonly #roundsInFlight: number;
   readonly #stops: readonly [number, number];
   #busy = false;
@@ -111,20 +102,10 @@ export class Generator implements Disposable {
       );
     }
     this.#model = model;
-    this.#stepsPerRead = stepsPerRead;
+    this.#length = length;
     this.#roundsInFlight = roundsInFlight;
     this.#stops = stops;
-    this.#cache = new KvCache(gpu, model.config, slots, length);
-    const tensor = (shape: number[], label: string) =>
-      new Tensor(gpu.allocate(elements(shape) * 4, "kv cache", label), shape, "u32", label);
-    this.#slots = {
-      state: tensor([slots, 4], "slot state"),
-      tokens: tensor([slots], "slot tokens"),
-      positions: tensor([slots], "slot positions"),
-      ring: tensor([stepsPerRead, slots, 2], "token ring"),
-    };
-    this.#rows = { slots: tensor([slots], "slot numbers"), positions: this.#slots.positions };
-    gpu.write(this.#rows.slots.buffer, Uint32Array.from({ length: slots }, (_, slot) => slot));
+    this.#slots = new DecodeSlots(model, slots, length, stepsPerRead, stops);
   }
 
   /**
@@ -142,7 +123,7 @@ export class Generator implements Disposable {
     }
     this.#check(sequences);
     checkSampling(sampling);
-    const rounds: Promise<ArrayBuffer[]>[] = [];
+    const rounds: Promise<SampledToken[]>[] = [];
     this.#busy = true;
     try {
       await this.#run(sequences, sampling, rounds);
@@ -156,7 +137,7 @@ export class Generator implements Disposable {
   }
 
   #check(sequences: readonly Sequence[]): void {
-    const { length } = this.#cache;
+    const length = this.#length;
     for (const { prompt, limit } of sequences) {
       this.#checkTokens(prompt);
       if (prompt.length === 0 || prompt.length >= limit || limit > length) {
@@ -182,90 +163,112 @@ export class Generator implements Disposable {
   async #run(
     sequences: readonly Sequence[],
     sampling: SamplingOptions,
-    rounds: Promise<ArrayBuffer[]>[],
+    rounds: Promise<SampledToken[]>[],
   ): Promise<void> {
-    const { slots } = this.#cache;
-    const idle = new Uint32Array(slots * 4).fill(NONE);
-    this.#gpu.write(this.#slots.state.buffer, idle);
-    this.#gpu.write(this.#slots.positions.buffer, idle.subarray(0, slots));
-    this.#gpu.write(this.#slots.tokens.buffer, new Uint32Array(slots));
-
+    const slots = this.#slots;
+    slots.clear();
     const waiting = [...sequences].reverse();
-    const running: (Running | null)[] = Array(slots).fill(null);
+    const running: (Running | null)[] = Array(slots.count).fill(null);
     const prompts = new Map<string, number>(); // prompt -> slot that still holds it
-    const fed: { slot: number; tokens: Uint32Array }[] = []; // answers of onTurn, to be fed
+    const replied: Running[] = []; // onTurn has answered, with what is now the end of the history
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
     let decoding = 0; // slots that the GPU is still drawing tokens for, as far as the host knows
     let failure: unknown = null;
 
-    const endTurn = (slot: number, run: Running, reason: "stop" | "length") => {
+    const endTurn = (run: Running, reason: "stop" | "length") => {
       decoding--;
+      run.paused = true;
       const turn = { tokens: run.tokens, logprobs: run.logprobs, reason };
       run.tokens = [];
       run.logprobs = [];
       const ended = (async () => {
         const next = await run.sequence.onTurn(turn);
-        // One more token than is fed must fit, or there is nothing left to sample.
+        run.paused = false;
         if (next) this.#checkTokens(next);
-        if (next === null || reason === "length") running[slot] = null;
-        else if (run.length + next.length >= run.sequence.limit) {
+        // One more token than is fed must fit, or there is nothing left to sample.
+        const fits = next !== null && run.history.length + next.length < run.sequence.limit;
+        if (fits && reason === "stop") {
+          run.history.push(...next);
+          replied.push(run);
+          return;
+        }
+        if (run.slot !== null) running[run.slot] = null;
+        if (next !== null && reason === "stop") {
           await run.sequence.onTurn({ tokens: [], logprobs: [], reason: "length" });
-          running[slot] = null;
-        } else fed.push({ slot, tokens: next });
+        }
       })().catch((error) => failure ??= error).finally(() => turns.delete(ended));
       turns.add(ended);
     };
 
     while (true) {
-      const rows: { slot: number; position: number; token: number }[] = [];
-      const starts: { slot: number; token: number; run: Running }[] = [];
-      const feed = (slot: number, run: Running, tokens: readonly number[]) => {
-        tokens.slice(0, -1).forEach((token, i) =>
-          rows.push({ slot, position: run.length + i, token })
-        );
-        run.length += tokens.length;
-        starts.push({ slot, token: tokens.at(-1)!, run });
-      };
-      for (const { slot, tokens } of fed.splice(0)) {
-        const run = running[slot]!;
-        run.length--; // the token that was sampled last is fed with the new ones
-        feed(slot, run, [run.last!, ...tokens]);
-      }
+      const rows: FedToken[] = [];
+      const started: Running[] = [];
       const forks: Fork[] = [];
-      const refilled = [...running.keys()].filter((slot) => !running[slot]).slice(
-        0,
-        waiting.length,
-      );
+      /** Feeds what the cache lacks of a history, all but its last token; that one is decoded. */
+      const feed = (run: Running) => {
+        for (let position = run.cached; position < run.history.length - 1; position++) {
+          rows.push({ slot: run.slot!, position, token: run.history[position]! });
+        }
+        run.cached = run.history.length - 1;
+        started.push(run);
+      };
+      const homeless: Running[] = [];
+      for (const run of replied.splice(0)) {
+        if (run.slot === null) homeless.push(run);
+        else feed(run);
+      }
+
+      // Free slots first; then those of sequences that still wait for a tool, which come back later.
+      const numbers = [...running.keys()];
+      const refilled = [
+        ...numbers.filter((slot) => !running[slot]),
+        ...numbers.filter((slot) => running[slot]?.paused),
+      ].slice(0, homeless.length + waiting.length);
       // Prefills run before forks: what these slots held can't be copied any more.
       for (const [key, slot] of prompts) if (refilled.includes(slot)) prompts.delete(key);
       for (const slot of refilled) {
-        const sequence = waiting.pop()!;
-        const promptKey = sequence.prompt.join();
-        const run: Running = { sequence, length: 0, last: null, tokens: [], logprobs: [] };
-        running[slot] = run;
-        const source = prompts.get(promptKey);
-        if (source === undefined) {
-          prompts.set(promptKey, slot);
-          feed(slot, run, [...sequence.prompt]);
-        } else {
-          const count = sequence.prompt.length - 1;
-          if (count > 0) forks.push({ source, target: slot, count });
-          run.length = sequence.prompt.length;
-          starts.push({ slot, token: sequence.prompt.at(-1)!, run });
+        const previous = running[slot];
+        if (previous) previous.slot = null;
+        const back = homeless.shift();
+        if (back) {
+          running[slot] = Object.assign(back, { slot, cached: 0 });
+          feed(back);
+          continue;
         }
+        const sequence = waiting.pop()!;
+        const run: Running = {
+          sequence,
+          slot,
+          history: [...sequence.prompt],
+          cached: 0,
+          paused: false,
+          tokens: [],
+          logprobs: [],
+        };
+        running[slot] = run;
+        const promptKey = sequence.prompt.join();
+        const source = prompts.get(promptKey);
+        const count = run.history.length - 1;
+        if (source === undefined) prompts.set(promptKey, slot);
+        else {
+          if (count > 0) forks.push({ source, target: slot, count });
+          run.cached = count;
+        }
+        feed(run);
       }
+      replied.push(...homeless);
 
-      decoding += starts.length;
+      decoding += started.length;
       if (decoding > 0) {
-        this.#prefill(rows);
-        const tape = new Tape(this.#gpu, { recording: false });
-        this.#cache.fork(tape, forks);
-        for (const { slot, token, run } of starts) this.#start(slot, token, run);
-        rounds.push(this.#decode(sampling));
+        slots.prefill(rows);
+        slots.fork(forks);
+        for (const { slot, history, sequence: { limit, stream } } of started) {
+          slots.start(slot!, history.at(-1)!, history.length - 1, limit, stream);
+        }
+        rounds.push(slots.decode(sampling));
       }
       if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || decoding === 0)) {
-        const [ring] = await rounds.shift()!;
-        this.#collect(new Uint32Array(ring!), running, endTurn);
+        this.#collect(await rounds.shift()!, running, endTurn);
       } else if (decoding === 0) {
         if (turns.size === 0) break;
         await Promise.race(turns);
@@ -276,86 +279,26 @@ export class Generator implements Disposable {
     }
   }
 
-  /** Feeds known tokens: only their keys and values matter. */
-  #prefill(rows: readonly { slot: number; position: number; token: number }[]): void {
-    for (let first = 0; first < rows.length; first += PREFILL_ROWS) {
-      const chunk = rows.slice(first, first + PREFILL_ROWS);
-      const tape = new Tape(this.#gpu, { recording: false });
-      const column = (name: "slot" | "position" | "token") =>
-        tape.upload(Uint32Array.from(chunk, (row) => row[name]), `prefill ${name}s`);
-      this.#forward(tape, column("token"), {
-        slots: column("slot"),
-        positions: column("position"),
-      });
-      this.#gpu.recycle();
-    }
-  }
-
-  #forward(tape: Tape, tokens: Tensor, rows: CacheRows): Tensor {
-    const { config } = this.#model;
-    return this.#model.hidden(tape, tokens, rows.positions, (layer, q, k, v) => {
-      const cache = this.#cache.layers[layer]!;
-      appendToCache(this.#gpu, cache, k, v, rows);
-      return attentionDecode(tape, q, cache, rows, config);
-    });
-  }
-
-  /** Makes a slot decode: its next step feeds `token` at the sequence's last position. */
-  #start(slot: number, token: number, { length, sequence }: Running): void {
-    const { state, tokens, positions } = this.#slots;
-    const position = length - 1;
-    // The token at position limit - 1 is the last that may be drawn; it is never fed.
-    const row = Uint32Array.of(token, position, sequence.limit - 1, sequence.stream);
-    this.#gpu.write(state.buffer, row, slot * 16);
-    this.#gpu.write(tokens.buffer, row.subarray(0, 1), slot * 4);
-    this.#gpu.write(positions.buffer, row.subarray(1, 2), slot * 4);
-  }
-
-  /** Records several decode steps and submits them with the read-back of their tokens. */
-  #decode(sampling: SamplingOptions): Promise<ArrayBuffer[]> {
-    for (let step = 0; step < this.#stepsPerRead; step++) {
-      const tape = new Tape(this.#gpu, { recording: false });
-      const hidden = this.#forward(tape, this.#slots.tokens, this.#rows);
-      const logits = this.#model.project(tape, hidden);
-      sampleNext(this.#gpu, logits, this.#slots, step, sampling, this.#stops);
-      this.#gpu.recycle();
-    }
-    return this.#gpu.read(this.#slots.ring);
-  }
-
   /** Hands the tokens of one round to their sequences. */
   #collect(
-    ring: Uint32Array,
+    sampled: readonly SampledToken[],
     running: readonly (Running | null)[],
-    endTurn: (slot: number, run: Running, reason: "stop" | "length") => void,
+    endTurn: (run: Running, reason: "stop" | "length") => void,
   ): void {
-    const { slots } = this.#cache;
-    const logprobs = new Float32Array(ring.buffer);
-    for (let step = 0; step < this.#stepsPerRead; step++) {
-      for (let slot = 0; slot < slots; slot++) {
-        const at = 2 * (step * slots + slot);
-        const token = ring[at]!;
-        const run = running[slot];
-        if (!run || (token === NONE && ring[at + 1] === 0)) continue;
-        if (token === NONE || !Number.isFinite(logprobs[at + 1])) {
-          throw new RangeError(
-            "Cannot sample: the model's logits are not finite; its weights are damaged or training diverged",
-          );
-        }
-        run.tokens.push(token);
-        run.logprobs.push(logprobs[at + 1]!);
-        run.length++;
-        run.last = token;
-        if (this.#stops.includes(token)) endTurn(slot, run, "stop");
-        else if (run.length >= run.sequence.limit) endTurn(slot, run, "length");
-      }
+    for (const { slot, token, logprob } of sampled) {
+      const run = running[slot]!;
+      run.tokens.push(token);
+      run.logprobs.push(logprob);
+      run.history.push(token);
+      run.cached = run.history.length - 1;
+      if (this.#stops.includes(token)) endTurn(run, "stop");
+      else if (run.history.length >= run.sequence.limit) endTurn(run, "length");
     }
   }
 
+  /** Frees the slots. */
   [Symbol.dispose](): void {
-    const { state, tokens, positions, ring } = this.#slots;
-    this.#cache[Symbol.dispose]();
-    this.#gpu.free([state, tokens, positions, ring, this.#rows.slots].map(({ buffer }) => buffer));
+    this.#slots[Symbol.dispose]();
   }
 }
 

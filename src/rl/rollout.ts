@@ -185,6 +185,9 @@ class Recorder {
   }
 
   finish(): Rollout {
+    // A result that ended the episode, or did not fit, was never seen by the model.
+    const length = this.#mask.lastIndexOf(1) + 1 || this.prompt.length;
+    for (const column of [this.#ids, this.#mask, this.#logprobs]) column.length = length;
     return {
       task: this.#task,
       episode: {

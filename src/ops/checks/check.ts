@@ -12,6 +12,9 @@ import { Tape } from "../../tape.ts";
 import { elements, Parameter, Tensor } from "../../tensor.ts";
 import { elementwise } from "../launch.ts";
 
+/** Elements behind the end of a blank tensor. */
+const MARGIN = 64;
+
 /** A tensor to read back, and how far its content is from what it should be. */
 export interface Comparison {
   readonly what: string;
@@ -129,6 +132,15 @@ export function same(
   };
 }
 
+/** Fails if something was written behind the end of a tensor from `Bench.blank`. */
+export function contained({ buffer, bytes }: Tensor): Comparison {
+  return {
+    what: "beyond the end",
+    tensor: { buffer, bytes: bytes + 4 * MARGIN },
+    error: (content) => new Float32Array(content, bytes).every(Number.isNaN) ? 0 : Infinity,
+  };
+}
+
 /**
  * Compares two ways to one result bit by bit, where a kernel promises the same bits.
  *
@@ -194,9 +206,9 @@ export class Bench {
     return this.tensor(shape, values, { needsGrad: true });
   }
 
-  /** A tensor to write to, full of NaN: whatever is read or left out of it shows. */
+  /** A tensor to write to, full of NaN and with more of it behind: what is left out or added shows. */
   blank(shape: readonly number[]): Tensor {
-    return this.tensor(shape, new Float32Array(elements(shape)).fill(NaN));
+    return this.tensor(shape, new Float32Array(elements(shape) + MARGIN).fill(NaN));
   }
 
   /** A parameter, its gradient storage full of NaN. */

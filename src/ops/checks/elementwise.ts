@@ -50,7 +50,7 @@ const gate: BinaryOp = {
 };
 
 /** Which inputs hold a gradient already. */
-type Held = "neither" | "a" | "both";
+type Held = "neither" | "a" | "b" | "both";
 
 function binary(
   bench: Bench,
@@ -64,14 +64,15 @@ function binary(
   const y = run(bench.tape, a, b);
   const [dy, ha, hb] = [bench.random(shape), bench.random(shape), bench.random(shape)];
   bench.seed(y, dy);
-  if (held !== "neither") bench.hold(a, ha);
-  if (held === "both") bench.hold(b, hb);
+  const [holdsA, holdsB] = [held === "a" || held === "both", held === "b" || held === "both"];
+  if (holdsA) bench.hold(a, ha);
+  if (holdsB) bench.hold(b, hb);
   bench.tape.backward();
   const { da, db } = backward(va, vb, dy);
   return [
     near("y", result, forward(va, vb)),
-    near("da", a.grad!, held === "neither" ? da : plus(da, ha)),
-    near("db", b.grad!, held === "both" ? plus(db, hb) : db),
+    near("da", a.grad!, holdsA ? plus(da, ha) : da),
+    near("db", b.grad!, holdsB ? plus(db, hb) : db),
   ];
 }
 
@@ -163,7 +164,7 @@ const gates: Record<string, Case> = {
 const clears: Record<string, Case> = {};
 // One vec4, the edges of a 256-lane workgroup of vec4s, several workgroups.
 for (const count of [4, 1020, 1024, 1028, 5004]) {
-  for (const held of ["neither", "a", "both"] as const) {
+  for (const held of ["neither", "a", "b", "both"] as const) {
     const label = `${count} elements, gradients held by ${held}`;
     additions[label] = elementwiseCase("add", count, held);
     gates[label] = elementwiseCase("swiglu", count, held);

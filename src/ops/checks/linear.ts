@@ -6,7 +6,16 @@
 
 import { linear, matmul, type MatmulSizes, matvec } from "../linear.ts";
 import * as reference from "../reference/mod.ts";
-import { type Case, equal, type KernelCheck, kernelCheck, near, plus, same } from "./check.ts";
+import {
+  type Case,
+  contained,
+  equal,
+  type KernelCheck,
+  kernelCheck,
+  near,
+  plus,
+  same,
+} from "./check.ts";
 
 /** One row, edges of the 8-row and 32/64/256/512-column tiles, several of them, K down to 1. */
 const sizes: readonly (readonly [M: number, N: number, K: number])[] = [
@@ -36,7 +45,10 @@ function products(layout: "nn" | "nt" | "tn"): Record<string, Case> {
           N,
           K,
         }, beta);
-        return [near("C", c, reference.matmul(layout, a, b, { M, N, K }, beta, held))];
+        return [
+          near("C", c, reference.matmul(layout, a, b, { M, N, K }, beta, held)),
+          ...(beta === 0 ? [contained(c)] : []),
+        ];
       };
     }
   }
@@ -56,6 +68,7 @@ function vectors(): Record<string, Case> {
       matmul(bench.gpu, "nn", x, w, product, shape);
       return [
         near("y", c, reference.matmul("nn", a, b, shape)),
+        contained(c),
         ...equal("same bits as matmul.nn", [c], [product]),
       ];
     };

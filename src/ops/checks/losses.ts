@@ -7,7 +7,7 @@
 import type { Tensor } from "../../tensor.ts";
 import { clippedPolicyLoss, lossMetrics, nllLoss } from "../policy_loss.ts";
 import * as reference from "../reference/mod.ts";
-import { type Case, type KernelCheck, kernelCheck, near } from "./check.ts";
+import { type Case, type Comparison, type KernelCheck, kernelCheck, near } from "./check.ts";
 
 /** Weights that are a mask over a normaliser: every third token is masked. */
 function maskWeights(N: number): Float32Array {
@@ -96,25 +96,33 @@ for (const N of [1, 9, 256, 600]) {
     clipped[label] = surrogate(N, klCoefficient);
   }
 }
-clipped["a log-probability that is not finite shows in loss and gradient"] = (bench) => {
-  const logprob = bench.tensor([2], Float32Array.of(NaN, -1));
-  const same = bench.tensor([2], Float32Array.of(-1, -1));
-  const weight = bench.tensor([2], Float32Array.of(0.5, 0.5));
-  const sink = { sums: bench.blank([lossMetrics.length]), beta: 0 as 0 | 1 };
-  clippedPolicyLoss(
-    bench.forward,
-    { logprob, entropy: same },
-    { oldLogprob: same, referenceLogprob: same, advantage: weight, weight },
-    { clipLow: 0.2, clipHigh: 0.2, klCoefficient: 0 },
-    sink,
-  );
-  const shows = (what: string, tensor: Tensor) => ({
-    what,
-    tensor,
-    error: (content: ArrayBuffer) => Number.isFinite(new Float32Array(content)[0]) ? Infinity : 0,
-  });
-  return [shows("dlogprob", logprob.grad!), shows("loss", sink.sums)];
-};
+for (const which of ["logprob", "oldLogprob"] as const) {
+  clipped[`NaN in ${which} shows in loss and gradient`] = (bench) => {
+    const [fine, weight] = [Float32Array.of(-1, -1), Float32Array.of(0.5, 0.5)];
+    const column = (name: string) =>
+      bench.tensor([2], name === which ? Float32Array.of(NaN, -1) : fine);
+    const logprob = column("logprob");
+    const sink = { sums: bench.blank([lossMetrics.length]), beta: 0 as 0 | 1 };
+    clippedPolicyLoss(
+      bench.forward,
+      { logprob, entropy: column("entropy") },
+      {
+        oldLogprob: column("oldLogprob"),
+        referenceLogprob: column("referenceLogprob"),
+        advantage: bench.tensor([2], weight),
+        weight: bench.tensor([2], weight),
+      },
+      { clipLow: 0.2, clipHigh: 0.2, klCoefficient: 0 },
+      sink,
+    );
+    const shows = (what: string, tensor: Tensor): Comparison => ({
+      what,
+      tensor,
+      error: (content) => Number.isNaN(new Float32Array(content)[0]) ? 0 : Infinity,
+    });
+    return [shows("dlogprob", logprob.grad!), shows("loss", sink.sums)];
+  };
+}
 
 function plus32(a: Float32Array, b: Float32Array): Float32Array {
   return a.map((value, i) => value + b[i]!);
