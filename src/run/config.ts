@@ -81,8 +81,10 @@ export interface RunConfig {
   };
   /** AdamW. */
   optimizer: {
-    /** Learning rate of GRPO. */
+    /** Learning rate of GRPO at its start. */
     learningRate: number;
+    /** Share of it that is left at the end, after a cosine. */
+    finalRate: number;
     /** Decay of AdamW's averages of the gradient and of its square. */
     betas: [number, number];
     /** AdamW's guard against division by zero. */

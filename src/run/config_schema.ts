@@ -145,7 +145,8 @@ export const runConfigSchema = v.strictObject({
     stepsPerRead: integer(8, 1, "Tokens decoded between two looks at the GPU"),
   }),
   optimizer: group({
-    learningRate: real(2e-4, 0, 1, "Learning rate of GRPO"),
+    learningRate: real(2.5e-4, 0, 1, "Learning rate of GRPO at its start"),
+    finalRate: real(0.1, 0, 1, "Share of it that is left at the end, after a cosine"),
     betas: setting(
       "numbers",
       v.strictTuple([beta, beta]),
@@ -170,7 +171,7 @@ export const runConfigSchema = v.strictObject({
     learningRate: real(1e-3, 0, 1, "Learning rate of imitation"),
   }),
   pretrain: group({
-    steps: integer(1500, 0, 'Steps of pretraining, for "scratch"'),
+    steps: integer(2000, 0, 'Steps of pretraining, for "scratch"'),
     batch: integer(48, 1, "Traces of the flawed policy per step"),
     learningRate: real(2e-3, 0, 1, "Peak learning rate of pretraining"),
   }),

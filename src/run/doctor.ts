@@ -10,11 +10,15 @@ import { type KernelCheck, kernelChecks } from "../ops/checks/mod.ts";
 
 /** How one kernel did. */
 export interface KernelReport {
+  /** The check's name. */
   readonly name: string;
+  /** Sizes and situations tried. */
   readonly cases: number;
   /** Largest error against the f64 reference; null where a result was plainly wrong or none came. */
   readonly worstRelativeError: number | null;
+  /** Largest error that f32 arithmetic excuses. */
   readonly tolerance: number;
+  /** Whether the error is within it. */
   readonly ok: boolean;
   /** What went wrong, where something did. */
   readonly problem?: string;
@@ -22,12 +26,17 @@ export interface KernelReport {
 
 /** What `./mentor doctor --json` prints. */
 export interface DoctorReport {
+  /** As the driver describes it. */
   readonly adapter: string;
+  /** Name or PCI id. */
   readonly vendor: string;
   /** Whether the adapter computes on the CPU. */
   readonly software: boolean;
+  /** Optional features that we use. */
   readonly features: readonly string[];
+  /** Limits that we raise, as granted. */
   readonly limits: Readonly<Record<string, number>>;
+  /** One row per check. */
   readonly kernels: readonly KernelReport[];
   /** What is wrong with the driver but not with the kernels. */
   readonly warnings: readonly string[];

@@ -6,6 +6,7 @@
 
 import { Gpu } from "../gpu/device.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
+import { warmupCosine } from "../optim/schedule.ts";
 import { Generator } from "../model/generator.ts";
 import { evaluateModel, type Evaluation, type EvaluationRow } from "../rl/evaluate.ts";
 import { type GrpoContext, grpoStep, type ScoredRollout } from "../rl/grpo.ts";
@@ -268,7 +269,11 @@ class Run {
         klCoefficient: grpo.klCoef,
         stdFloor: grpo.stdFloor,
         resampleDead: grpo.resampleDead,
-        learningRate: optimizer.learningRate,
+        learningRate: warmupCosine(progress, 1, {
+          peak: optimizer.learningRate,
+          warmup: 0,
+          floor: optimizer.finalRate,
+        }),
         tokenBudget,
       },
       progress,

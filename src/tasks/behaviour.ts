@@ -55,7 +55,7 @@ export const flawedBehaviour: Readonly<BehaviourKnobs> = {
   sign: 0.6,
   carry: 0.4,
   premature: 0.6,
-  needless: 0.85,
+  needless: 0.6,
 };
 
 /** No flaw at all: the trace is the gold reference. */

@@ -17,7 +17,9 @@ const MARGIN = 64;
 
 /** A tensor to read back, and how far its content is from what it should be. */
 export interface Comparison {
+  /** Which result it is. */
   readonly what: string;
+  /** What to read. */
   readonly tensor: ReadRequest;
   /** 0 is perfect; Infinity is plainly wrong. */
   readonly error: (content: ArrayBuffer) => number;
@@ -28,6 +30,7 @@ export type Case = (bench: Bench) => Comparison[];
 
 /** How a check ended. */
 export interface CheckResult {
+  /** Cases run. */
   readonly cases: number;
   /** Largest error of all comparisons. */
   readonly worst: number;
@@ -37,11 +40,13 @@ export interface CheckResult {
 
 /** A kernel, or several that only make sense together, and the cases that it is tried on. */
 export interface KernelCheck {
+  /** What is checked, in a word or two. */
   readonly name: string;
   /** The entry points that it answers for: `shader.entry`. */
   readonly entries: readonly string[];
   /** Largest error that is due to f32 arithmetic alone. */
   readonly tolerance: number;
+  /** Cases that `run` will run. */
   readonly cases: number;
   /** Runs every case in one submit. */
   run(gpu: Gpu): Promise<CheckResult>;
