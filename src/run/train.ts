@@ -8,16 +8,16 @@ import { Gpu } from "../gpu/device.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
 import { warmupCosine } from "../optim/schedule.ts";
 import { Generator } from "../model/generator.ts";
-import { evaluateModel, type Evaluation, type EvaluationRow } from "../rl/evaluate.ts";
+import { evaluateModel, type Evaluation, type Scores } from "../rl/evaluate.ts";
 import { type GrpoContext, grpoStep, type ScoredRollout } from "../rl/grpo.ts";
-import { Learner } from "../rl/learner.ts";
-import { pretrain } from "../rl/pretrain.ts";
+import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward } from "../rl/reward.ts";
 import { demonstration, sftStep } from "../rl/sft.ts";
 import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
-import { type DomainScore } from "./events.ts";
+import type { DomainScore } from "./events.ts";
+import { pretrainStudent } from "./pretrain.ts";
 import { RunFolder } from "./store.ts";
 import { loadStudent, newStudent, saveStudent, type Student } from "./student.ts";
 import { openTasks, type TaskSource } from "./tasks.ts";
@@ -38,8 +38,8 @@ export interface TrainOptions {
 export interface DomainResult {
   readonly name: string;
   readonly split: DomainScore["split"];
-  readonly before: Omit<EvaluationRow, "name" | "split">;
-  readonly after: Omit<EvaluationRow, "name" | "split">;
+  readonly before: Scores;
+  readonly after: Scores;
 }
 
 /** What a run came to. */
@@ -143,8 +143,9 @@ class Run {
       const result = await this.#run();
       this.#end(result.status);
       return result;
-    } catch (error) {
-      this.#end("failed", (error as Error).message);
+    } catch (cause) {
+      const error = this.#explain(cause as Error);
+      this.#end("failed", error.message);
       throw error;
     } finally {
       this.#events.close();
@@ -152,6 +153,16 @@ class Run {
       this.#generator[Symbol.dispose]();
       this.#learner[Symbol.dispose]();
     }
+  }
+
+  /** Names the step in which training went wrong, and what is left of it. */
+  #explain(error: Error): Error {
+    if (!(error instanceof DivergedError)) return error;
+    const last = this.#folder.checkpoints().at(-1);
+    const kept = last === undefined
+      ? "no checkpoint was due yet"
+      : `the last good checkpoint is "${this.#folder.checkpoint(last)}"`;
+    return new DivergedError(`Step ${this.#step + 1}: ${error.message}; ${kept}`, { cause: error });
   }
 
   async #run(): Promise<RunResult> {
@@ -168,7 +179,9 @@ class Run {
       for (const message of this.#tasks.notes) {
         this.#events.emit({ type: "warning", step: 0, message });
       }
-      if (from === "scratch") await this.#pretrain();
+      if (from === "scratch") {
+        await pretrainStudent(this.#student, this.#config, this.#options.onProgress);
+      }
       await this.#evaluate("before");
     }
 
@@ -207,21 +220,6 @@ class Run {
     await this.#checkpoint("end");
     await this.#evaluate("after");
     return this.#result("done", this.#folder.model);
-  }
-
-  async #pretrain(): Promise<void> {
-    const { config } = { config: this.#config };
-    using learner = new Learner(this.#student.model, {
-      betas: config.optimizer.betas,
-      epsilon: config.optimizer.epsilon,
-      weightDecay: 0.1,
-      gradClip: 1,
-    });
-    const { steps } = config.pretrain;
-    const options = { ...config.pretrain, seed: config.seed, tokenBudget: config.tokenBudget };
-    await pretrain(learner, this.#student.chat, options, (step) => {
-      this.#options.onProgress?.("pretrain", step, steps);
-    });
   }
 
   async #imitate(): Promise<StepOutcome> {
@@ -326,7 +324,7 @@ class Run {
       type: "eval",
       step: this.#step,
       phase,
-      domains: evaluation.rows,
+      domains: evaluation.rows.map((row) => ({ ...row })),
       timing: { seconds: (performance.now() - started) / 1000 },
     });
   }

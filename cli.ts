@@ -1,0 +1,311 @@
+/**
+ * The command line: `./mentor <command>` or `deno task <command>`.
+ *
+ * @module
+ */
+
+import { calculator, Gpu, train } from "./mod.ts";
+import { MissingReferenceError, TaskFormatError } from "./src/tasks/task.ts";
+import { ConfigError, readConfigFile, resolveConfig, type RunConfig } from "./src/run/config.ts";
+import { converse } from "./src/run/converse.ts";
+import { doctor, renderDoctor } from "./src/run/doctor.ts";
+import { evaluate } from "./src/run/evaluate.ts";
+import { flagHelp, type ParsedFlags, parseFlags } from "./src/run/flags.ts";
+import { makeBase } from "./src/run/pretrain.ts";
+import { Progress } from "./src/run/progress.ts";
+import { listRuns, RunFolder } from "./src/run/store.ts";
+import { loadStudent } from "./src/run/student.ts";
+import { suggestion } from "./src/run/suggest.ts";
+import { renderComparison, renderScores } from "./src/run/table.ts";
+import { RunWatcher } from "./src/run/watch.ts";
+
+interface Command {
+  readonly summary: string;
+  readonly usage: string;
+  readonly about: string;
+  /** Whether it takes the settings of a run. */
+  readonly settings: boolean;
+  /** Returns the exit code. */
+  run(args: ParsedFlags, config: RunConfig): Promise<number> | number;
+}
+
+const out = (text: string) => console.log(text);
+const err = (text: string) => console.error(text);
+const json = (value: unknown) => out(JSON.stringify(value, null, 2));
+
+const commands: Readonly<Record<string, Command>> = {
+  train: {
+    summary: "train a student to use tools; prints before and after",
+    usage: "./mentor train [--settings]",
+    about:
+      `Starts from a base model, lets it solve tasks with real tools, rewards right answers and a
+way of working like the teacher's (GRPO), and measures before and after on tasks never trained on.
+
+Examples:
+  ./mentor train                                   the built-in domains, in a few minutes
+  ./mentor train --reward sparse --seed 1          another reward
+  ./mentor train --method sft                      imitate the teacher instead
+  ./mentor train --tasks my.jsonl --tools my.ts    your tasks and tools
+  ./mentor train --resume runs/2026-11-22-2317-k3fz`,
+    settings: true,
+    run: runTrain,
+  },
+  eval: {
+    summary: "measure a model: pass@1, valid calls, likeness to the teacher",
+    usage: "./mentor eval --from FOLDER [--settings]",
+    about: "Measures a model on fixed tasks that training never draws.",
+    settings: true,
+    async run({ flags, json: asJson, quiet }) {
+      using watcher = new RunWatcher({ quiet, write: err });
+      const { rows } = await evaluate(flags, { onProgress: watcher.progress });
+      if (asJson) json({ domains: rows });
+      else out(renderScores(rows));
+      return 0;
+    },
+  },
+  generate: {
+    summary: "give a model a prompt and run the tools that it calls",
+    usage: './mentor generate --from FOLDER "34 plus 8"',
+    about: `Prints each call with its result, and the answer; the tools are the calculator's.
+Greedy unless --rollout.temperature is given.`,
+    settings: true,
+    run: runGenerate,
+  },
+  pretrain: {
+    summary: "make the base model that training starts from",
+    usage: "./mentor pretrain --out FOLDER [--pretrain.steps N]",
+    about:
+      `Trains a model from scratch on traces of a policy whose decisions are wrong and whose skills
+are sound, and measures whether it is worth starting from. Takes about 15 minutes in software.`,
+    settings: true,
+    run: runPretrain,
+  },
+  doctor: {
+    summary: "show adapter, driver and limits, and check every kernel on this machine",
+    usage: "./mentor doctor [--json]",
+    about: "Runs every kernel against its f64 reference and prints the worst error of each.",
+    settings: false,
+    async run({ json: asJson, quiet }) {
+      const { kernelChecks } = await import("./src/ops/checks/mod.ts");
+      using bar = new Progress({ label: "kernels", total: kernelChecks.length, quiet });
+      let done = 0;
+      const report = await doctor({ onKernel: ({ name }) => bar.update(++done, { last: name }) });
+      bar.finish();
+      if (asJson) json(report);
+      else out(renderDoctor(report));
+      return report.ok ? 0 : 1;
+    },
+  },
+  runs: {
+    summary: "list the training runs",
+    usage: "./mentor runs [FOLDER]",
+    about: "Lists the runs under FOLDER (runs/ by default), newest first.",
+    settings: false,
+    run({ positional: [folder], json: asJson }) {
+      const runs = listRuns(folder);
+      if (asJson) json(runs);
+      else if (runs.length === 0) {
+        out(`No runs under "${folder ?? "runs"}"; ./mentor train makes one`);
+      }
+      for (const { id, status, step, config } of asJson ? [] : runs) {
+        out(
+          `${id}  ${status.padEnd(11)} step ${step}  ${config?.method ?? ""} ${
+            config?.reward ?? ""
+          }`,
+        );
+      }
+      return 0;
+    },
+  },
+  help: {
+    summary: "explain the commands",
+    usage: "./mentor help [COMMAND]",
+    about: "",
+    settings: false,
+    run({ positional: [name] }) {
+      out(name === undefined ? overview() : explain(name, commandNamed(name)));
+      return 0;
+    },
+  },
+};
+
+async function runTrain(args: ParsedFlags, config: RunConfig): Promise<number> {
+  const { json: asJson, quiet, flags } = args;
+  const stop = new AbortController();
+  const restore = onInterrupt(() => {
+    err("\nStopping after this step; interrupt again to quit at once");
+    stop.abort();
+  });
+  using watcher = new RunWatcher({ quiet, write: err });
+  if (config.resume) {
+    const { steps, warmupSft } = RunFolder.open(config.resume).config;
+    watcher.resumed(steps + (warmupSft ?? 0));
+  }
+  try {
+    const result = await train(flags, {
+      signal: stop.signal,
+      onEvent: watcher.event,
+      onProgress: watcher.progress,
+    });
+    if (asJson) json(result);
+    else {
+      if (result.domains.length > 0) out(`\n${renderComparison(result.domains)}\n`);
+      const { run, model, seconds, status } = result;
+      if (status === "stopped") {
+        out(
+          `Stopped and saved after ${
+            seconds.toFixed(0)
+          } s. Go on with:\n  ./mentor train --resume ${run}`,
+        );
+      } else {
+        out(`Done in ${seconds.toFixed(0)} s. Run: ${run}  Model: ${model}`);
+        out(`Try it:\n  ./mentor generate --from ${model} "34 plus 8 times 3"`);
+      }
+    }
+    return 0;
+  } finally {
+    restore();
+  }
+}
+
+async function runGenerate(args: ParsedFlags, config: RunConfig): Promise<number> {
+  const { positional: prompts, flags, json: asJson } = args;
+  if (prompts.length === 0) {
+    throw new ConfigError('Cannot generate: no prompt given; write it in quotes: "34 plus 8"');
+  }
+  const sampled = (flags.rollout as Record<string, unknown> | undefined)?.temperature !== undefined;
+  using gpu = await Gpu.open();
+  using student = await loadStudent(gpu, config.from);
+  const { maxTokens, maxCalls, temperature, topK, topP } = config.rollout;
+  const results = [];
+  for (const prompt of prompts) {
+    const conversation = await converse(student, prompt, calculator().all, {
+      maxTokens: maxTokens ?? 128,
+      maxCalls,
+      temperature: sampled ? temperature : 0,
+      topK,
+      topP,
+      seed: config.seed,
+    });
+    results.push({ prompt, ...conversation });
+    if (asJson) continue;
+    for (const { call, result, status } of conversation.calls) {
+      out(`  ${call} -> ${status === "ok" ? JSON.stringify(result) : status}`);
+    }
+    out(conversation.answer ?? "(no answer)");
+  }
+  if (asJson) json(results);
+  return 0;
+}
+
+async function runPretrain(
+  { json: asJson, quiet }: ParsedFlags,
+  config: RunConfig,
+): Promise<number> {
+  if (config.out === null) {
+    throw new ConfigError("Cannot pretrain: say where the model goes with --out FOLDER");
+  }
+  using watcher = new RunWatcher({ quiet, write: err });
+  const gate = await makeBase(config, config.out, watcher.progress);
+  if (asJson) json(gate);
+  else {
+    const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+    out(renderScores(gate.domains));
+    out(
+      `\nOn the domains trained on: valid calls ${percent(gate.validity)} (wanted: above 90 %), ` +
+        `sampled pass@1 ${percent(gate.pass1)} (wanted: 0.5 to 30 %), greedy ${
+          percent(gate.greedy)
+        }, ` +
+        `tool F1 ${gate.toolF1.toFixed(2)}`,
+    );
+    out(
+      gate.passed
+        ? `Worth starting from: ./mentor train --from ${config.out}`
+        : "Not worth starting from yet: raise --pretrain.steps",
+    );
+  }
+  return 0;
+}
+
+/**
+ * Calls `stop` at the first interrupt and quits at a later one. One Ctrl-C may arrive twice: from the
+ * terminal, and forwarded by `deno task`.
+ */
+function onInterrupt(stop: () => void): () => void {
+  let first: number | null = null;
+  const listener = () => {
+    if (first === null) {
+      first = Date.now();
+      stop();
+    } else if (Date.now() - first > 500) Deno.exit(130);
+  };
+  Deno.addSignalListener("SIGINT", listener);
+  Deno.addSignalListener("SIGTERM", listener);
+  return () => {
+    Deno.removeSignalListener("SIGINT", listener);
+    Deno.removeSignalListener("SIGTERM", listener);
+  };
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(commands).map((name) => name.length));
+  const lines = Object.entries(commands).map(([name, { summary }]) =>
+    `  ${name.padEnd(width)}  ${summary}`
+  );
+  return `Mentor teaches small language models to use tools, on whatever GPU is at hand.\n\n` +
+    `Usage: ./mentor <command> [flags]\n\n${lines.join("\n")}\n\n` +
+    "./mentor <command> --help explains a command and its settings.";
+}
+
+function explain(name: string, { summary, usage, about, settings }: Command): string {
+  const parts = [`${name}: ${summary}`, `Usage: ${usage}`, about];
+  if (settings) parts.push(flagHelp());
+  return parts.filter((part) => part !== "").join("\n\n");
+}
+
+function commandNamed(name: string): Command {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command) return command;
+  throw new ConfigError(
+    `Cannot run "${name}": there is no such command${
+      suggestion(name, Object.keys(commands))
+    }. ./mentor help lists them`,
+  );
+}
+
+/**
+ * Runs one command line.
+ *
+ * @returns the exit code: 0 done, 1 failed, 2 bad usage or input
+ */
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const [name = "help", ...rest] = argv;
+    if (name === "--help" || name === "-h") return await main(["help"]);
+    const command = commandNamed(name);
+    const parsed = parseFlags(rest);
+    if (parsed.help) {
+      out(explain(name, command));
+      return 0;
+    }
+    const file = parsed.config === null ? {} : { file: await readConfigFile(parsed.config) };
+    const config = resolveConfig({ ...file, flags: parsed.flags });
+    // The commands resolve again from one layer: flags over file, already merged.
+    const merged = parsed.config === null
+      ? parsed
+      : { ...parsed, flags: config as unknown as Record<string, unknown> };
+    return await command.run(merged, config);
+  } catch (error) {
+    err((error as Error).message);
+    if (Deno.env.get("MENTOR_DEBUG")) err((error as Error).stack ?? "");
+    return isUsage(error) ? 2 : 1;
+  }
+}
+
+/** Whether the input is to blame, not the machine. */
+function isUsage(error: unknown): boolean {
+  return error instanceof ConfigError || error instanceof TaskFormatError ||
+    error instanceof MissingReferenceError;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,0 +1,100 @@
+/**
+ * Scores as text, for people.
+ *
+ * @module
+ */
+
+import type { EvaluationRow, Scores } from "../rl/evaluate.ts";
+import type { DomainResult } from "./train.ts";
+
+const splitNames: Readonly<Record<string, string>> = {
+  train: "trained on",
+  composition: "new combinations",
+  depth: "more steps",
+  domain: "new domains",
+};
+
+const percent = (share: number) => (100 * share).toFixed(1);
+
+function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = header.map((name, i) =>
+    Math.max(name.length, ...rows.map((row) => row[i]!.length))
+  );
+  const line = (cells: readonly string[]) =>
+    cells.map((cell, i) => i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ")
+      .trimEnd();
+  return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)]
+    .join("\n");
+}
+
+function interval({ ci95: [low, high] }: Scores): string {
+  return `[${percent(low)}, ${percent(high)}]`;
+}
+
+/** Before and after, per domain and split, with a line per split: the mean over its domains. */
+export function renderComparison(domains: readonly DomainResult[]): string {
+  const rows = domains.map(({ name, split, before, after }) => [
+    splitNames[split]!,
+    name,
+    percent(before.pass1),
+    interval(before),
+    percent(after.pass1),
+    interval(after),
+    percent(after.greedy),
+    percent(after.validity),
+    after.calls.toFixed(2),
+    after.similarity.toFixed(2),
+  ]);
+  const groups = Map.groupBy(domains, ({ split }) => split);
+  const means = [...groups].map(([split, members]) => {
+    const mean = (value: (member: DomainResult) => number) =>
+      members.reduce((sum, member) => sum + value(member), 0) / members.length;
+    const [before, after] = [mean((m) => m.before.pass1), mean((m) => m.after.pass1)];
+    const change = 100 * (after - before);
+    return [
+      splitNames[split]!,
+      "mean",
+      percent(before),
+      "",
+      percent(after),
+      `${change >= 0 ? "+" : ""}${change.toFixed(1)} points`,
+      percent(mean((m) => m.after.greedy)),
+      percent(mean((m) => m.after.validity)),
+      mean((m) => m.after.calls).toFixed(2),
+      mean((m) => m.after.similarity).toFixed(2),
+    ];
+  });
+  const header = [
+    "split",
+    "domain",
+    "before %",
+    "95 %",
+    "after %",
+    "95 %",
+    "greedy %",
+    "valid %",
+    "calls",
+    "like teacher",
+  ];
+  return `${table(header, [...rows, ...means])}\n\n` +
+    "before, after: pass@1 of sampled answers; 95 %: interval over prompts; valid: calls that ran;\n" +
+    "like teacher: 1 - JSD of the tools called, 1 is the teacher's own mix";
+}
+
+/** One evaluation, per domain and split. */
+export function renderScores(rows: readonly EvaluationRow[]): string {
+  const header = ["split", "domain", "pass@1 %", "95 %", "greedy %", "valid %", "tool F1", "calls"];
+  return table(
+    header,
+    rows.map((row) => [
+      splitNames[row.split]!,
+      row.name,
+      percent(row.pass1),
+      interval(row),
+      percent(row.greedy),
+      percent(row.validity),
+      row.toolF1.toFixed(2),
+      row.calls.toFixed(2),
+    ]),
+  );
+}
