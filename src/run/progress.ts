@@ -34,6 +34,8 @@ export interface ProgressOptions {
 
 /** Milliseconds between two drawings, on a terminal and elsewhere. */
 const redrawAfter = { terminal: 100, plain: 10_000 };
+/** Milliseconds over which a pace is measured at least: steps may be done in bursts. */
+const shortestSample = 500;
 const barWidth = 20;
 
 /** Progress through a known number of steps, with rate and remaining time. */
@@ -43,6 +45,10 @@ export class Progress implements Disposable {
   readonly #output: ProgressOutput | null;
   readonly #now: () => number;
   #done: number;
+  /** Steps that the pace knows of. */
+  #timed: number;
+  /** Whether something has changed since the last drawing. */
+  #stale = true;
   #lastStepAt: number;
   #lastDrawnAt = -Infinity;
   /** Smoothed, since the first step compiles pipelines and later ones vary. */
@@ -56,6 +62,7 @@ export class Progress implements Disposable {
     this.#label = label;
     this.#total = total;
     this.#done = start;
+    this.#timed = start;
     this.#output = quiet ? null : output ?? standardError();
     this.#now = now ?? (() => performance.now());
     this.#lastStepAt = this.#now();
@@ -64,14 +71,16 @@ export class Progress implements Disposable {
   /** `done` steps are done; `metrics` are shown in their order as far as they fit. */
   update(done: number, metrics: Readonly<Record<string, number | string>> = {}): void {
     const now = this.#now();
-    if (done > this.#done) {
-      const seconds = (now - this.#lastStepAt) / 1000 / (done - this.#done);
+    if (done > this.#timed && now - this.#lastStepAt >= shortestSample) {
+      const seconds = (now - this.#lastStepAt) / 1000 / (done - this.#timed);
       const before = this.#secondsPerStep;
       this.#secondsPerStep = before === undefined ? seconds : 0.8 * before + 0.2 * seconds;
       this.#lastStepAt = now;
+      this.#timed = done;
     }
     this.#done = done;
     this.#metrics = metrics;
+    this.#stale = true;
     const pause = this.#output?.isTerminal ? redrawAfter.terminal : redrawAfter.plain;
     if (now - this.#lastDrawnAt >= pause) this.#draw();
   }
@@ -86,7 +95,7 @@ export class Progress implements Disposable {
   /** Draws the last state for good and ends the line. */
   finish(): void {
     if (this.#output === null) return;
-    if (this.#lastDrawnAt > -Infinity || this.#done > 0) this.#draw();
+    if (this.#stale && (this.#lastDrawnAt > -Infinity || this.#done > 0)) this.#draw();
     if (this.#lineOpen) this.#output.write("\n");
     this.#lineOpen = false;
   }
@@ -100,6 +109,7 @@ export class Progress implements Disposable {
     const output = this.#output;
     if (output === null) return;
     this.#lastDrawnAt = this.#now();
+    this.#stale = false;
     const share = this.#total === 0 ? 1 : Math.min(1, this.#done / this.#total);
     const facts = [
       `${Math.floor(share * 100)}%`.padStart(4),

@@ -60,7 +60,8 @@ export class RunWatcher implements Disposable {
     if (phase !== this.#phase) {
       this.#bar?.finish();
       this.#phase = phase;
-      this.#bar = new Progress({ label: phase, total, start: done - 1, quiet: this.#quiet });
+      // The clock starts with the first step done: that one compiled the pipelines.
+      this.#bar = new Progress({ label: phase, total, start: done, quiet: this.#quiet });
     }
     this.#bar!.update(done, metrics);
     if (done === total) {
