@@ -212,7 +212,7 @@ export function readConfigFile(path: string): Record<string, unknown> {
 }
 
 function checkTogether(config: RunConfig): void {
-  const { rollout, grpo, tokenBudget, limit, tasks } = config;
+  const { rollout, grpo, tokenBudget, limit, tasks, from } = config;
   if (rollout.maxTokens !== null && tokenBudget < rollout.maxTokens) {
     throw new ConfigError(
       `Cannot use tokenBudget = ${tokenBudget}: an episode of rollout.maxTokens = ` +
@@ -223,6 +223,12 @@ function checkTogether(config: RunConfig): void {
     throw new ConfigError(
       `Cannot use grpo.miniBatches = ${grpo.miniBatches}: a step has only ` +
         `${rollout.prompts * rollout.group} episodes (rollout.prompts x rollout.group)`,
+    );
+  }
+  if (grpo.klCoef > 0 && from === "scratch") {
+    throw new ConfigError(
+      `Cannot use grpo.klCoef = ${grpo.klCoef} from "scratch": there is no model to stay close to. ` +
+        "Make one with ./mentor pretrain, or set grpo.klCoef = 0",
     );
   }
   if (limit !== null && tasks === null) {

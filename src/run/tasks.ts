@@ -13,11 +13,11 @@ import { needsReference } from "../rl/reward.ts";
 import { evaluationSuite, generateTask, promptPurpose } from "../tasks/domains/mod.ts";
 import { looksLikeGsm8k, parseGsm8k } from "../tasks/gsm8k.ts";
 import { parseTasks } from "../tasks/jsonl.ts";
-import { requireReferences, type Task } from "../tasks/task.ts";
+import { requireReferences, type Task, TaskFormatError } from "../tasks/task.ts";
 import { teach } from "../tasks/teacher.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
 import { calculator } from "../tools/calculator.ts";
-import type { Tool } from "../tools/tool.ts";
+import { callTool, type Tool } from "../tools/tool.ts";
 import { ConfigError, type RunConfig } from "./config.ts";
 
 /** The tasks of a run. */
@@ -72,7 +72,7 @@ async function fromFile(
 ): Promise<TaskSource> {
   const source = config.tasks!;
   const notes: string[] = [];
-  const all = await readTasks(config, notes);
+  const all = await Promise.all((await readTasks(config, notes)).map(withResults));
   if (config.method === "sft" || config.warmupSft !== 0 || needsReference(config.reward)) {
     requireReferences(all);
   }
@@ -153,6 +153,27 @@ async function readTasks(config: RunConfig, notes: string[]): Promise<Task[]> {
       (reasons.length > 0 ? `; left out: ${reasons.join(", ")}` : ""),
   );
   return tasks;
+}
+
+/** Runs the calls of a reference whose results the file leaves out. */
+async function withResults(task: Task): Promise<Task> {
+  const { reference, tools, world } = task;
+  if (!reference?.calls.some(({ result }) => result === undefined)) return task;
+  const calls = [];
+  for (const call of reference.calls) {
+    const found = tools.find(({ name }) => name === call.name)!; // the reader has seen to that
+    const { status, result, text } = await callTool(found, call.arguments, { world });
+    if (status !== "ok") {
+      const { source, line } = task.origin!;
+      throw new TaskFormatError(
+        source,
+        line,
+        `the reference's call of "${call.name}" does not work: ${text}`,
+      );
+    }
+    calls.push({ ...call, result });
+  }
+  return { ...task, reference: { ...reference, calls } };
 }
 
 /** Tools exported by a module of the user's. */

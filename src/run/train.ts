@@ -116,7 +116,7 @@ class Run {
     this.#tasks = tasks;
     this.#folder = folder;
     this.#options = options;
-    this.#resumed = config !== undefined && resumeAt > 0;
+    this.#resumed = resumeAt > 0;
     this.#step = resumeAt;
     this.#events = new EventLog(folder.events);
     this.#episodes = new JsonlWriter(folder.episodes);
@@ -185,9 +185,7 @@ class Run {
       await this.#evaluate("before");
     }
 
-    using reference = this.#config.grpo.klCoef > 0 && from !== "scratch"
-      ? await loadStudent(this.#gpu, from)
-      : null;
+    using reference = this.#config.grpo.klCoef > 0 ? await loadStudent(this.#gpu, from) : null;
     const context: Omit<GrpoContext, "draw"> = {
       learner: this.#learner,
       generator: this.#generator,

@@ -1,0 +1,193 @@
+// The command line as a user meets it: in a process of its own.
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { fromFileUrl, join } from "@std/path";
+import { Gpu } from "../src/gpu/device.ts";
+import { saveFolder } from "../src/io/checkpoint.ts";
+import { Decoder } from "../src/model/decoder.ts";
+import { studentFiles } from "../src/run/student.ts";
+import { compactChat } from "../src/text/chat_template.ts";
+import { Tokenizer } from "../src/text/tokenizer.ts";
+import { tiny } from "./models.ts";
+
+const root = fromFileUrl(new URL("..", import.meta.url));
+const folder = Deno.makeTempDirSync();
+Deno.test.afterAll(() => Deno.removeSync(folder, { recursive: true }));
+
+interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+async function mentor(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-prompt", join(root, "cli.ts"), ...args],
+    cwd: folder,
+    env: { NO_COLOR: "1", ...env },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+/** A student of random weights, as a folder. */
+const student = (async () => {
+  const tokenizer = Tokenizer.bytes();
+  using gpu = await Gpu.open();
+  using model = Decoder.create(gpu, { ...tiny, vocabSize: tokenizer.vocabSize, maxPositions: 128 });
+  const whole = { model, tokenizer, chat: compactChat(tokenizer), [Symbol.dispose]() {} };
+  const path = join(folder, "student");
+  await saveFolder(path, await studentFiles(whole));
+  return path;
+})();
+
+/** Settings that make a run as small as can be. */
+const small = [
+  ...["--steps", "1", "--rollout.prompts", "2", "--rollout.group", "2", "--slots", "4"],
+  ...["--evaluation.prompts", "1", "--evaluation.samples", "1"],
+];
+
+Deno.test("help explains every command and its settings", async () => {
+  const { code, stdout } = await mentor(["help"]);
+  assertEquals(code, 0);
+  const names = [...stdout.matchAll(/^ {2}(\w+) {2,}/gm)].map(([, name]) => name!);
+  assert(names.length >= 7, stdout);
+  for (const name of names) {
+    const help = await mentor([name, "--help"]);
+    assertEquals([help.code, help.stderr], [0, ""], name);
+    assertStringIncludes(help.stdout, `./mentor ${name}`);
+  }
+  assertStringIncludes((await mentor(["train", "--help"])).stdout, "--rollout.max-tokens");
+});
+
+Deno.test("a command or flag that does not exist exits with 2 and names the nearest", async () => {
+  const command = await mentor(["trian"]);
+  assertEquals([command.code, command.stdout], [2, ""]);
+  assertStringIncludes(command.stderr, 'did you mean "train"');
+  const flag = await mentor(["train", "--stpes", "3"]);
+  assertEquals(flag.code, 2);
+  assertStringIncludes(flag.stderr, 'did you mean "--steps"');
+  const value = await mentor(["train", "--steps", "many"]);
+  assertEquals(value.code, 2);
+  assertStringIncludes(value.stderr, "many");
+});
+
+Deno.test("a malformed task file exits with 2, names file and line, and makes no run", async () => {
+  const tasks = join(folder, "bad.jsonl");
+  await Deno.writeTextFile(tasks, '{"prompt":"1 plus 1","answer":2}\n{"prompt":\n');
+  const out = join(folder, "bad-run");
+  const args = ["--from", await student, "--tasks", tasks, "--out", out];
+  const { code, stderr } = await mentor(["train", ...small, ...args]);
+  assertEquals(code, 2);
+  assertMatch(stderr, /bad\.jsonl.*2/);
+  assertEquals(await exists(out), false);
+});
+
+Deno.test("a task without reference under a teacher's reward exits with 2", async () => {
+  const tasks = join(folder, "bare.jsonl");
+  await Deno.writeTextFile(tasks, '{"id":"lonely","prompt":"1 plus 1","answer":2}\n');
+  const args = ["--from", await student, "--tasks", tasks, "--out", join(folder, "bare-run")];
+  const { code, stderr } = await mentor(["train", ...small, ...args]);
+  assertEquals(code, 2);
+  assertStringIncludes(stderr, "lonely");
+});
+
+Deno.test("a model that is cut short exits with 1 and says what is missing", async () => {
+  const cut = join(folder, "cut");
+  await Deno.mkdir(cut);
+  for await (const { name } of Deno.readDir(await student)) {
+    const bytes = await Deno.readFile(join(await student, name));
+    const end = name === "model.safetensors" ? bytes.length - 100 : bytes.length;
+    await Deno.writeFile(join(cut, name), bytes.subarray(0, end));
+  }
+  const { code, stderr } = await mentor([
+    "train",
+    ...small,
+    "--from",
+    cut,
+    "--out",
+    join(folder, "x"),
+  ]);
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, "model.safetensors");
+  assertEquals(await exists(join(folder, "x")), false);
+});
+
+Deno.test("an output folder that can't be written exits with 1 and names it", async () => {
+  const { code, stderr } = await mentor(
+    ["train", ...small, "--from", await student, "--out", "/proc/run"],
+  );
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, "/proc/run");
+});
+
+Deno.test({
+  name: "without an adapter every command that needs one exits with 1 and says what to install",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const none = "/nowhere/icd.json";
+    const env = {
+      DENO_WEBGPU_BACKEND: "vulkan",
+      VK_DRIVER_FILES: none,
+      VK_ICD_FILENAMES: none,
+    };
+    const { code, stderr } = await mentor(["doctor"], env);
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, "mesa-vulkan-drivers");
+  },
+});
+
+Deno.test("weights that are not finite end the run with 1 and leave no model", async () => {
+  const poisoned = join(folder, "poisoned");
+  const tokenizer = Tokenizer.bytes();
+  using gpu = await Gpu.open();
+  using model = Decoder.create(gpu, {
+    ...tiny,
+    vocabSize: tokenizer.vocabSize,
+    maxPositions: 128,
+  });
+  const norm = model.parameters.get("model.norm.weight")!;
+  gpu.write(norm.buffer, new Float32Array(norm.size).fill(NaN));
+  const whole = { model, tokenizer, chat: compactChat(tokenizer), [Symbol.dispose]() {} };
+  await saveFolder(poisoned, await studentFiles(whole));
+  const out = join(folder, "poisoned-run");
+  const { code, stderr } = await mentor(["train", ...small, "--from", poisoned, "--out", out]);
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, "not finite");
+  assertEquals(await exists(join(out, "model")), false);
+});
+
+Deno.test("--json prints one document, and the trained model answers prompts", async () => {
+  const out = join(folder, "run");
+  const trained = await mentor(
+    ["train", ...small, "--from", await student, "--out", out, "--json", "--quiet"],
+  );
+  assertEquals(trained.code, 0, trained.stderr);
+  const result = JSON.parse(trained.stdout);
+  assertEquals([result.run, result.status, result.domains.length], [out, "done", 16]);
+  assertEquals(result.domains[0].before.ci95.length, 2);
+
+  const model = join(out, "model");
+  const args = ["--from", model, "--rollout.max-tokens", "48", "--json", "3 plus 4"];
+  const generated = await mentor(["generate", ...args]);
+  assertEquals(generated.code, 0, generated.stderr);
+  assertEquals(JSON.parse(generated.stdout)[0].prompt, "3 plus 4");
+
+  const evaluated = await mentor(
+    ["eval", "--from", model, "--json", "--evaluation.prompts", "1", "--evaluation.samples", "1"],
+  );
+  assertEquals(evaluated.code, 0, evaluated.stderr);
+  assertEquals(JSON.parse(evaluated.stdout).domains.length, 16);
+
+  const runs = await mentor(["runs", folder, "--json"]);
+  assert(JSON.parse(runs.stdout).some(({ id }: { id: string }) => id === "run"));
+});
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
