@@ -4,7 +4,7 @@
  * @example
  * ```ts ignore
  * import { train } from "./mod.ts";
- * const { domains, model } = await train({ steps: 60, seed: 1 });
+ * const { domains, model } = await train({ steps: 80, seed: 1 });
  * ```
  * @module
  */

@@ -35,7 +35,7 @@ Deno.test("the defaults are those that the documentation promises", () => {
     tools: null,
     domains: ["arith", "shop", "unit", "table", "none"],
     reward: "flex",
-    steps: 60,
+    steps: 80,
     warmupSft: null,
     seed: 0,
     out: null,

@@ -122,7 +122,7 @@ export const runConfigSchema = v.strictObject({
     "Built-in domains to train on",
   ),
   reward: choice(rewardNames, "flex", "Reward of an episode"),
-  steps: integer(60, 0, "Steps of the method"),
+  steps: integer(80, 0, "Steps of the method"),
   warmupSft: integerOrNull(
     0,
     "Steps of imitation before the method; null is none, or `steps` with a task file",
