@@ -16,6 +16,10 @@ useFolder({ read: readFolder, write: saveFolder });
 
 export { Gpu } from "./src/gpu/device.ts";
 export type { GpuInfo, GpuOptions } from "./src/gpu/device.ts";
+export type { KernelName, Specialisation } from "./src/gpu/kernels.ts";
+export type { Bindable, RecorderStats } from "./src/gpu/recorder.ts";
+export type { ReadRequest } from "./src/gpu/transfer.ts";
+export type { Tuning } from "./src/gpu/tuning.ts";
 export {
   DeviceLostError,
   GpuUnavailableError,
@@ -23,40 +27,69 @@ export {
   OutOfMemoryError,
   ShaderCompileError,
 } from "./src/gpu/errors.ts";
-export type { MemoryReport } from "./src/gpu/memory.ts";
+export type { MemoryReport, Owner } from "./src/gpu/memory.ts";
 export { CheckpointError } from "./src/io/checkpoint.ts";
+export type { StoredTensor, TensorDtype } from "./src/io/safetensors.ts";
 export type { DecoderConfig } from "./src/model/config.ts";
 export { Decoder } from "./src/model/decoder.ts";
+export type { Attend } from "./src/model/decoder.ts";
 export { generate } from "./src/model/generate.ts";
 export type { Generated, GenerateOptions } from "./src/model/generate.ts";
 export { nllGradients } from "./src/model/nll.ts";
 export type { Evaluation, EvaluationRow, Scores } from "./src/rl/evaluate.ts";
+export { ALIGNMENT_OPERATORS, CALL_KEYS } from "./src/rl/alignment.ts";
+export type { AlignmentOperator, AlignmentOptions, CallKey } from "./src/rl/alignment.ts";
+export type { StringComparison } from "./src/rl/arguments.ts";
 export { DivergedError } from "./src/rl/learner.ts";
 export { mentorReward, needsReference, REWARD_PRESETS } from "./src/rl/reward.ts";
 export type {
+  AttemptStatus,
   Episode,
   Reward,
   RewardOptions,
   RewardPreset,
   RewardResult,
   RewardTerms,
+  RewardWeights,
+  Schedule,
   ScoreContext,
+  ScoredTool,
   ToolAttempt,
 } from "./src/rl/reward.ts";
 export { ConfigError } from "./src/run/config.ts";
-export type { RunConfig } from "./src/run/config.ts";
+export type { DomainName, RewardName, RunConfig } from "./src/run/config.ts";
 export { evaluate } from "./src/run/evaluate.ts";
 export type { EvaluateOptions } from "./src/run/evaluate.ts";
-export type { RunEvent } from "./src/run/events.ts";
+export type {
+  CheckpointEvent,
+  DomainScore,
+  EvalEvent,
+  EventListener,
+  RunEndEvent,
+  RunEvent,
+  RunEventBody,
+  RunStartEvent,
+  StepEvent,
+  Timing,
+  WarningEvent,
+} from "./src/run/events.ts";
 export { train } from "./src/run/train.ts";
 export type { DomainResult, RunResult, TrainOptions } from "./src/run/train.ts";
 export { parseGsm8k } from "./src/tasks/gsm8k.ts";
+export type { Gsm8kOptions, Gsm8kReport } from "./src/tasks/gsm8k.ts";
 export { formatTasks, parseTasks } from "./src/tasks/jsonl.ts";
-export { checkAnswer, TaskFormatError } from "./src/tasks/task.ts";
-export type { Reference, ReferenceCall, Split, Task } from "./src/tasks/task.ts";
+export type { ParseTasksOptions } from "./src/tasks/jsonl.ts";
+export { checkAnswer, MissingReferenceError, splits, TaskFormatError } from "./src/tasks/task.ts";
+export type { Check, Reference, ReferenceCall, Split, Task, TaskOrigin } from "./src/tasks/task.ts";
 export { compactChat } from "./src/text/chat_template.ts";
-export type { ChatFormat } from "./src/text/chat_template.ts";
+export type { ChatFormat, Transcript, TranscriptCall, Turn } from "./src/text/chat_template.ts";
+export type { JsonSchema, ToolSpec } from "./src/text/tool_call.ts";
 export { Tokenizer } from "./src/text/tokenizer.ts";
+export type { DecodeOptions } from "./src/text/tokenizer.ts";
+export { Tape } from "./src/tape.ts";
+export { Parameter, Tensor } from "./src/tensor.ts";
+export type { DType } from "./src/tensor.ts";
 export { calculator } from "./src/tools/calculator.ts";
+export type { Calculator } from "./src/tools/calculator.ts";
 export { callTool, tool } from "./src/tools/tool.ts";
-export type { Tool, ToolContext, ToolOutcome } from "./src/tools/tool.ts";
+export type { Tool, ToolContext, ToolOptions, ToolOutcome } from "./src/tools/tool.ts";

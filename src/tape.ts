@@ -21,10 +21,12 @@ interface Entry {
  * evaluation with the same model code.
  */
 export class Tape {
+  /** Where the ops run. */
   readonly gpu: Gpu;
   readonly #recording: boolean;
   readonly #entries: Entry[] = [];
 
+  /** Starts empty; `recording: false` is a pass without gradients. */
   constructor(gpu: Gpu, { recording = true }: { recording?: boolean } = {}) {
     this.gpu = gpu;
     this.#recording = recording;

@@ -17,15 +17,20 @@ export function elements(shape: readonly number[]): number {
 
 /** A buffer, its shape, and the gradient that the tape gives it. */
 export class Tensor {
+  /** Holds the elements row-major; may be larger than they need. */
   readonly buffer: GPUBuffer;
+  /** Sizes, outermost first. */
   readonly shape: readonly number[];
+  /** Type of the elements. */
   readonly dtype: DType;
+  /** Name in messages. */
   readonly label: string;
   /** Whether a gradient is wanted for this tensor or for something upstream of it. */
   readonly needsGrad: boolean;
   /** dL/dthis; made by `Tape.accumulate` at the first contribution. */
   grad: Tensor | null = null;
 
+  /** Wraps a buffer; whoever made the buffer owns it. */
   constructor(
     buffer: GPUBuffer,
     shape: readonly number[],
@@ -64,6 +69,11 @@ export class Parameter extends Tensor {
   /** `gpu.discards` when the copy was recorded; null while the weights are newer than the copy. */
   #copied: number | null = null;
 
+  /**
+   * Allocates weights and gradient and uploads the values.
+   *
+   * @throws {TypeError} if there are not as many values as the shape has elements.
+   */
   constructor(gpu: Gpu, shape: readonly number[], name: string, values: Float32Array) {
     const buffer = gpu.allocate(values.byteLength, "weights", name);
     super(buffer, shape, "f32", name, true);

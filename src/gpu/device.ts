@@ -18,11 +18,15 @@ import { type Tuning, tunings } from "./tuning.ts";
 
 /** Who the adapter is. */
 export interface GpuInfo {
+  /** Name or PCI id. */
   readonly vendor: string;
+  /** As the driver describes it. */
   readonly description: string;
   /** A software adapter such as llvmpipe or SwiftShader. */
   readonly software: boolean;
+  /** Optional features that were requested and granted. */
   readonly features: readonly string[];
+  /** Limits of the device, as requested. */
   readonly limits: Readonly<Record<string, number>>;
 }
 
@@ -60,7 +64,9 @@ const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_
 
 /** An open device. `using gpu = await Gpu.open()` closes it at the end of the block. */
 export class Gpu implements Disposable {
+  /** Who the adapter is and what it can do. */
   readonly info: GpuInfo;
+  /** Workgroup shapes that suit the adapter. */
   readonly tuning: Tuning;
   readonly #device: GPUDevice;
   readonly #memory: Memory;
@@ -268,6 +274,7 @@ export class Gpu implements Disposable {
     this.#device.destroy();
   }
 
+  /** Same as {@linkcode Gpu.close}. */
   [Symbol.dispose](): void {
     this.close();
   }

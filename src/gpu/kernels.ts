@@ -27,7 +27,30 @@ import transpose from "../../shaders/transpose.wgsl" with { type: "text" };
 import { ShaderCompileError } from "./errors.ts";
 import { type EntryPoint, reflect } from "./reflect.ts";
 
-const sources = {
+/** The name of a shader file without its extension. */
+export type KernelName =
+  | "adamw"
+  | "add"
+  | "attention"
+  | "attention_backward"
+  | "attention_decode"
+  | "cast"
+  | "embedding"
+  | "glu"
+  | "kv_cache"
+  | "lm_head"
+  | "matmul"
+  | "matvec"
+  | "policy_loss"
+  | "reduce"
+  | "rmsnorm"
+  | "rope"
+  | "sample"
+  | "select"
+  | "transpose";
+
+/** Every kernel's WGSL. */
+export const kernelSources: Readonly<Record<KernelName, string>> = {
   adamw,
   add,
   attention,
@@ -47,13 +70,7 @@ const sources = {
   sample,
   select,
   transpose,
-} as const;
-
-/** The name of a shader file without its extension. */
-export type KernelName = keyof typeof sources;
-
-/** Every kernel's WGSL, for `doctor` and the tests. */
-export const kernelSources: Readonly<Record<KernelName, string>> = sources;
+};
 
 /** What specialises a kernel: `override` values, and constants that must be known to the compiler. */
 export interface Specialisation {
@@ -77,7 +94,7 @@ const reflections = new Map<string, Map<string, EntryPoint>>();
 /** Storage bindings and params of every entry point of a kernel file. */
 export function entryPoints(name: KernelName): Map<string, EntryPoint> {
   let found = reflections.get(name);
-  if (!found) reflections.set(name, found = reflect(`${shared}\n${sources[name]}`));
+  if (!found) reflections.set(name, found = reflect(`${shared}\n${kernelSources[name]}`));
   return found;
 }
 
@@ -121,7 +138,7 @@ export class KernelCache {
     const lines = Object.entries(prelude).map(([constant, value]) =>
       `const ${constant} = ${value}u;`
     );
-    const code = [...lines, shared, sources[name]].join("\n");
+    const code = [...lines, shared, kernelSources[name]].join("\n");
     const kernel = this.#compile(`${name}.${entry}`, code, found, { ...constants });
     this.#kernels.set(key, kernel);
     return kernel;

@@ -19,11 +19,15 @@ export type Owner =
 
 /** Live and peak bytes, in all and by owner. */
 export interface MemoryReport {
+  /** Bytes of all buffers that exist. */
   readonly liveBytes: number;
+  /** Most that ever existed at once. */
   readonly peakBytes: number;
+  /** Buffers that exist. */
   readonly buffers: number;
   /** Buffers created since the device was opened; constant in steady state. */
   readonly created: number;
+  /** Live bytes by what they are for. */
   readonly byOwner: Readonly<Record<string, number>>;
 }
 

@@ -9,6 +9,7 @@ import type { Memory } from "./memory.ts";
 
 /** A buffer, anything that owns one (a tensor), or a byte range of one. */
 export interface Bindable {
+  /** What is bound. */
   readonly buffer: GPUBuffer;
   /** In bytes, the offset a multiple of 256; the whole buffer when absent. */
   readonly range?: { readonly offset: number; readonly size: number };
@@ -16,8 +17,11 @@ export interface Bindable {
 
 /** Counters that tests and `--profile` read. */
 export interface RecorderStats {
+  /** Submits so far. */
   submits: number;
+  /** Dispatches so far. */
   dispatches: number;
+  /** Bind groups created so far; constant in steady state. */
   bindGroups: number;
 }
 

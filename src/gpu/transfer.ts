@@ -12,6 +12,7 @@ import type { Bindable, Recorder } from "./recorder.ts";
 
 /** One buffer to read: its first `bytes` bytes. */
 export interface ReadRequest extends Bindable {
+  /** How much of it. */
   readonly bytes: number;
 }
 

@@ -12,6 +12,7 @@ export interface DecoderConfig {
   readonly hiddenSize: number;
   /** F, the width of the gated MLP */
   readonly intermediateSize: number;
+  /** Transformer blocks. */
   readonly layers: number;
   /** H */
   readonly heads: number;
@@ -21,7 +22,9 @@ export interface DecoderConfig {
   readonly headDim: number;
   /** Longest sequence. */
   readonly maxPositions: number;
+  /** Base of the rotary embedding's frequencies. */
   readonly ropeTheta: number;
+  /** Added to the mean square in RMSNorm. */
   readonly normEpsilon: number;
   /** Whether the LM head is the embedding table. */
   readonly tiedEmbeddings: boolean;

@@ -44,7 +44,9 @@ interface Block {
 
 /** A decoder-only transformer on a GPU. */
 export class Decoder implements Disposable {
+  /** Where its weights are. */
   readonly gpu: Gpu;
+  /** Its sizes. */
   readonly config: DecoderConfig;
   /** Every trained tensor by its Hugging Face name. */
   readonly parameters: ReadonlyMap<string, Parameter>;

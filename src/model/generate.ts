@@ -6,7 +6,7 @@
 
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Decoder } from "./decoder.ts";
-import { type GeneratedTurn, Generator } from "./generator.ts";
+import { Generator } from "./generator.ts";
 
 /** How `generate` draws tokens. */
 export interface GenerateOptions {
@@ -28,11 +28,14 @@ export interface GenerateOptions {
 
 /** One completion. */
 export interface Generated {
+  /** The completion, control tokens left out. */
   readonly text: string;
+  /** [T] as sampled. */
   readonly tokens: Uint32Array;
   /** log p of each token, in nats. */
   readonly logprobs: Float32Array;
-  readonly reason: GeneratedTurn["reason"];
+  /** Whether it stopped at the stop token or at its longest length. */
+  readonly reason: "stop" | "length";
 }
 
 /**

@@ -44,8 +44,9 @@ export interface EvaluationRow extends Scores {
   readonly split: Split;
 }
 
-/** An evaluation with its sampled outcomes, for intervals over several rows. */
+/** What an evaluation found. */
 export interface Evaluation {
+  /** One per domain and split, in the order of the sets. */
   readonly rows: readonly EvaluationRow[];
   /** Mean pass@1 of each split over all its prompts, with interval. */
   readonly splits: readonly { split: Split; pass1: number; ci95: readonly [number, number] }[];

@@ -16,6 +16,7 @@ import type { MaskedSequence, MicroBatch } from "./packing.ts";
 
 /** A loss or gradient stopped being a number; the weights are those before the step. */
 export class DivergedError extends Error {
+  /** Tells it from other errors where classes are not shared. */
   override name = "DivergedError";
 }
 

@@ -16,9 +16,9 @@ import { demonstration, sftStep } from "../rl/sft.ts";
 import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
-import type { DomainScore } from "./events.ts";
 import { pretrainStudent } from "./pretrain.ts";
 import { RunFolder } from "./store.ts";
+import type { Split } from "../tasks/task.ts";
 import { loadStudent, newStudent, saveStudent, type Student } from "./student.ts";
 import { openTasks, type TaskSource } from "./tasks.ts";
 
@@ -36,9 +36,13 @@ export interface TrainOptions {
 
 /** Scores of one domain and split before and after. */
 export interface DomainResult {
+  /** The domain. */
   readonly name: string;
-  readonly split: DomainScore["split"];
+  /** Which part of it: trained on, or held out in one of three ways. */
+  readonly split: Split;
+  /** Of the model that the run started from. */
   readonly before: Scores;
+  /** Of the trained model. */
   readonly after: Scores;
 }
 
@@ -46,11 +50,15 @@ export interface DomainResult {
 export interface RunResult {
   /** The run's folder. */
   readonly run: string;
+  /** `stopped` can be resumed. */
   readonly status: "done" | "stopped";
+  /** Wall-clock time of this process's part. */
   readonly seconds: number;
+  /** The seed it was run with. */
   readonly seed: number;
   /** Folder of the trained model, or of the checkpoint to go on from. */
   readonly model: string;
+  /** Scores before and after; empty without evaluation, or if it was stopped. */
   readonly domains: readonly DomainResult[];
 }
 
