@@ -1,0 +1,201 @@
+// Whole runs: they repeat, they stop and go on, and what goes wrong leaves nothing half-done.
+
+import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
+import { fromFileUrl, join } from "@std/path";
+import { CheckpointError, ConfigError, Gpu, TaskFormatError, train } from "../mod.ts";
+import { saveFolder } from "../src/io/checkpoint.ts";
+import { Decoder } from "../src/model/decoder.ts";
+import { DivergedError } from "../src/rl/learner.ts";
+import { readEvents, type RunEvent } from "../src/run/events.ts";
+import { studentFiles } from "../src/run/student.ts";
+import { compactChat } from "../src/text/chat_template.ts";
+import { Tokenizer } from "../src/text/tokenizer.ts";
+import { tiny } from "./models.ts";
+
+const folder = Deno.makeTempDirSync();
+Deno.test.afterAll(() => Deno.removeSync(folder, { recursive: true }));
+let runs = 0;
+const freshPath = () => join(folder, `run-${runs++}`);
+
+/** A student of random weights, as a folder. */
+const student = (async () => {
+  const tokenizer = Tokenizer.bytes();
+  using gpu = await Gpu.open();
+  const config = { ...tiny, vocabSize: tokenizer.vocabSize, maxPositions: 1024 };
+  using model = Decoder.create(gpu, config);
+  const whole = { model, tokenizer, chat: compactChat(tokenizer), [Symbol.dispose]() {} };
+  const path = join(folder, "student");
+  await saveFolder(path, await studentFiles(whole));
+  return path;
+})();
+
+async function settings(more: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
+  return {
+    from: await student,
+    out: freshPath(),
+    steps: 3,
+    rollout: { prompts: 2, group: 2, slots: 4, maxTokens: 48 },
+    evaluation: { prompts: 1, samples: 1 },
+    checkpoint: { everySteps: 2 },
+    sft: { batch: 2, learningRate: 1e-2 },
+    ...more,
+  };
+}
+
+/** Everything that a run leaves, without what may differ between equal ones. */
+async function traces(run: string) {
+  const text = (name: string) => Deno.readTextFile(join(run, name));
+  const events = readEvents(join(run, "events.jsonl")).map((event) => {
+    const { time: _time, timing: _timing, ...rest } = event as RunEvent & { timing?: unknown };
+    return rest;
+  });
+  const model = await Deno.readFile(join(run, "model", "model.safetensors"));
+  return { events, model, episodes: await text("episodes.jsonl") };
+}
+
+Deno.test("two runs with one seed leave the same model, episodes and events", async () => {
+  const first = await train(await settings({ seed: 5 }));
+  const second = await train(await settings({ seed: 5 }));
+  assertEquals(await traces(first.run), await traces(second.run));
+  const other = await train(await settings({ seed: 6 }));
+  assertNotEquals((await traces(other.run)).episodes, (await traces(first.run)).episodes);
+  assertEquals(first.domains.length, 16);
+});
+
+for (const method of ["grpo", "sft"]) {
+  Deno.test(`a ${method} run that was stopped goes on as if it had not been`, async () => {
+    const whole = await train(await settings({ method, warmupSft: 1 }));
+    for (const at of [1, 2]) {
+      const stop = new AbortController();
+      const stopped = await train(await settings({ method, warmupSft: 1 }), {
+        signal: stop.signal,
+        onEvent: (event) => event.type === "step" && event.step === at && stop.abort(),
+      });
+      assertEquals([stopped.status, stopped.domains.length], ["stopped", 0]);
+      const resumed = await train({ resume: stopped.run });
+      assertEquals([resumed.status, resumed.run], ["done", stopped.run]);
+      assertEquals(await traces(resumed.run), await traces(whole.run));
+      assertEquals(resumed.domains, whole.domains);
+    }
+  });
+}
+
+Deno.test("imitation lowers its loss on real problems, and reports what it could not use", async () => {
+  const tasks = fromFileUrl(new URL("data/gsm8k_sample.jsonl", import.meta.url));
+  const losses: number[] = [];
+  const notes: string[] = [];
+  const result = await train(
+    await settings({
+      tasks,
+      limit: 8,
+      warmupSft: 4,
+      steps: 1,
+      rollout: { prompts: 1, group: 2, slots: 2 },
+      sft: { batch: 4, learningRate: 1e-2 },
+    }),
+    {
+      onEvent(event) {
+        if (event.type === "warning") notes.push(event.message);
+        if (event.type === "step" && event.method === "sft") losses.push(event.metrics.loss!);
+      },
+    },
+  );
+  assertEquals(result.status, "done");
+  assert(losses.every(Number.isFinite) && losses.at(-1)! < losses[0]!, String(losses));
+  assert(notes.some((note) => /of 8 GSM8K solutions/.test(note)), String(notes));
+});
+
+Deno.test("tools of the user's own are called, also to fill in a reference's results", async () => {
+  const tools = join(folder, "tools.ts");
+  const mod = new URL("../mod.ts", import.meta.url).href;
+  await Deno.writeTextFile(
+    tools,
+    `import { tool } from "${mod}";
+    export const price = tool({ name: "price", description: "Price.", parameters: { type: "object",
+      properties: { article: { type: "string" } }, required: ["article"] },
+      execute: ({ article }, { world }) => {
+        if (!(article in world)) throw new Error("no " + article);
+        return world[article];
+      } });`,
+  );
+  const line = (article: string) =>
+    JSON.stringify({
+      prompt: "price of pen",
+      world: { pen: 12 },
+      answer: "12",
+      reference: { calls: [{ name: "price", arguments: { article } }], answer: "12" },
+    });
+  const good = join(folder, "priced.jsonl");
+  await Deno.writeTextFile(good, `${line("pen")}\n`);
+  const result = await train(await settings({ tasks: good, tools, steps: 1, warmupSft: 1 }));
+  assertEquals(result.status, "done");
+
+  const bad = join(folder, "unpriced.jsonl");
+  await Deno.writeTextFile(bad, `${line("pen")}\n${line("cup")}\n`);
+  const broken = await settings({ tasks: bad, tools });
+  await assertRejects(() => train(broken), TaskFormatError, "no cup");
+  await assertMissing(broken.out as string);
+});
+
+Deno.test("a loss that is not a number stops the run at a named step and leaves no model", async () => {
+  const poisoned = await settings({
+    method: "sft",
+    from: await withNaN(),
+    evaluation: { prompts: 0 },
+  });
+  await assertRejects(() => train(poisoned), DivergedError, "Step 1");
+  await assertMissing(join(poisoned.out as string, "model"));
+  const last = readEvents(join(poisoned.out as string, "events.jsonl")).at(-1)!;
+  assertEquals([last.type, last.type === "run-end" && last.status], ["run-end", "failed"]);
+});
+
+Deno.test("a checkpoint that is cut short is refused and stays as it is", async () => {
+  const stop = new AbortController();
+  const stopped = await train(await settings(), {
+    signal: stop.signal,
+    onEvent: (event) => event.type === "step" && stop.abort(),
+  });
+  const file = join(stopped.model, "optimizer.safetensors");
+  const bytes = await Deno.readFile(file);
+  await Deno.writeFile(file, bytes.subarray(0, bytes.length - 8));
+  const events = await Deno.readTextFile(join(stopped.run, "events.jsonl"));
+  await assertRejects(() => train({ resume: stopped.run }), CheckpointError, stopped.model);
+  assert((await Deno.readTextFile(join(stopped.run, "events.jsonl"))).startsWith(events));
+  await assertMissing(join(stopped.run, "model"));
+});
+
+Deno.test("a run is not started over other files or without tasks to train on", async () => {
+  const full = await settings();
+  await Deno.mkdir(full.out as string);
+  await Deno.writeTextFile(join(full.out as string, "mine.txt"), "keep");
+  await assertRejects(() => train(full), CheckpointError, "not empty");
+  assertEquals(await Deno.readTextFile(join(full.out as string, "mine.txt")), "keep");
+
+  const long = join(folder, "long.jsonl");
+  const task = {
+    prompt: "x".repeat(60),
+    answer: "1",
+    reference: { calls: [], answer: "1" },
+  };
+  await Deno.writeTextFile(long, `${JSON.stringify(task)}\n`);
+  const tooLong = await settings({ tasks: long });
+  await assertRejects(() => train(tooLong), ConfigError, "rollout.maxTokens");
+  await assertMissing(tooLong.out as string);
+});
+
+/** A copy of the student with a weight that is not a number. */
+async function withNaN(): Promise<string> {
+  const tokenizer = Tokenizer.bytes();
+  using gpu = await Gpu.open();
+  using model = await Decoder.load(gpu, await student);
+  const norm = model.parameters.get("model.norm.weight")!;
+  gpu.write(norm.buffer, new Float32Array(norm.size).fill(NaN));
+  const path = freshPath();
+  const whole = { model, tokenizer, chat: compactChat(tokenizer), [Symbol.dispose]() {} };
+  await saveFolder(path, await studentFiles(whole));
+  return path;
+}
+
+async function assertMissing(path: string): Promise<void> {
+  await assertRejects(() => Deno.lstat(path), Deno.errors.NotFound);
+}
