@@ -9,7 +9,7 @@ import { Generator } from "../model/generator.ts";
 import { evaluateModel, type Evaluation } from "../rl/evaluate.ts";
 import { ConfigError, resolveConfig, type RunConfig } from "./config.ts";
 import { loadStudent, type Student } from "./student.ts";
-import { openTasks } from "./tasks.ts";
+import { openTasks, type TaskSource } from "./tasks.ts";
 
 /** How to watch an evaluation. */
 export interface EvaluateOptions {
@@ -40,32 +40,45 @@ export async function evaluateStudent(
   config: RunConfig,
   { onProgress }: EvaluateOptions,
 ): Promise<Evaluation> {
-  const { evaluation: sets, maxTokens } = await openTasks(
-    config,
-    student.chat,
-    student.model.config.maxPositions,
-  );
-  if (sets.length === 0) {
+  const { model, chat } = student;
+  const tasks = await openTasks(config, chat, model.config.maxPositions);
+  if (tasks.evaluation.length === 0) {
     throw new ConfigError(
       "Cannot evaluate: there are no evaluation tasks; raise evaluation.prompts, or give a larger task file",
     );
   }
-  const { slots, stepsPerRead, maxCalls } = config.rollout;
-  const { endCall, end } = student.chat.stops;
-  using generator = new Generator(student.model, {
-    slots,
-    stepsPerRead,
-    length: maxTokens,
-    stops: [endCall, end],
+  using generator = openGenerator(student, config, tasks);
+  return await evaluateTasks(generator, student, config, tasks, (done, total) => {
+    onProgress?.("evaluate", done, total);
   });
-  const { samples } = config.evaluation;
+}
+
+/** A generator with the slots of the config and the context of the tasks. */
+export function openGenerator(
+  { model, chat: { stops } }: Student,
+  { rollout: { slots, stepsPerRead } }: RunConfig,
+  { maxTokens }: TaskSource,
+): Generator {
+  const stopTokens = [stops.endCall, stops.end] as const;
+  return new Generator(model, { slots, stepsPerRead, length: maxTokens, stops: stopTokens });
+}
+
+/** Evaluates on the evaluation tasks of a source. */
+export async function evaluateTasks(
+  generator: Generator,
+  { chat }: Student,
+  { evaluation: { samples }, rollout: { maxCalls } }: RunConfig,
+  { evaluation: sets, maxTokens }: TaskSource,
+  onProgress: (done: number, total: number) => void,
+): Promise<Evaluation> {
   const total = sets.reduce((sum, { tasks }) => sum + tasks.length, 0) * (samples + 1);
   let done = 0;
-  return await evaluateModel(generator, student.chat, sets, {
+  return await evaluateModel(generator, chat, sets, {
     samples,
+    // The same draws in every run and phase, so that differences are the model's.
     seed: 0,
     maxTokens,
     maxCalls,
-    onEpisode: () => onProgress?.("evaluate", ++done, total),
+    onEpisode: () => onProgress(++done, total),
   });
 }

@@ -7,8 +7,8 @@
 import { Gpu } from "../gpu/device.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
 import { warmupCosine } from "../optim/schedule.ts";
-import { Generator } from "../model/generator.ts";
-import { evaluateModel, type Evaluation, type Scores } from "../rl/evaluate.ts";
+import type { Generator } from "../model/generator.ts";
+import type { Scores } from "../rl/evaluate.ts";
 import { type GrpoContext, grpoStep, type ScoredRollout } from "../rl/grpo.ts";
 import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward } from "../rl/reward.ts";
@@ -16,6 +16,7 @@ import { demonstration, sftStep } from "../rl/sft.ts";
 import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
+import { evaluateTasks, openGenerator } from "./evaluate.ts";
 import { pretrainStudent } from "./pretrain.ts";
 import { RunFolder } from "./store.ts";
 import type { Split } from "../tasks/task.ts";
@@ -129,14 +130,7 @@ class Run {
     this.#events = new EventLog(folder.events);
     this.#episodes = new JsonlWriter(folder.episodes);
     if (options.onEvent) this.#events.listen(options.onEvent);
-    const { endCall, end } = student.chat.stops;
-    const { slots, stepsPerRead } = config.rollout;
-    this.#generator = new Generator(student.model, {
-      slots,
-      stepsPerRead,
-      length: tasks.maxTokens,
-      stops: [endCall, end],
-    });
+    this.#generator = openGenerator(student, config, tasks);
     const { betas, epsilon, weightDecay, gradClip } = config.optimizer;
     this.#learner = new Learner(student.model, {
       betas,
@@ -307,30 +301,20 @@ class Run {
   }
 
   async #evaluate(phase: "before" | "during" | "after"): Promise<void> {
-    const { evaluation: sets, maxTokens } = this.#tasks;
-    if (sets.length === 0) return;
+    if (this.#tasks.evaluation.length === 0) return;
     const started = performance.now();
-    const { samples } = this.#config.evaluation;
-    const total = sets.reduce((sum, { tasks }) => sum + tasks.length, 0) * (samples + 1);
-    let done = 0;
-    const evaluation: Evaluation = await evaluateModel(
+    const { rows } = await evaluateTasks(
       this.#generator,
-      this.#student.chat,
-      sets,
-      {
-        samples,
-        // The same draws in every run and phase, so that differences are the model's.
-        seed: 0,
-        maxTokens,
-        maxCalls: this.#config.rollout.maxCalls,
-        onEpisode: () => this.#options.onProgress?.(`evaluate ${phase}`, ++done, total),
-      },
+      this.#student,
+      this.#config,
+      this.#tasks,
+      (done, total) => this.#options.onProgress?.(`evaluate ${phase}`, done, total),
     );
     this.#emit({
       type: "eval",
       step: this.#step,
       phase,
-      domains: evaluation.rows.map((row) => ({ ...row })),
+      domains: rows.map((row) => ({ ...row })),
       timing: { seconds: (performance.now() - started) / 1000 },
     });
   }
