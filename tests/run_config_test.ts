@@ -227,7 +227,7 @@ Deno.test("help lists every setting with its default", () => {
   const help = flagHelp();
   const lines = help.trimEnd().split("\n");
   assertEquals(lines.length, settings.length + 4);
-  assert(lines.some((line) => /--steps +Steps of the method \(default 60\)/.test(line)), help);
+  assert(lines.some((line) => /--steps +Steps of the method \(default 80\)/.test(line)), help);
   assert(help.includes("--optimizer.learning-rate, --lr"));
   assert(help.includes("Reward of an episode: flex, sparse"));
   assert(settings.every(({ description }) => description !== ""));

@@ -368,10 +368,10 @@ Deno.test("the flawed behaviour rarely succeeds and often gets something right",
   const withTools = rates.filter(({ domain }) => domain !== "none");
   for (const rate of withTools) {
     assert(rate.success >= 0.02 && rate.success <= 0.14, text);
-    assert(rate.multiStepSuccess >= 0.015 && rate.multiStepSuccess <= 0.1, text);
+    assert(rate.multiStepSuccess >= 0.015 && rate.multiStepSuccess <= 0.12, text);
   }
   const ratio = mean(withTools.map((r) => r.partial)) / mean(withTools.map((r) => r.success));
-  assert(ratio >= 6, text);
+  assert(ratio >= 5, text);
 });
 
 Deno.test("the likeliest choice at every decision is as good as never right", () => {
