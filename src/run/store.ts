@@ -180,6 +180,15 @@ function makeEmpty(path: string): string {
   throw new CheckpointError(`Cannot start a run in "${path}": the folder is not empty. ${remedy}`);
 }
 
+/** Whether the folder is a model's, which has a `config.json` of another kind. */
+function holdsModel(path: string): boolean {
+  try {
+    return Deno.statSync(join(path, "model.safetensors")).isFile;
+  } catch {
+    return false;
+  }
+}
+
 /** Empty if the folder is no run's. */
 function summarise(path: string): RunSummary[] {
   let started: Date;
@@ -188,6 +197,7 @@ function summarise(path: string): RunSummary[] {
   } catch {
     return [];
   }
+  if (holdsModel(path)) return [];
   const id = basename(path);
   try {
     const { config, events } = RunFolder.open(path);
