@@ -145,6 +145,8 @@ Deno.test("a loss that is not a number stops the run at a named step and leaves 
   });
   await assertRejects(() => train(poisoned), DivergedError, "Step 1");
   await assertMissing(join(poisoned.out as string, "model"));
+  const sampled = await settings({ from: await withNaN(), evaluation: { prompts: 0 } });
+  await assertRejects(() => train(sampled), DivergedError, "Step 1");
   const last = readEvents(join(poisoned.out as string, "events.jsonl")).at(-1)!;
   assertEquals([last.type, last.type === "run-end" && last.status], ["run-end", "failed"]);
 });

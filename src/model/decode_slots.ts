@@ -17,6 +17,12 @@ import { elements, Tensor } from "../tensor.ts";
 import type { Decoder } from "./decoder.ts";
 import { type Fork, KvCache } from "./kv_cache.ts";
 
+/** The model's logits are NaN or infinite: its weights are damaged, or training diverged. */
+export class LogitsError extends RangeError {
+  /** Tells it from other errors where classes are not shared. */
+  override name = "LogitsError";
+}
+
 /** A known token to feed. */
 export interface FedToken {
   readonly slot: number;
@@ -134,7 +140,7 @@ export class DecodeSlots implements Disposable {
     return this.#sampled(ring!);
   }
 
-  /** @throws {RangeError} if a row's logits were not finite. */
+  /** @throws {LogitsError} if a row's logits were not finite. */
   #sampled(ring: ArrayBuffer): SampledToken[] {
     const tokens = new Uint32Array(ring);
     const logprobs = new Float32Array(ring);
@@ -144,7 +150,7 @@ export class DecodeSlots implements Disposable {
       if (token === NONE && tokens[2 * row + 1] === 0) continue; // an idle slot
       const logprob = logprobs[2 * row + 1]!;
       if (token === NONE || !Number.isFinite(logprob)) {
-        throw new RangeError(
+        throw new LogitsError(
           "Cannot sample: the model's logits are not finite; its weights are damaged or training diverged",
         );
       }

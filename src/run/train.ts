@@ -6,6 +6,7 @@
 
 import { Gpu } from "../gpu/device.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
+import { LogitsError } from "../model/decode_slots.ts";
 import { warmupCosine } from "../optim/schedule.ts";
 import type { Generator } from "../model/generator.ts";
 import type { Scores } from "../rl/evaluate.ts";
@@ -159,7 +160,7 @@ class Run {
 
   /** Names the step in which training went wrong, and what is left of it. */
   #explain(error: Error): Error {
-    if (!(error instanceof DivergedError)) return error;
+    if (!(error instanceof DivergedError || error instanceof LogitsError)) return error;
     const last = this.#folder.checkpoints().at(-1);
     const kept = last === undefined
       ? "no checkpoint was due yet"
