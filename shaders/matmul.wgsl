@@ -1,91 +1,154 @@
-// C[M,N] = A B + beta C, for the three products that a linear layer needs.
-//
-// Each lane owns a register tile of 8 rows x 8 columns and runs over the inner dimension alone:
-// no workgroup memory, no barrier, one fixed order of summation for every M. The rows come from
-// the workgroup id only, so that loads of A are uniform across lanes; lanes run along N.
+// C[M,N] = A B + beta C, for the three products that a linear layer needs (matmul_simd.wgsl is for
+// software adapters). A workgroup loads a tile of A and one of B into workgroup memory, and each
+// lane multiplies 4 BLOCKS_M rows x 4 BLOCKS_N columns of them (after Boehm, "How to optimize a
+// CUDA matmul kernel", 2022). The sum runs over the inner dimension in one fixed order for every M.
 
 // The sum runs over first .. last of the inner dimension; the host splits a long one.
 struct Params { rows: u32, columns: u32, inner: u32, first: u32, last: u32, beta: f32 }
 
-override LANES: u32 = 8;
-const ROWS = 8u;
+// Lanes along N and along M, and the depth of the tiles, a multiple of 4. A workgroup makes
+// 4 BLOCKS_M LANES_M rows x 4 BLOCKS_N LANES_N columns of C.
+override LANES_N: u32 = 16;
+override LANES_M: u32 = 16;
+override DEPTH: u32 = 16;
+override LANES: u32 = LANES_N * LANES_M;
+// In units of four rows, or columns.
+override HEIGHT: u32 = LANES_M * BLOCKS_M;
+override WIDTH: u32 = LANES_N * BLOCKS_N;
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<vec4f>;
 @group(0) @binding(1) var<storage, read> b: array<vec4f>;
-@group(0) @binding(1) var<storage, read> b_rows: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn store(row: u32, column4: u32, value: vec4f) {
+var<workgroup> tile_a: array<vec4f, DEPTH * HEIGHT>; // [k][row / 4]
+var<workgroup> tile_b: array<vec4f, DEPTH * WIDTH>;  // [k][column / 4]
+
+// [block of rows][block of columns][row]
+alias Sums = array<array<array<vec4f, 4>, BLOCKS_N>, BLOCKS_M>;
+
+// Terms past the end of the sum count as 0 in both tiles, as what lies there may not be finite.
+
+// A[M,K]: four terms of one row. Neighbouring lanes read along K, where A is contiguous.
+fn load_a(group: vec3u, lane: u32, start: u32) {
+  for (var i = lane; i < DEPTH * HEIGHT; i += LANES) {
+    let k = 4u * (i % (DEPTH / 4u));
+    let row = i / (DEPTH / 4u);
+    let terms = a[((group.y * HEIGHT * 4u + row) * params.inner + start + k) / 4u];
+    let x = select(vec4f(), terms, start + k < params.last);
+    for (var j = 0u; j < 4u; j++) { tile_a[(k + j) * HEIGHT + row / 4u][row % 4u] = x[j]; }
+  }
+}
+
+// A[K,M]: four rows of one term.
+fn load_a_transposed(group: vec3u, lane: u32, start: u32) {
+  for (var i = lane; i < DEPTH * HEIGHT; i += LANES) {
+    let k = start + i / HEIGHT;
+    let rows = a[k * (params.rows / 4u) + group.y * HEIGHT + i % HEIGHT];
+    tile_a[i] = select(vec4f(), rows, k < params.last);
+  }
+}
+
+// B[K,N]: four columns of one term.
+fn load_b(group: vec3u, lane: u32, start: u32) {
+  for (var i = lane; i < DEPTH * WIDTH; i += LANES) {
+    let k = start + i / WIDTH;
+    let columns = b[k * (params.columns / 4u) + group.x * WIDTH + i % WIDTH];
+    tile_b[i] = select(vec4f(), columns, k < params.last);
+  }
+}
+
+// B[N,K]: four terms of one column.
+fn load_b_transposed(group: vec3u, lane: u32, start: u32) {
+  for (var i = lane; i < DEPTH * WIDTH; i += LANES) {
+    let k = 4u * (i % (DEPTH / 4u));
+    let column = i / (DEPTH / 4u);
+    let terms = b[((group.x * WIDTH * 4u + column) * params.inner + start + k) / 4u];
+    let y = select(vec4f(), terms, start + k < params.last);
+    for (var j = 0u; j < 4u; j++) { tile_b[(k + j) * WIDTH + column / 4u][column % 4u] = y[j]; }
+  }
+}
+
+fn multiply(sums: ptr<function, Sums>, lane: vec3u) {
+  for (var k = 0u; k < DEPTH; k++) {
+    for (var m = 0u; m < BLOCKS_M; m++) {
+      let x = tile_a[k * HEIGHT + m * LANES_M + lane.y];
+      for (var n = 0u; n < BLOCKS_N; n++) {
+        let y = tile_b[k * WIDTH + n * LANES_N + lane.x];
+        for (var i = 0u; i < 4u; i++) { (*sums)[m][n][i] = fma(vec4f(x[i]), y, (*sums)[m][n][i]); }
+      }
+    }
+  }
+}
+
+fn store(sums: Sums, group: vec3u, lane: vec3u) {
   let columns4 = params.columns / 4u;
-  if (row >= params.rows || column4 >= columns4) { return; }
-  let at = row * columns4 + column4;
-  if (params.beta == 0.0) { c[at] = value; } else { c[at] = fma(vec4f(params.beta), c[at], value); }
+  for (var m = 0u; m < BLOCKS_M; m++) {
+    let row = (group.y * HEIGHT + m * LANES_M + lane.y) * 4u;
+    for (var n = 0u; n < BLOCKS_N; n++) {
+      let column4 = group.x * WIDTH + n * LANES_N + lane.x;
+      for (var i = 0u; i < 4u; i++) {
+        if (row + i < params.rows && column4 < columns4) {
+          let at = (row + i) * columns4 + column4;
+          var value = sums[m][n][i];
+          if (params.beta != 0.0) { value = fma(vec4f(params.beta), c[at], value); }
+          c[at] = value;
+        }
+      }
+    }
+  }
 }
 
 // C[M,N] = A[M,K] B[K,N]
-@compute @workgroup_size(LANES)
-fn nn(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
-  let row = group.y * ROWS;
-  let column = (group.x * LANES + lane.x) * 2u;
-  let columns4 = params.columns / 4u;
-  var left: array<vec4f, ROWS>;
-  var right: array<vec4f, ROWS>;
-  for (var k = params.first; k < params.last; k++) {
-    let b0 = b[k * columns4 + column];
-    let b1 = b[k * columns4 + column + 1u];
-    for (var i = 0u; i < ROWS; i++) {
-      let x = vec4f(a[(row + i) * params.inner + k]);
-      left[i] = fma(x, b0, left[i]);
-      right[i] = fma(x, b1, right[i]);
-    }
+@compute @workgroup_size(LANES_N, LANES_M)
+fn nn(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  var sums: Sums;
+  for (var start = params.first; start < params.last; start += DEPTH) {
+    load_a(group, index, start);
+    load_b(group, index, start);
+    workgroupBarrier();
+    multiply(&sums, lane);
+    workgroupBarrier();
   }
-  for (var i = 0u; i < ROWS; i++) {
-    store(row + i, column, left[i]);
-    store(row + i, column + 1u, right[i]);
-  }
+  store(sums, group, lane);
 }
 
-// C[M,N] = A[K,M]^T B[K,N]; the weight gradient, with K the tokens
-@compute @workgroup_size(LANES)
-fn tn(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
-  let row = group.y * ROWS;
-  let column = (group.x * LANES + lane.x) * 2u;
-  let columns4 = params.columns / 4u;
-  var left: array<vec4f, ROWS>;
-  var right: array<vec4f, ROWS>;
-  for (var k = params.first; k < params.last; k++) {
-    let b0 = b[k * columns4 + column];
-    let b1 = b[k * columns4 + column + 1u];
-    for (var i = 0u; i < ROWS; i++) {
-      let x = vec4f(a[k * params.rows + row + i]);
-      left[i] = fma(x, b0, left[i]);
-      right[i] = fma(x, b1, right[i]);
-    }
+// C[M,N] = A[K,M]^T B[K,N]
+@compute @workgroup_size(LANES_N, LANES_M)
+fn tn(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  var sums: Sums;
+  for (var start = params.first; start < params.last; start += DEPTH) {
+    load_a_transposed(group, index, start);
+    load_b(group, index, start);
+    workgroupBarrier();
+    multiply(&sums, lane);
+    workgroupBarrier();
   }
-  for (var i = 0u; i < ROWS; i++) {
-    store(row + i, column, left[i]);
-    store(row + i, column + 1u, right[i]);
-  }
+  store(sums, group, lane);
 }
 
-// C[M,N] = A[M,K] B[N,K]^T; where no transposed copy of B is at hand
-@compute @workgroup_size(LANES)
-fn nt(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
-  let row = group.y * ROWS;
-  let column4 = group.x * LANES + lane.x;
-  let base = column4 * 4u * params.inner;
-  var sum: array<vec4f, ROWS>;
-  for (var k = params.first; k < params.last; k++) {
-    let y = vec4f(
-      b_rows[base + k],
-      b_rows[base + params.inner + k],
-      b_rows[base + 2u * params.inner + k],
-      b_rows[base + 3u * params.inner + k],
-    );
-    for (var i = 0u; i < ROWS; i++) {
-      sum[i] = fma(vec4f(a[(row + i) * params.inner + k]), y, sum[i]);
-    }
+// C[M,N] = A[M,K] B[N,K]^T
+@compute @workgroup_size(LANES_N, LANES_M)
+fn nt(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  var sums: Sums;
+  for (var start = params.first; start < params.last; start += DEPTH) {
+    load_a(group, index, start);
+    load_b_transposed(group, index, start);
+    workgroupBarrier();
+    multiply(&sums, lane);
+    workgroupBarrier();
   }
-  for (var i = 0u; i < ROWS; i++) { store(row + i, column4, sum[i]); }
+  store(sums, group, lane);
 }

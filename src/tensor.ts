@@ -5,7 +5,6 @@
  */
 
 import type { Gpu } from "./gpu/device.ts";
-import { grid } from "./gpu/recorder.ts";
 
 /** Element type; both are 4 bytes wide. */
 export type DType = "f32" | "u32";
@@ -58,16 +57,9 @@ export class Tensor {
 
 /**
  * A trained tensor: it outlives the step, and so does its gradient buffer.
- *
- * A weight matrix [out, in] also keeps a transposed copy [in, out]: the forward product then reads
- * contiguous columns, which is 2x faster than reading rows of the original.
  */
 export class Parameter extends Tensor {
-  readonly #gpu: Gpu;
   readonly #gradient: GPUBuffer;
-  #transposed: Tensor | null = null;
-  /** `gpu.discards` when the copy was recorded; null while the weights are newer than the copy. */
-  #copied: number | null = null;
 
   /**
    * Allocates weights and gradient and uploads the values.
@@ -83,7 +75,6 @@ export class Parameter extends Tensor {
         `Cannot create parameter "${name}": shape [${shape}] needs ${this.size} values, got ${values.length}`,
       );
     }
-    this.#gpu = gpu;
     this.#gradient = gpu.allocate(values.byteLength, "gradients", `${name}.grad`);
     gpu.write(buffer, values);
   }
@@ -93,36 +84,9 @@ export class Parameter extends Tensor {
     return new Tensor(this.#gradient, this.shape, "f32", `${this.label}.grad`);
   }
 
-  /** [in, out] copy of this [out, in] matrix, brought up to date on the GPU if the weights changed. */
-  transposed(): Tensor {
-    const [rows, columns] = this.shape as [number, number];
-    if (!this.#transposed) {
-      const buffer = this.#gpu.allocate(this.bytes, "weights", `${this.label}.transposed`);
-      this.#transposed = new Tensor(buffer, [columns, rows], "f32", `${this.label}.transposed`);
-    }
-    // A copy that was recorded in a step that was then dropped was never made.
-    if (this.#copied !== this.#gpu.discards) {
-      const { wide } = this.#gpu.tuning;
-      this.#gpu.dispatch("transpose", "forward", {
-        constants: { LANES: wide },
-        bindings: { x: this, y: this.#transposed },
-        params: { rows, columns },
-        workgroups: grid(Math.ceil(this.size / 4 / wide)),
-      });
-      this.#copied = this.#gpu.discards;
-    }
-    return this.#transposed;
-  }
-
-  /** To be called by whatever changes the values. */
-  changed(): void {
-    this.#copied = null;
-  }
-
   /** The buffers to free with the model. */
   buffers(): GPUBuffer[] {
-    const own = [this.buffer, this.#gradient];
-    return this.#transposed ? [...own, this.#transposed.buffer] : own;
+    return [this.buffer, this.#gradient];
   }
 }
 

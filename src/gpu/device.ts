@@ -12,9 +12,10 @@ import {
 } from "./errors.ts";
 import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts";
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
+import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
 import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
 import { type ReadRequest, Transfer } from "./transfer.ts";
-import { type Tuning, tunings } from "./tuning.ts";
+import { deviceClass, type Tuning, tunings } from "./tuning.ts";
 
 /** Who the adapter is. */
 export interface GpuInfo {
@@ -24,6 +25,8 @@ export interface GpuInfo {
   readonly description: string;
   /** A software adapter such as llvmpipe or SwiftShader. */
   readonly software: boolean;
+  /** Fewest lanes that run together and can share registers; 0 where the adapter does not say. */
+  readonly subgroupSize: number;
   /** Optional features that were requested and granted. */
   readonly features: readonly string[];
   /** Limits of the device, as requested. */
@@ -38,6 +41,8 @@ export interface GpuOptions {
   readonly powerPreference?: "low-power" | "high-performance";
   /** Workgroup sizes; those of the adapter's class by default. */
   readonly tuning?: Tuning;
+  /** Take timestamps for {@linkcode Gpu.profile}: of every dispatch, or of every submit. */
+  readonly profile?: ProfileDetail;
 }
 
 /** Limits that we ask for up to what the adapter has: the defaults are far lower. */
@@ -58,7 +63,9 @@ const requiredLimits: Readonly<Record<string, number>> = {
   maxComputeWorkgroupSizeX: 256,
 };
 
-const usefulFeatures = ["timestamp-query", "shader-f16"] as const;
+const usefulFeatures: readonly GPUFeatureName[] = ["timestamp-query", "shader-f16"];
+/** Not in every runtime's list of names, Deno's included. */
+const SUBGROUPS = "subgroups" as GPUFeatureName;
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
 
@@ -72,18 +79,18 @@ export class Gpu implements Disposable {
   readonly #memory: Memory;
   readonly #kernels: KernelCache;
   readonly #recorder: Recorder;
+  readonly #profiler: Profiler | null;
   readonly #transfer: Transfer;
   readonly #activations: Scope;
   readonly #uploads: Scope;
   readonly #errors: Error[] = [];
   #lost: DeviceLostError | null = null;
-  #discards = 0;
   #closed = false;
 
-  private constructor(device: GPUDevice, info: GpuInfo, options: GpuOptions) {
+  private constructor(device: GPUDevice, info: GpuInfo, enable: string, options: GpuOptions) {
     this.#device = device;
     this.info = info;
-    this.tuning = options.tuning ?? (info.software ? tunings.software : tunings.gpu);
+    this.tuning = options.tuning ?? tunings[deviceClass(info)];
     const report = (error: Error) => this.#errors.push(error);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -102,8 +109,15 @@ export class Gpu implements Disposable {
       );
     });
     this.#memory = new Memory(device, options.memoryBudget ?? Infinity);
-    this.#kernels = new KernelCache(device, report);
-    this.#recorder = new Recorder(device, this.#memory, this.#kernels.paramsLayout);
+    this.#kernels = new KernelCache(device, enable, report);
+    const { profile } = options;
+    this.#profiler = profile ? new Profiler(device, this.#memory, profile) : null;
+    this.#recorder = new Recorder(
+      device,
+      this.#memory,
+      this.#kernels.paramsLayout,
+      this.#profiler,
+    );
     this.#transfer = new Transfer(device, this.#memory, this.#recorder);
     this.#activations = new Scope(this.#memory, "activations", STORAGE);
     this.#uploads = new Scope(this.#memory, "staging", STORAGE);
@@ -135,14 +149,20 @@ export class Gpu implements Disposable {
         );
       }
     }
-    const features = usefulFeatures.filter((feature) => adapter.features.has(feature));
-    const device = await adapter.requestDevice({
-      requiredFeatures: features,
-      requiredLimits: limits,
-    });
-    const { vendor, description, isFallbackAdapter } = adapter.info;
+    const device = await requestDevice(adapter, limits);
+    const features = [...usefulFeatures, SUBGROUPS].filter((name) => device.features.has(name));
+    if (options.profile && !features.includes("timestamp-query")) {
+      throw new GpuUnavailableError(
+        `Cannot profile: adapter "${adapter.info.description}" has no timestamp queries; run without --profile`,
+      );
+    }
+    const { vendor, description, isFallbackAdapter, subgroupMinSize } = adapter.info;
     const software = isFallbackAdapter || /llvmpipe|swiftshader|lavapipe/i.test(description);
-    return new Gpu(device, { vendor, description, software, features, limits }, options);
+    const subgroupSize = subgroupMinSize ?? 0;
+    const info = { vendor, description, software, subgroupSize, features, limits };
+    // Runtimes that list the feature want it declared in every module that uses it; Deno does neither.
+    const enable = adapter.features.has(SUBGROUPS) ? "enable subgroups;" : "";
+    return new Gpu(device, info, enable, options);
   }
 
   /** Live and peak bytes by owner. */
@@ -153,6 +173,19 @@ export class Gpu implements Disposable {
   /** Submits, dispatches and bind groups so far. */
   stats(): RecorderStats {
     return { ...this.#recorder.stats };
+  }
+
+  /**
+   * Waits for the GPU and returns when it worked since the last call, oldest first.
+   *
+   * @throws {TypeError} if the device was opened without `profile`.
+   */
+  async profile(): Promise<GpuSpan[]> {
+    if (!this.#profiler) {
+      throw new TypeError('Cannot profile: open the GPU with { profile: "kernels" }');
+    }
+    await this.settle();
+    return await this.#profiler.take();
   }
 
   /** A buffer that lives until `free`; its content is zero. */
@@ -224,14 +257,8 @@ export class Gpu implements Disposable {
     this.#activations.reset();
   }
 
-  /** Steps dropped so far: whatever was only recorded before the last of them never happened. */
-  get discards(): number {
-    return this.#discards;
-  }
-
   /** Drops the recorded step, after an error on the host. */
   discard(): void {
-    this.#discards++;
     this.#recorder.discard();
     this.#uploads.reset();
     this.#activations.reset();
@@ -285,5 +312,20 @@ export class Gpu implements Disposable {
     const [first] = this.#errors.splice(0);
     const error = this.#lost ?? first;
     if (error) throw error;
+  }
+}
+
+/** A device with every useful feature that the adapter grants. */
+async function requestDevice(
+  adapter: GPUAdapter,
+  requiredLimits: Record<string, number>,
+): Promise<GPUDevice> {
+  const features = usefulFeatures.filter((feature) => adapter.features.has(feature));
+  try {
+    // Deno grants subgroups without listing them among the adapter's features: ask, and see.
+    const requiredFeatures = [...features, SUBGROUPS];
+    return await adapter.requestDevice({ requiredFeatures, requiredLimits });
+  } catch {
+    return await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
   }
 }

@@ -9,13 +9,17 @@ import add from "../../shaders/add.wgsl" with { type: "text" };
 import attention from "../../shaders/attention.wgsl" with { type: "text" };
 import attentionBackward from "../../shaders/attention_backward.wgsl" with { type: "text" };
 import attentionDecode from "../../shaders/attention_decode.wgsl" with { type: "text" };
+import attentionSimd from "../../shaders/attention_simd.wgsl" with { type: "text" };
+import attentionSimdBackward from "../../shaders/attention_simd_backward.wgsl" with {
+  type: "text",
+};
 import cast from "../../shaders/cast.wgsl" with { type: "text" };
 import embedding from "../../shaders/embedding.wgsl" with { type: "text" };
 import glu from "../../shaders/glu.wgsl" with { type: "text" };
 import kvCache from "../../shaders/kv_cache.wgsl" with { type: "text" };
 import lmHead from "../../shaders/lm_head.wgsl" with { type: "text" };
 import matmul from "../../shaders/matmul.wgsl" with { type: "text" };
-import matvec from "../../shaders/matvec.wgsl" with { type: "text" };
+import matmulSimd from "../../shaders/matmul_simd.wgsl" with { type: "text" };
 import policyLoss from "../../shaders/policy_loss.wgsl" with { type: "text" };
 import reduce from "../../shaders/reduce.wgsl" with { type: "text" };
 import rmsnorm from "../../shaders/rmsnorm.wgsl" with { type: "text" };
@@ -23,7 +27,6 @@ import rope from "../../shaders/rope.wgsl" with { type: "text" };
 import sample from "../../shaders/sample.wgsl" with { type: "text" };
 import select from "../../shaders/select.wgsl" with { type: "text" };
 import shared from "../../shaders/shared.wgsl" with { type: "text" };
-import transpose from "../../shaders/transpose.wgsl" with { type: "text" };
 import { ShaderCompileError } from "./errors.ts";
 import { type EntryPoint, reflect } from "./reflect.ts";
 
@@ -34,20 +37,21 @@ export type KernelName =
   | "attention"
   | "attention_backward"
   | "attention_decode"
+  | "attention_simd"
+  | "attention_simd_backward"
   | "cast"
   | "embedding"
   | "glu"
   | "kv_cache"
   | "lm_head"
   | "matmul"
-  | "matvec"
+  | "matmul_simd"
   | "policy_loss"
   | "reduce"
   | "rmsnorm"
   | "rope"
   | "sample"
-  | "select"
-  | "transpose";
+  | "select";
 
 /** Every kernel's WGSL. */
 export const kernelSources: Readonly<Record<KernelName, string>> = {
@@ -56,20 +60,21 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   attention,
   attention_backward: attentionBackward,
   attention_decode: attentionDecode,
+  attention_simd: attentionSimd,
+  attention_simd_backward: attentionSimdBackward,
   cast,
   embedding,
   glu,
   kv_cache: kvCache,
   lm_head: lmHead,
   matmul,
-  matvec,
+  matmul_simd: matmulSimd,
   policy_loss: policyLoss,
   reduce,
   rmsnorm,
   rope,
   sample,
   select,
-  transpose,
 };
 
 /** What specialises a kernel: `override` values, and constants that must be known to the compiler. */
@@ -101,13 +106,16 @@ export function entryPoints(name: KernelName): Map<string, EntryPoint> {
 /** Compiles each (kernel, entry point, specialisation) once. */
 export class KernelCache {
   readonly #device: GPUDevice;
+  readonly #enable: string;
   readonly #onError: (error: Error) => void;
   readonly #kernels = new Map<string, Kernel>();
   /** The layout of group 1: one window of the params ring, placed by a dynamic offset. */
   readonly paramsLayout: GPUBindGroupLayout;
 
-  constructor(device: GPUDevice, onError: (error: Error) => void) {
+  /** @param enable the `enable` directives that start every module */
+  constructor(device: GPUDevice, enable: string, onError: (error: Error) => void) {
     this.#device = device;
+    this.#enable = enable;
     this.#onError = onError;
     this.paramsLayout = device.createBindGroupLayout({
       label: "params",
@@ -138,7 +146,7 @@ export class KernelCache {
     const lines = Object.entries(prelude).map(([constant, value]) =>
       `const ${constant} = ${value}u;`
     );
-    const code = [...lines, shared, kernelSources[name]].join("\n");
+    const code = [this.#enable, ...lines, shared, kernelSources[name]].join("\n");
     const kernel = this.#compile(`${name}.${entry}`, code, found, { ...constants });
     this.#kernels.set(key, kernel);
     return kernel;

@@ -6,6 +6,7 @@
 
 import type { Kernel } from "./kernels.ts";
 import type { Memory } from "./memory.ts";
+import type { Profiler } from "./profiler.ts";
 
 /** A buffer, anything that owns one (a tensor), or a byte range of one. */
 export interface Bindable {
@@ -42,6 +43,7 @@ const WINDOWS = 8192;
 export class Recorder {
   readonly stats: RecorderStats = { submits: 0, dispatches: 0, bindGroups: 0 };
   readonly #device: GPUDevice;
+  readonly #profiler: Profiler | null;
   readonly #ring: GPUBuffer;
   readonly #ringBytes = new ArrayBuffer(WINDOW * WINDOWS);
   readonly #ringU32 = new Uint32Array(this.#ringBytes);
@@ -55,8 +57,14 @@ export class Recorder {
   #pass: GPUComputePassEncoder | null = null;
   #copies: Copy[] = [];
 
-  constructor(device: GPUDevice, memory: Memory, paramsLayout: GPUBindGroupLayout) {
+  constructor(
+    device: GPUDevice,
+    memory: Memory,
+    paramsLayout: GPUBindGroupLayout,
+    profiler: Profiler | null = null,
+  ) {
     this.#device = device;
+    this.#profiler = profiler;
     this.#ring = memory.create(
       this.#ringBytes.byteLength,
       "staging",
@@ -88,15 +96,26 @@ export class Recorder {
     if (x * y * z === 0) return;
     const group = this.#group(kernel, bindings);
     const offset = this.#params(kernel, params);
-    if (!this.#pass) {
-      this.#encoder = this.#device.createCommandEncoder();
-      this.#pass = this.#encoder.beginComputePass();
-    }
-    this.#pass.setPipeline(kernel.pipeline);
-    this.#pass.setBindGroup(0, group);
-    this.#pass.setBindGroup(1, this.#ringGroup, [offset]);
-    this.#pass.dispatchWorkgroups(x, y, z);
+    const pass = this.#pass ?? this.#begin(kernel.label);
+    pass.setPipeline(kernel.pipeline);
+    pass.setBindGroup(0, group);
+    pass.setBindGroup(1, this.#ringGroup, [offset]);
+    pass.dispatchWorkgroups(x, y, z);
     this.stats.dispatches++;
+    if (this.#profiler?.detail === "kernels") {
+      pass.end();
+      this.#pass = null;
+    }
+  }
+
+  #begin(label: string): GPUComputePassEncoder {
+    const profiler = this.#profiler;
+    this.#encoder ??= this.#device.createCommandEncoder();
+    return this.#pass = this.#encoder.beginComputePass(
+      profiler
+        ? { timestampWrites: profiler.pass(profiler.detail === "kernels" ? label : "submit") }
+        : undefined,
+    );
   }
 
   /** Records a copy that runs after the step's dispatches, for read-backs. */
@@ -106,7 +125,7 @@ export class Recorder {
 
   /** Whether anything waits for `submit()`. */
   get pending(): boolean {
-    return this.#pass !== null || this.#copies.length > 0;
+    return this.#encoder !== null || this.#copies.length > 0;
   }
 
   /** Sends everything recorded to the queue; does not wait for it. */
@@ -115,6 +134,7 @@ export class Recorder {
     this.#device.queue.writeBuffer(this.#ring, 0, this.#ringBytes, 0, this.#window * WINDOW);
     const encoder = this.#encoder ?? this.#device.createCommandEncoder();
     this.#pass?.end();
+    this.#profiler?.resolve(encoder);
     for (const { source, sourceOffset, target, targetOffset, bytes } of this.#copies) {
       encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes);
     }
@@ -130,6 +150,7 @@ export class Recorder {
   discard(): void {
     this.#pass?.end();
     this.#encoder?.finish();
+    this.#profiler?.discard();
     this.#encoder = null;
     this.#pass = null;
     this.#copies = [];
@@ -144,7 +165,7 @@ export class Recorder {
   #params(kernel: Kernel, params: Readonly<Record<string, number>>): number {
     const { params: fields } = kernel.entry;
     // Split rather than fail: past this many dispatches one more submit costs nothing.
-    if (this.#window === WINDOWS) this.submit();
+    if (this.#window === WINDOWS || this.#profiler?.full) this.submit();
     const base = this.#window * (WINDOW / 4);
     for (let i = 0; i < fields.length; i++) {
       const { name, type } = fields[i]!;

@@ -1,24 +1,88 @@
 /**
  * Workgroup shapes by device class: the only place where the kind of adapter matters.
  *
- * A software adapter runs one workgroup as one SIMD loop on a CPU core: barriers and wide groups
- * cost 5-50x there, one SIMD width per group is best. A GPU wants 64 and more lanes per group.
+ * A software adapter runs one workgroup as one SIMD loop on a CPU core: barriers, workgroup memory
+ * and wide groups cost 5-50x there, and registers handed round the lanes of a subgroup are the
+ * cheapest way to share. A GPU wants 64 and more lanes per group and tiles in workgroup memory.
  *
  * @module
  */
 
-/** The workgroup sizes that kernels take as `override` constants. */
+/** A tile of a matrix product: in workgroup memory, and in the registers of a lane. */
+export interface MatmulTile {
+  /** Lanes along the columns. */
+  readonly lanesN: number;
+  /** Lanes along the rows. */
+  readonly lanesM: number;
+  /** Blocks of 4 columns that a lane makes. */
+  readonly blocksN: number;
+  /** Blocks of 4 rows that a lane makes. */
+  readonly blocksM: number;
+  /** Terms of the sum that are loaded at a time; a multiple of 4. */
+  readonly depth: number;
+}
+
+/** What kernels take as `override` constants, and which of two kernels does the work. */
 export interface Tuning {
-  /** Lanes of kernels that give each lane a row or a register tile. */
+  /** Lanes of kernels that give each lane a row. */
   readonly lanes: number;
   /** Lanes of elementwise kernels. */
   readonly wide: number;
   /** Rows of tokens folded by one workgroup when a column sum is split into partial sums. */
   readonly partialRows: number;
+  /** Products and attention by registers shared within a subgroup of 8 lanes; needs `subgroups`. */
+  readonly simd: boolean;
+  /** Where `simd` is true, the most blocks of 8 rows that a lane makes in a product: 1, 2 or 4. */
+  readonly simdBlocks: number;
+  /** The tile of a matrix product where `simd` is false. */
+  readonly matmul: MatmulTile;
+  /** The same for products of a few rows, as in decoding. */
+  readonly matmulFew: MatmulTile;
 }
 
+const narrow: MatmulTile = { lanesN: 8, lanesM: 1, blocksN: 1, blocksM: 2, depth: 16 };
+
 /** One row per device class. */
-export const tunings: { readonly software: Tuning; readonly gpu: Tuning } = {
-  software: { lanes: 8, wide: 256, partialRows: 256 },
-  gpu: { lanes: 64, wide: 256, partialRows: 64 },
+export const tunings: { readonly [name in "simd" | "software" | "gpu"]: Tuning } = {
+  /** llvmpipe and its like, with subgroups of at least 8 lanes. */
+  simd: {
+    lanes: 8,
+    wide: 256,
+    partialRows: 256,
+    simd: true,
+    simdBlocks: 4,
+    matmul: narrow,
+    matmulFew: narrow,
+  },
+  /** Software adapters without them. */
+  software: {
+    lanes: 8,
+    wide: 256,
+    partialRows: 256,
+    simd: false,
+    simdBlocks: 0,
+    matmul: narrow,
+    matmulFew: { ...narrow, blocksM: 1 },
+  },
+  gpu: {
+    lanes: 64,
+    wide: 256,
+    partialRows: 64,
+    simd: false,
+    simdBlocks: 0,
+    matmul: { lanesN: 16, lanesM: 16, blocksN: 1, blocksM: 1, depth: 16 },
+    matmulFew: { lanesN: 32, lanesM: 2, blocksN: 1, blocksM: 1, depth: 32 },
+  },
 };
+
+/** The device class of an adapter. */
+export function deviceClass(
+  { software, features, subgroupSize }: {
+    readonly software: boolean;
+    readonly features: readonly string[];
+    readonly subgroupSize: number;
+  },
+): keyof typeof tunings {
+  if (!software) return "gpu";
+  return features.includes("subgroups") && subgroupSize >= 8 ? "simd" : "software";
+}

@@ -19,7 +19,8 @@ import { add } from "../ops/add.ts";
 import { attention, segmentBounds, type Segments } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
 import { swiglu } from "../ops/glu.ts";
-import { linear, matmul } from "../ops/linear.ts";
+import { linear } from "../ops/linear.ts";
+import { matmul } from "../ops/matmul.ts";
 import { rmsnorm } from "../ops/norm.ts";
 import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
 import { Random } from "../random.ts";
@@ -237,7 +238,7 @@ export class Decoder implements Disposable {
     const [R, C] = hidden.shape as [number, number];
     const { vocabSize: V } = this.config;
     const logits = tape.tensor([R, V], "logits");
-    matmul(this.gpu, "nn", hidden, this.head.transposed(), logits, { M: R, N: V, K: C });
+    matmul(this.gpu, "nt", hidden, this.head, logits, { M: R, N: V, K: C });
     return logits;
   }
 

@@ -59,13 +59,16 @@ export function attention(
   assertShape(k, [T, kvHeads * headDim], "attend");
   assertShape(v, [T, kvHeads * headDim], "attend");
   const { gpu } = tape;
-  const { lanes } = gpu.tuning;
-  const special = { constants: { LANES: lanes }, prelude: { HEAD_DIM: headDim } };
+  const { simd } = gpu.tuning;
+  const lanes = simd ? 8 : gpu.tuning.lanes;
+  const constants: Record<string, number> = simd ? {} : { LANES: lanes };
+  const special = { constants, prelude: { HEAD_DIM: headDim } };
+  const backward = simd ? "attention_simd_backward" : "attention_backward";
   const scale = 1 / Math.sqrt(headDim);
   const tiles = Math.ceil(T / lanes);
   const y = tape.tensor([T, heads * headDim], "attention", [q, k, v]);
   const rowSums = tape.tensor([T, heads, 2], "attention log-sum-exp and delta");
-  gpu.dispatch("attention", "forward", {
+  gpu.dispatch(simd ? "attention_simd" : "attention", "forward", {
     ...special,
     bindings: { q, k, v, segment_start: segments.start, y, row_sums: rowSums },
     params: { tokens: T, heads, kv_heads: kvHeads, scale },
@@ -78,13 +81,14 @@ export function attention(
     const params = { tokens: T, heads, kv_heads: kvHeads, scale };
     const saved = { q, k, v, dy, row_sums: rowSums };
     gpu.dispatch("attention_backward", "delta_rows", {
-      ...special,
+      constants: { LANES: lanes },
+      prelude: { HEAD_DIM: headDim },
       bindings: { dy, y, sums: rowSums },
       params: { ...params, beta_k: 0, beta_v: 0 },
       workgroups: [tiles, heads],
     });
     tape.accumulate(q, (dq, beta) =>
-      gpu.dispatch("attention_backward", "backward_q", {
+      gpu.dispatch(backward, "backward_q", {
         ...special,
         bindings: { ...saved, segment_start: segments.start, dq },
         params: { ...params, beta_k: beta, beta_v: 0 },
@@ -94,7 +98,7 @@ export function attention(
       k,
       v,
       (dk, betaK, dv, betaV) =>
-        gpu.dispatch("attention_backward", "backward_kv", {
+        gpu.dispatch(backward, "backward_kv", {
           ...special,
           bindings: { ...saved, segment_end: segments.end, dk, dv },
           params: { ...params, beta_k: betaK, beta_v: betaV },

@@ -6,13 +6,13 @@
 
 import { type Bindable, grid } from "../gpu/recorder.ts";
 import type { Tape } from "../tape.ts";
-import { assertMultipleOf4, assertShape, Parameter, type Tensor } from "../tensor.ts";
+import { assertMultipleOf4, assertShape, type Tensor } from "../tensor.ts";
 import { elementwise, rowwise } from "./launch.ts";
-import { matmul } from "./linear.ts";
+import { matmul } from "./matmul.ts";
 
 /** Largest number of logits that exist at once: 32 MiB of them. */
 const LOGITS = 2 ** 23;
-/** Largest chunk: a lane's two loops over vec4s must stay below 65,535 iterations (see linear.ts). */
+/** Largest chunk: a lane's two loops over vec4s must stay below 65,535 iterations (see matmul.ts). */
 const LONGEST_CHUNK = 2 ** 16;
 
 /** Log-probability of the target and entropy of the distribution, in nats; [N] each. */
@@ -70,13 +70,8 @@ export function lmHead(
       ? tensor
       : { buffer: tensor.buffer, range: { offset: offset * C * 4, size: count * C * 4 } };
   /** Logits of one chunk. */
-  const project = (offset: number, count: number) => {
-    const sizes = { M: N, N: count, K: C };
-    // The transposed copy has the vocabulary along its columns and can't be bound by range.
-    if (chunks === 1 && w instanceof Parameter) {
-      matmul(gpu, "nn", x, w.transposed(), logits, sizes);
-    } else matmul(gpu, "nt", x, range(w, offset, count), logits, sizes);
-  };
+  const project = (offset: number, count: number) =>
+    matmul(gpu, "nt", x, range(w, offset, count), logits, { M: N, N: count, K: C });
   for (let offset = 0; offset < V; offset += rows) {
     const count = Math.min(rows, V - offset);
     project(offset, count);

@@ -112,7 +112,6 @@ export class AdamW implements Disposable {
         workgroups: grid(Math.ceil(parameter.size / 4 / wide)),
       });
       parameter.grad = null;
-      parameter.changed();
     }
   }
 

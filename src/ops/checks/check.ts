@@ -42,7 +42,7 @@ export interface CheckResult {
 export interface KernelCheck {
   /** What is checked, in a word or two. */
   readonly name: string;
-  /** The entry points that it answers for: `shader.entry`. */
+  /** The entry points that it answers for, over all device classes: `shader.entry`. */
   readonly entries: readonly string[];
   /** Largest error that is due to f32 arithmetic alone. */
   readonly tolerance: number;
@@ -95,15 +95,20 @@ export function relativeError(
   expected: ArrayLike<number>,
   floor?: number,
 ): number {
-  let squares = 0;
-  for (let i = 0; i < expected.length; i++) squares += expected[i]! ** 2;
-  const least = Math.max(floor ?? Math.sqrt(squares / expected.length), 1e-30);
+  const least = Math.max(floor ?? rootMeanSquare(expected), 1e-30);
   let worst = 0;
   for (let i = 0; i < expected.length; i++) {
     const error = Math.abs(actual[i]! - expected[i]!) / Math.max(Math.abs(expected[i]!), least);
     if (!(error <= worst)) worst = Number.isFinite(error) ? error : Infinity;
   }
   return worst;
+}
+
+/** The size of a value, on average. */
+export function rootMeanSquare(values: ArrayLike<number>): number {
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) squares += values[i]! ** 2;
+  return Math.sqrt(squares / values.length);
 }
 
 /** Compares f32 values by `relativeError`. */

@@ -5,18 +5,17 @@
  * @module
  */
 
-import type { Tuning } from "../../gpu/tuning.ts";
+import { type Tuning, tunings } from "../../gpu/tuning.ts";
 import { appending } from "./attention.ts";
 import { type KernelCheck, kernelCheck } from "./check.ts";
 import { casting, clearing, elementwiseCase, rotation } from "./elementwise.ts";
-import { transposition } from "./linear.ts";
 import { head } from "./lm_head.ts";
 import { likelihood, surrogate } from "./losses.ts";
 import { updates } from "./optimizer.ts";
 import { lookup, norm, selection } from "./rows.ts";
 
 /** One lane per workgroup. */
-export const narrowTuning: Tuning = { lanes: 1, wide: 1, partialRows: 64 };
+export const narrowTuning: Tuning = { ...tunings.software, lanes: 1, wide: 1, partialRows: 64 };
 
 /** One more than fit in one dimension. */
 const N = 65_537;
@@ -29,7 +28,6 @@ export const foldedChecks: readonly KernelCheck[] = [
     "swiglu": elementwiseCase("swiglu", 4 * N, "a"),
     "rope": rotation(N, 1, 8, true),
     "cast": casting(2 * N),
-    "transpose": transposition(4, N),
     "embedding": lookup(N, N, 4, true),
     "select": selection(N, N, 4, true),
     "rmsnorm": norm(N, 4, true),

@@ -1,0 +1,63 @@
+/** Timestamps of the GPU: what is in a profile, and that taking one changes nothing. */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Gpu } from "../src/gpu/device.ts";
+import { Decoder } from "../src/model/decoder.ts";
+import { packed, tiny, Trainer, weightBytes } from "./models.ts";
+
+const batch = packed(Array.from({ length: 20 }, (_, t) => (t * t) % 52), [20]);
+
+/** Three training steps on `gpu`; the bytes of the weights they end with. */
+async function train(gpu: Gpu): Promise<unknown> {
+  using model = Decoder.create(gpu, tiny);
+  using trainer = new Trainer(model);
+  for (let step = 0; step < 3; step++) await trainer.step([batch], 1e-3);
+  return await weightBytes(model);
+}
+
+Deno.test("a profile of kernels has a span for every dispatch, in order, and none twice", async () => {
+  using gpu = await Gpu.open({ profile: "kernels" });
+  const from = performance.now();
+  await train(gpu);
+  const spans = await gpu.profile();
+  const to = performance.now();
+  assertEquals(spans.length, gpu.stats().dispatches);
+  assert(spans.some(({ name }) => name === "adamw.step"));
+  spans.forEach(({ start, end }, i) => {
+    assert(from <= start && start <= end && end <= to, `span ${i}: ${start} to ${end}`);
+    assert(i === 0 || spans[i - 1]!.start <= start);
+  });
+  assertEquals(await gpu.profile(), []);
+});
+
+Deno.test("a profile of submits has a span for every submit with work", async () => {
+  using gpu = await Gpu.open({ profile: "submits" });
+  await train(gpu);
+  const spans = await gpu.profile();
+  assertEquals(new Set(spans.map(({ name }) => name)), new Set(["submit"]));
+  assertEquals(spans.length, 3);
+});
+
+Deno.test("a step too large for one set of timestamps is split, and leaves no memory behind", async () => {
+  using gpu = await Gpu.open({ profile: "kernels" });
+  using model = Decoder.create(gpu, tiny);
+  await model.logits(Uint32Array.of(1, 2, 3));
+  await gpu.profile();
+  const [{ dispatches: before }, { liveBytes }] = [gpu.stats(), gpu.memory()];
+  const readings = Array.from({ length: 100 }, () => model.logits(Uint32Array.of(1, 2, 3)));
+  await Promise.all(readings);
+  assertEquals((await gpu.profile()).length, gpu.stats().dispatches - before);
+  assert(gpu.memory().byOwner.staging! > 0);
+  assert(gpu.memory().liveBytes - liveBytes < 100_000);
+});
+
+Deno.test("profiling changes no bit of what is computed", async () => {
+  using plain = await Gpu.open();
+  using profiled = await Gpu.open({ profile: "kernels" });
+  assertEquals(await train(profiled), await train(plain));
+});
+
+Deno.test("a profile must be asked for when the device is opened", async () => {
+  using gpu = await Gpu.open();
+  await assertRejects(() => gpu.profile(), TypeError, "Cannot profile");
+});
