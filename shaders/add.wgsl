@@ -1,27 +1,13 @@
-// y = a + b, y = a + beta y, y = 0: the residual stream and the sharing of gradients.
+// y = a + beta y, y = 0: the sharing of gradients.
 
-struct Params { count: u32 }
-struct AccumulateParams { count: u32, beta: f32 }
+struct Params { count: u32, beta: f32 }
+struct ClearParams { count: u32 }
 
 override LANES: u32 = 256;
 
 @group(0) @binding(0) var<storage, read> a: array<vec4f>;
-@group(0) @binding(1) var<storage, read> b: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
-
-@compute @workgroup_size(LANES)
-fn forward(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_id) lane: vec3u,
-) {
-  let at = linear_index(group, groups) * LANES + lane.x;
-  if (at >= params.count / 4u) { return; }
-  y[at] = a[at] + b[at];
-}
-
-@group(1) @binding(0) var<uniform> accumulate_params: AccumulateParams;
 
 @compute @workgroup_size(LANES)
 fn accumulate(
@@ -30,13 +16,14 @@ fn accumulate(
   @builtin(local_invocation_id) lane: vec3u,
 ) {
   let at = linear_index(group, groups) * LANES + lane.x;
-  if (at >= accumulate_params.count / 4u) { return; }
+  if (at >= params.count / 4u) { return; }
   var value = a[at];
-  if (accumulate_params.beta != 0.0) { value += accumulate_params.beta * y[at]; }
+  if (params.beta != 0.0) { value += params.beta * y[at]; }
   y[at] = value;
 }
 
-// y = 0
+@group(1) @binding(0) var<uniform> clear_params: ClearParams;
+
 @compute @workgroup_size(LANES)
 fn clear(
   @builtin(workgroup_id) group: vec3u,
@@ -44,5 +31,5 @@ fn clear(
   @builtin(local_invocation_id) lane: vec3u,
 ) {
   let at = linear_index(group, groups) * LANES + lane.x;
-  if (at < params.count / 4u) { y[at] = vec4f(); }
+  if (at < clear_params.count / 4u) { y[at] = vec4f(); }
 }

@@ -1,13 +1,12 @@
-// SwiGLU: y = silu(gate) * up with silu(g) = g / (1 + exp(-g)).
+// SwiGLU: y = silu(gate) * up with silu(g) = g / (1 + exp(-g)). Gate and up come out of one product,
+// side by side in each row.
 
-struct Params { count: u32 }
-struct BackwardParams { count: u32, beta_gate: f32, beta_up: f32 }
+struct Params { rows: u32, width: u32, beta: f32 }
 
 override LANES: u32 = 256;
 
-@group(0) @binding(0) var<storage, read> gate: array<vec4f>;
-@group(0) @binding(1) var<storage, read> up: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(0) var<storage, read> gate_up: array<vec4f>;          // [T, 2, F/4]
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;          // [T, F/4]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
@@ -16,16 +15,16 @@ fn forward(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
+  let width4 = params.width / 4u;
   let at = linear_index(group, groups) * LANES + lane.x;
-  if (at >= params.count / 4u) { return; }
-  let g = gate[at];
-  y[at] = g / (1.0 + exp(-g)) * up[at];
+  if (at >= params.rows * width4) { return; }
+  let first = at + at / width4 * width4;
+  let g = gate_up[first];
+  y[at] = g / (1.0 + exp(-g)) * gate_up[first + width4];
 }
 
-@group(0) @binding(2) var<storage, read> dy: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> dgate: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> dup: array<vec4f>;
-@group(1) @binding(0) var<uniform> backward_params: BackwardParams;
+@group(0) @binding(1) var<storage, read> dy: array<vec4f>;               // [T, F/4]
+@group(0) @binding(2) var<storage, read_write> dgate_up: array<vec4f>;   // [T, 2, F/4]
 
 @compute @workgroup_size(LANES)
 fn backward(
@@ -33,15 +32,19 @@ fn backward(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
+  let width4 = params.width / 4u;
   let at = linear_index(group, groups) * LANES + lane.x;
-  if (at >= backward_params.count / 4u) { return; }
-  let g = gate[at];
+  if (at >= params.rows * width4) { return; }
+  let first = at + at / width4 * width4;
+  let g = gate_up[first];
   let d = dy[at];
   let sigmoid = 1.0 / (1.0 + exp(-g));
-  var dg = d * up[at] * sigmoid * (1.0 + g * (1.0 - sigmoid));
-  var du = d * g * sigmoid;
-  if (backward_params.beta_gate != 0.0) { dg += backward_params.beta_gate * dgate[at]; }
-  if (backward_params.beta_up != 0.0) { du += backward_params.beta_up * dup[at]; }
-  dgate[at] = dg;
-  dup[at] = du;
+  var dgate = d * gate_up[first + width4] * sigmoid * (1.0 + g * (1.0 - sigmoid));
+  var dup = d * g * sigmoid;
+  if (params.beta != 0.0) {
+    dgate += params.beta * dgate_up[first];
+    dup += params.beta * dgate_up[first + width4];
+  }
+  dgate_up[first] = dgate;
+  dgate_up[first + width4] = dup;
 }

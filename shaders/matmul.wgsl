@@ -19,6 +19,7 @@ override WIDTH: u32 = LANES_N * BLOCKS_N;
 @group(0) @binding(0) var<storage, read> a: array<vec4f>;
 @group(0) @binding(1) var<storage, read> b: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4f>;
+@group(0) @binding(3) var<storage, read> addend: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> tile_a: array<vec4f, DEPTH * HEIGHT>; // [k][row / 4]
@@ -99,6 +100,21 @@ fn store(sums: Sums, group: vec3u, lane: vec3u) {
   }
 }
 
+// The same for C = A B + addend.
+fn store_added(sums: Sums, group: vec3u, lane: vec3u) {
+  let columns4 = params.columns / 4u;
+  for (var m = 0u; m < BLOCKS_M; m++) {
+    let row = (group.y * HEIGHT + m * LANES_M + lane.y) * 4u;
+    for (var n = 0u; n < BLOCKS_N; n++) {
+      let column4 = group.x * WIDTH + n * LANES_N + lane.x;
+      for (var i = 0u; i < 4u; i++) {
+        let at = (row + i) * columns4 + column4;
+        if (row + i < params.rows && column4 < columns4) { c[at] = sums[m][n][i] + addend[at]; }
+      }
+    }
+  }
+}
+
 // C[M,N] = A[M,K] B[K,N]
 @compute @workgroup_size(LANES_N, LANES_M)
 fn nn(
@@ -151,4 +167,22 @@ fn nt(
     workgroupBarrier();
   }
   store(sums, group, lane);
+}
+
+// C[M,N] = A[M,K] B[N,K]^T + addend[M,N]
+@compute @workgroup_size(LANES_N, LANES_M)
+fn nt_add(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+  @builtin(local_invocation_index) index: u32,
+) {
+  var sums: Sums;
+  for (var start = params.first; start < params.last; start += DEPTH) {
+    load_a(group, index, start);
+    load_b_transposed(group, index, start);
+    workgroupBarrier();
+    multiply(&sums, lane);
+    workgroupBarrier();
+  }
+  store_added(sums, group, lane);
 }

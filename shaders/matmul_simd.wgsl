@@ -17,6 +17,7 @@ const ROWS = LANES * BLOCKS;
 @group(0) @binding(0) var<storage, read> a: array<vec4f>;
 @group(0) @binding(1) var<storage, read> b: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4f>;
+@group(0) @binding(3) var<storage, read> addend: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Sums of eight rows; the compiler unrolls a loop over one such array, but none around it.
@@ -63,6 +64,15 @@ fn store(row: u32, stride: u32, column4: u32, sum: Block) {
   }
 }
 
+// The same for C = A B + addend.
+fn store_added(row: u32, column4: u32, sum: Block) {
+  let columns4 = params.columns / 4u;
+  for (var i = 0u; i < LANES; i++) {
+    let at = (row + i) * columns4 + column4;
+    if (row + i < params.rows && column4 < columns4) { c[at] = sum[i] + addend[at]; }
+  }
+}
+
 // C[M,N] = A[M,K] B[K,N]
 @compute @workgroup_size(LANES)
 fn nn(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -98,6 +108,36 @@ fn nn(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: v
   }
 }
 
+// Sums of A[M,K] B[N,K]^T.
+fn sum_nt(
+  row: u32,
+  column4: u32,
+  lane: u32,
+  s0: ptr<function, Block>,
+  s1: ptr<function, Block>,
+  s2: ptr<function, Block>,
+  s3: ptr<function, Block>,
+) {
+  for (var k = params.first; k < params.last; k += 4u) {
+    let y = load_b_transposed(column4, k);
+    let x0 = load_a(row + lane, k);
+    var x1: vec4f;
+    var x2: vec4f;
+    var x3: vec4f;
+    if (BLOCKS > 1u) { x1 = load_a(row + 8u + lane, k); }
+    if (BLOCKS > 2u) {
+      x2 = load_a(row + 16u + lane, k);
+      x3 = load_a(row + 24u + lane, k);
+    }
+    multiply(s0, x0, y);
+    if (BLOCKS > 1u) { multiply(s1, x1, y); }
+    if (BLOCKS > 2u) {
+      multiply(s2, x2, y);
+      multiply(s3, x3, y);
+    }
+  }
+}
+
 // C[M,N] = A[M,K] B[N,K]^T
 @compute @workgroup_size(LANES)
 fn nt(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -107,29 +147,30 @@ fn nt(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: v
   var s1: Block;
   var s2: Block;
   var s3: Block;
-  for (var k = params.first; k < params.last; k += 4u) {
-    let y = load_b_transposed(column4, k);
-    let x0 = load_a(row + lane.x, k);
-    var x1: vec4f;
-    var x2: vec4f;
-    var x3: vec4f;
-    if (BLOCKS > 1u) { x1 = load_a(row + 8u + lane.x, k); }
-    if (BLOCKS > 2u) {
-      x2 = load_a(row + 16u + lane.x, k);
-      x3 = load_a(row + 24u + lane.x, k);
-    }
-    multiply(&s0, x0, y);
-    if (BLOCKS > 1u) { multiply(&s1, x1, y); }
-    if (BLOCKS > 2u) {
-      multiply(&s2, x2, y);
-      multiply(&s3, x3, y);
-    }
-  }
+  sum_nt(row, column4, lane.x, &s0, &s1, &s2, &s3);
   store(row, 1u, column4, s0);
   if (BLOCKS > 1u) { store(row + 8u, 1u, column4, s1); }
   if (BLOCKS > 2u) {
     store(row + 16u, 1u, column4, s2);
     store(row + 24u, 1u, column4, s3);
+  }
+}
+
+// C[M,N] = A[M,K] B[N,K]^T + addend[M,N]
+@compute @workgroup_size(LANES)
+fn nt_add(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let row = group.y * ROWS;
+  let column4 = group.x * LANES + lane.x;
+  var s0: Block;
+  var s1: Block;
+  var s2: Block;
+  var s3: Block;
+  sum_nt(row, column4, lane.x, &s0, &s1, &s2, &s3);
+  store_added(row, column4, s0);
+  if (BLOCKS > 1u) { store_added(row + 8u, column4, s1); }
+  if (BLOCKS > 2u) {
+    store_added(row + 16u, column4, s2);
+    store_added(row + 24u, column4, s3);
   }
 }
 

@@ -77,6 +77,21 @@ export class Tape {
   }
 
   /**
+   * Makes dL/dy the first contribution to dL/dx, where y = x + something, without a copy: the last
+   * thing that y's backward may do.
+   *
+   * @returns false if x holds a gradient already, or keeps it in a place of its own; then it must
+   * be added
+   */
+  handOver(y: Tensor, x: Tensor): boolean {
+    if (!x.needsGrad) return true;
+    if (x.grad || x instanceof Parameter) return false;
+    x.grad = y.grad;
+    y.grad = null;
+    return true;
+  }
+
+  /**
    * `accumulate` for a kernel that writes two gradients in one pass; one that is not wanted goes to
    * scratch. Does nothing if neither is.
    */

@@ -21,7 +21,6 @@ import {
 import { entryPoints, type KernelName, kernelSources } from "../src/gpu/kernels.ts";
 import { sizeClass } from "../src/gpu/memory.ts";
 import { reflect } from "../src/gpu/reflect.ts";
-import { add } from "../src/ops/add.ts";
 import { linear } from "../src/ops/linear.ts";
 import { nllLoss } from "../src/ops/policy_loss.ts";
 import { lmHead } from "../src/ops/lm_head.ts";
@@ -142,10 +141,10 @@ Deno.test("a command that the device rejects raises at settle(), at read() and a
   // One buffer bound for reading and for writing: an aliasing that WebGPU forbids.
   const reject = () => {
     const x = tensor([1, 2, 3, 4]);
-    gpu.dispatch("add", "forward", {
+    gpu.dispatch("add", "accumulate", {
       constants: { LANES: 256 },
-      bindings: { a: x, b: x, y: x },
-      params: { count: 4 },
+      bindings: { a: x, y: x },
+      params: { count: 4, beta: 1 },
       workgroups: [1],
     });
     return x;
@@ -166,7 +165,10 @@ Deno.test("a command that the device rejects raises at settle(), at read() and a
 
 Deno.test("after an error the next step works", async () => {
   const tape = new Tape(gpu, { recording: false });
-  const y = add(tape, tensor([1, 2, 3, 4]), tensor([10, 20, 30, 40]));
+  const matrix = (values: number[], shape: number[]) =>
+    tape.upload(Float32Array.from(values), "x", shape);
+  const identity = matrix([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], [4, 4]);
+  const y = linear(tape, matrix([1, 2, 3, 4], [1, 4]), identity, matrix([10, 20, 30, 40], [1, 4]));
   const [content] = await gpu.read(y);
   assertEquals([...new Float32Array(content!)], [11, 22, 33, 44]);
   gpu.endStep();
@@ -197,7 +199,7 @@ Deno.test("bindings, params and entry points that do not fit the shader are name
   );
   assertEquals(
     message(() => gpu.dispatch("add", "backward", { bindings: {}, workgroups: [1] })),
-    `Cannot compile kernel "add": no entry point "backward" in forward, accumulate, clear`,
+    `Cannot compile kernel "add": no entry point "backward" in accumulate, clear`,
   );
   gpu.discard();
 });
@@ -319,11 +321,8 @@ Deno.test("an identical step creates no buffer and no bind group and is one subm
     const hidden = rmsnorm(tape, x, parameters.get("norm")!, 1e-5);
     const table = parameters.get("table")!;
     const logits = linear(tape, hidden, table);
-    const twice = add(
-      tape,
-      linear(tape, logits, tape.upload(random(3200), "w", [16, 200])),
-      hidden,
-    );
+    const down = tape.upload(random(3200), "w", [16, 200]);
+    const twice = linear(tape, logits, down, hidden);
     const targets = tape.upload(new Uint32Array(tokens).fill(7), "targets");
     const statistics = lmHead(tape, twice, table, targets, { chunk: 64 });
     const weight = tape.upload(new Float32Array(tokens).fill(1 / tokens), "weight");

@@ -10,7 +10,8 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { appendToCache, attentionDecode, type CacheRows } from "../ops/attention_decode.ts";
+import { attentionDecode, type CacheRows } from "../ops/attention_decode.ts";
+import { ropeToCache } from "../ops/rope.ts";
 import { NONE, sampleNext, type SamplingOptions, type SlotState } from "../ops/sample.ts";
 import { Tape } from "../tape.ts";
 import { elements, Tensor } from "../tensor.ts";
@@ -102,9 +103,9 @@ export class DecodeSlots implements Disposable {
 
   #forward(tape: Tape, tokens: Tensor, rows: CacheRows): Tensor {
     const { config } = this.#model;
-    return this.#model.hidden(tape, tokens, rows.positions, (layer, q, k, v) => {
+    return this.#model.hidden(tape, tokens, (layer, qkv, table) => {
       const cache = this.#cache.layers[layer]!;
-      appendToCache(this.#gpu, cache, k, v, rows);
+      const q = ropeToCache(tape, qkv, table, config, cache, rows);
       return attentionDecode(tape, q, cache, rows, config);
     });
   }

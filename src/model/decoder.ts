@@ -15,7 +15,6 @@ import {
   type TensorDtype,
   toFloat32,
 } from "../io/safetensors.ts";
-import { add } from "../ops/add.ts";
 import { attention, segmentBounds, type Segments } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
 import { swiglu } from "../ops/glu.ts";
@@ -27,19 +26,22 @@ import { Random } from "../random.ts";
 import { Tape } from "../tape.ts";
 import { elements, Parameter, type Tensor } from "../tensor.ts";
 import { type DecoderConfig, fromHuggingFace, tensorShapes, toHuggingFace } from "./config.ts";
+import { stack, stacks, unstack } from "./stacking.ts";
 
-/** How a layer's queries meet keys and values: packed training, or a KV cache. */
-export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
+/**
+ * How a layer's queries meet keys and values: packed training, or a KV cache.
+ *
+ * @param qkv [T, (H + 2 KV) * D]
+ * @returns [T, H * D]
+ */
+export type Attend = (layer: number, qkv: Tensor, rope: RopeTable) => Tensor;
 
 interface Block {
   readonly inputNorm: Parameter;
-  readonly q: Parameter;
-  readonly k: Parameter;
-  readonly v: Parameter;
+  readonly qkv: Parameter;
   readonly o: Parameter;
   readonly mlpNorm: Parameter;
-  readonly gate: Parameter;
-  readonly up: Parameter;
+  readonly gateUp: Parameter;
   readonly down: Parameter;
 }
 
@@ -49,7 +51,7 @@ export class Decoder implements Disposable {
   readonly gpu: Gpu;
   /** Its sizes. */
   readonly config: DecoderConfig;
-  /** Every trained tensor by its Hugging Face name. */
+  /** Every trained parameter by name; Hugging Face's, but for those that stack several tensors. */
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly #blocks: readonly Block[];
   readonly #rope: RopeTable;
@@ -58,21 +60,19 @@ export class Decoder implements Disposable {
     this.gpu = gpu;
     this.config = config;
     const parameters = new Map<string, Parameter>();
-    for (const [name, shape] of tensorShapes(config)) {
-      parameters.set(name, new Parameter(gpu, shape, name, values.get(name)!));
+    for (const whole of stacks(config)) {
+      const { name, shape } = whole;
+      parameters.set(name, new Parameter(gpu, shape, name, stack(whole, values)));
     }
     this.parameters = parameters;
     this.#blocks = Array.from({ length: config.layers }, (_, layer) => {
       const own = (name: string) => parameters.get(`model.layers.${layer}.${name}.weight`)!;
       return {
         inputNorm: own("input_layernorm"),
-        q: own("self_attn.q_proj"),
-        k: own("self_attn.k_proj"),
-        v: own("self_attn.v_proj"),
+        qkv: own("self_attn.qkv_proj"),
         o: own("self_attn.o_proj"),
         mlpNorm: own("post_attention_layernorm"),
-        gate: own("mlp.gate_proj"),
-        up: own("mlp.up_proj"),
+        gateUp: own("mlp.gate_up_proj"),
         down: own("mlp.down_proj"),
       };
     });
@@ -148,17 +148,23 @@ export class Decoder implements Disposable {
     return Decoder.fromTensors(gpu, config, tensors, label);
   }
 
+  /** The weights by Hugging Face tensor name, row-major. */
+  async values(): Promise<Map<string, Float32Array>> {
+    const all = stacks(this.config);
+    const buffers = await this.gpu.read(...all.map(({ name }) => this.parameters.get(name)!));
+    return new Map(all.flatMap((whole, i) => [...unstack(whole, new Float32Array(buffers[i]!))]));
+  }
+
   /** `config.json` and `model.safetensors` as bytes, loadable by Transformers. */
   async files(
     dtype: TensorDtype = "F32",
   ): Promise<{ "config.json": string; "model.safetensors": Uint8Array }> {
-    const entries = [...this.parameters];
-    const buffers = await this.gpu.read(...entries.map(([, parameter]) => parameter));
-    const tensors = new Map<string, StoredTensor>(entries.map(([name, { shape }], i) => [name, {
-      dtype,
-      shape: [...shape],
-      data: fromFloat32(new Float32Array(buffers[i]!), dtype),
-    }]));
+    const shapes = tensorShapes(this.config);
+    const tensors = new Map<string, StoredTensor>();
+    for (const [name, values] of await this.values()) {
+      const shape = [...shapes.get(name)!];
+      tensors.set(name, { dtype, shape, data: fromFloat32(values, dtype) });
+    }
     return {
       "config.json": `${JSON.stringify(toHuggingFace(this.config), null, 2)}\n`,
       "model.safetensors": encodeSafetensors(tensors, { format: "pt" }),
@@ -177,23 +183,18 @@ export class Decoder implements Disposable {
   }
 
   /**
-   * Final hidden states [T,C], normalised, of tokens at given positions.
+   * Final hidden states [T,C], normalised.
    *
    * @param ids u32 [T]; on the host where the embedding is to be trained
-   * @param positions u32 [T]
    */
-  hidden(tape: Tape, ids: Uint32Array | Tensor, positions: Tensor, attend: Attend): Tensor {
-    const { heads, kvHeads, normEpsilon } = this.config;
+  hidden(tape: Tape, ids: Uint32Array | Tensor, attend: Attend): Tensor {
+    const { normEpsilon } = this.config;
     let x = embedding(tape, this.parameters.get("model.embed_tokens.weight")!, ids);
     this.#blocks.forEach((block, layer) => {
-      const normed = rmsnorm(tape, x, block.inputNorm, normEpsilon);
-      const q = rope(tape, linear(tape, normed, block.q), positions, this.#rope, heads);
-      const k = rope(tape, linear(tape, normed, block.k), positions, this.#rope, kvHeads);
-      const v = linear(tape, normed, block.v);
-      x = add(tape, x, linear(tape, attend(layer, q, k, v), block.o));
+      const qkv = linear(tape, rmsnorm(tape, x, block.inputNorm, normEpsilon), block.qkv);
+      x = linear(tape, attend(layer, qkv, this.#rope), block.o, x);
       const inner = rmsnorm(tape, x, block.mlpNorm, normEpsilon);
-      const gated = swiglu(tape, linear(tape, inner, block.gate), linear(tape, inner, block.up));
-      x = add(tape, x, linear(tape, gated, block.down));
+      x = linear(tape, swiglu(tape, linear(tape, inner, block.gateUp)), block.down, x);
     });
     return rmsnorm(tape, x, this.parameters.get("model.norm.weight")!, normEpsilon);
   }
@@ -225,12 +226,10 @@ export class Decoder implements Disposable {
       end: tape.upload(bounds.end, "segment ends"),
     };
     const positions = tape.upload(bounds.positions, "positions");
-    return this.hidden(
-      tape,
-      ids,
-      positions,
-      (_layer, q, k, v) => attention(tape, q, k, v, segments, this.config),
-    );
+    return this.hidden(tape, ids, (_layer, qkv, table) => {
+      const { q, k, v } = rope(tape, qkv, positions, table, this.config);
+      return attention(tape, q, k, v, segments, this.config);
+    });
   }
 
   /** Logits [R,V] of hidden states [R,C]. */

@@ -9,6 +9,7 @@ import { lossMetrics, nllLoss } from "../ops/policy_loss.ts";
 import { selectRows } from "../ops/select.ts";
 import { Tape } from "../tape.ts";
 import type { Decoder } from "./decoder.ts";
+import { stacks, unstack } from "./stacking.ts";
 
 /** Sequences packed end to end, and which tokens are predicted. */
 export interface PackedBatch {
@@ -74,13 +75,15 @@ export async function nllGradients(
   const sums = tape.tensor([lossMetrics.length], "loss metrics");
   nllLoss(tape, statistics, weight, { sums, beta: 0 });
   tape.backward();
-  const names = [...model.parameters.keys()];
-  const reading = gpu.read(sums, ...names.map((name) => model.parameters.get(name)!.grad!));
+  const all = stacks(model.config);
+  const reading = gpu.read(sums, ...all.map(({ name }) => model.parameters.get(name)!.grad!));
   for (const parameter of model.parameters.values()) parameter.grad = null;
   gpu.endStep();
   const [loss, ...gradients] = await reading;
   return {
     loss: new Float32Array(loss!)[0]!,
-    gradients: new Map(names.map((name, i) => [name, new Float32Array(gradients[i]!)])),
+    gradients: new Map(
+      all.flatMap((whole, i) => [...unstack(whole, new Float32Array(gradients[i]!))]),
+    ),
   };
 }

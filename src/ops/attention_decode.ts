@@ -1,11 +1,10 @@
 /**
- * Attention of single tokens over cached keys and values, and the cache's own upkeep.
+ * Attention of single tokens over cached keys and values, and copies within the cache.
  *
  * @module
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { grid } from "../gpu/recorder.ts";
 import type { Tape } from "../tape.ts";
 import { assertShape, type Tensor } from "../tensor.ts";
 import type { HeadSizes } from "./attention.ts";
@@ -20,24 +19,6 @@ export interface LayerCache {
 export interface CacheRows {
   readonly slots: Tensor;
   readonly positions: Tensor;
-}
-
-/** Writes k, v [R, KV * D] into the cache at each row's slot and position. */
-export function appendToCache(
-  gpu: Gpu,
-  cache: LayerCache,
-  k: Tensor,
-  v: Tensor,
-  { slots, positions }: CacheRows,
-): void {
-  const [R, width] = k.shape as [number, number];
-  const { wide } = gpu.tuning;
-  gpu.dispatch("kv_cache", "append", {
-    constants: { LANES: wide },
-    bindings: { k, v, slots, positions, cache_k: cache.k, cache_v: cache.v },
-    params: { rows: R, width, length: cache.k.shape[1]! },
-    workgroups: grid(Math.ceil(R * width / 4 / wide)),
-  });
 }
 
 /**

@@ -8,28 +8,25 @@ import type { Tape } from "../tape.ts";
 import { assertMultipleOf4, assertShape, type Tensor } from "../tensor.ts";
 import { elementwise } from "./launch.ts";
 
-/** y = silu(gate) * up, elementwise over equal shapes. */
-export function swiglu(tape: Tape, gate: Tensor, up: Tensor): Tensor {
-  assertShape(up, gate.shape, "apply SwiGLU");
+/** y[T,F] = silu(gate) * up, with gate and up side by side in x[T, 2 F]. */
+export function swiglu(tape: Tape, x: Tensor): Tensor {
+  const [rows, both] = x.shape as [number, number];
+  const width = both / 2;
+  assertShape(x, [rows, both], "apply SwiGLU");
+  assertMultipleOf4(width, "half of the width", "apply SwiGLU");
   const { gpu } = tape;
-  const count = gate.size;
-  assertMultipleOf4(count, "the number of elements", "apply SwiGLU");
-  const y = tape.tensor(gate.shape, "swiglu", [gate, up]);
-  elementwise(gpu, "glu", "forward", count / 4, { gate, up, y }, { count });
+  const units = rows * width / 4;
+  const params = { rows, width };
+  const y = tape.tensor([rows, width], "swiglu", [x]);
+  elementwise(gpu, "glu", "forward", units, { gate_up: x, y }, { ...params, beta: 0 });
 
   tape.record([y], () => {
     const dy = y.grad;
     if (!dy) return;
-    tape.accumulatePair(
-      gate,
-      up,
-      (dgate, beta_gate, dup, beta_up) =>
-        elementwise(gpu, "glu", "backward", count / 4, { gate, up, dy, dgate, dup }, {
-          count,
-          beta_gate,
-          beta_up,
-        }),
-    );
+    tape.accumulate(x, (dx, beta) => {
+      const bindings = { gate_up: x, dy, dgate_up: dx };
+      elementwise(gpu, "glu", "backward", units, bindings, { ...params, beta });
+    });
   });
   return y;
 }

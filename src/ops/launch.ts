@@ -1,5 +1,5 @@
 /**
- * The two dispatch shapes that most kernels use.
+ * The two dispatch shapes that most kernels use, and zeros.
  *
  * @module
  */
@@ -7,6 +7,8 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelName } from "../gpu/kernels.ts";
 import { type Bindable, grid } from "../gpu/recorder.ts";
+import type { Tape } from "../tape.ts";
+import type { Tensor } from "../tensor.ts";
 
 type Bindings = Readonly<Record<string, Bindable>>;
 type Params = Readonly<Record<string, number>>;
@@ -45,4 +47,11 @@ export function rowwise(
     params,
     workgroups: grid(Math.ceil(rows / lanes)),
   });
+}
+
+/** A tensor of this step with `count` zeros, or up to three more. */
+export function zeros(tape: Tape, count: number): Tensor {
+  const tensor = tape.tensor([Math.ceil(count / 4) * 4], "zeros");
+  elementwise(tape.gpu, "add", "clear", tensor.size / 4, { y: tensor }, { count: tensor.size });
+  return tensor;
 }

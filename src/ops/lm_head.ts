@@ -7,7 +7,7 @@
 import { type Bindable, grid } from "../gpu/recorder.ts";
 import type { Tape } from "../tape.ts";
 import { assertMultipleOf4, assertShape, type Tensor } from "../tensor.ts";
-import { elementwise, rowwise } from "./launch.ts";
+import { rowwise, zeros } from "./launch.ts";
 import { matmul } from "./matmul.ts";
 
 /** Largest number of logits that exist at once: 32 MiB of them. */
@@ -119,10 +119,4 @@ export function lmHead(
     }
   }, [logits, statistics]);
   return { logprob, entropy };
-}
-
-function zeros(tape: Tape, N: number): Tensor {
-  const tensor = tape.tensor([Math.ceil(N / 4) * 4], "zeros");
-  elementwise(tape.gpu, "add", "clear", tensor.size / 4, { y: tensor }, { count: tensor.size });
-  return tensor;
 }

@@ -21,12 +21,17 @@ export interface MatmulSizes {
   readonly K: number;
 }
 
+/** What is added to a product: nothing, what C held, or another matrix (in layout `nt` alone). */
+export type Addend = 0 | 1 | Bindable;
+
 /**
  * C = A B + beta C in one of three layouts: `nn` A[M,K] B[K,N], `nt` A[M,K] B[N,K]^T,
- * `tn` A[K,M]^T B[K,N]. N, and the contiguous dimension
- * of A, must be multiples of 4; beta 0 never reads C.
+ * `tn` A[K,M]^T B[K,N]; or C = A B^T + D. N, and the contiguous dimension of A, must be multiples
+ * of 4; beta 0 never reads C.
  *
  * Every kernel sums in the order of K, so all of them give the same bits whatever M.
+ *
+ * @param addend beta, or D[M,N]
  */
 export function matmul(
   gpu: Gpu,
@@ -35,7 +40,7 @@ export function matmul(
   b: Bindable,
   c: Bindable,
   { M, N, K }: MatmulSizes,
-  beta: 0 | 1 = 0,
+  addend: Addend = 0,
 ): void {
   assertMultipleOf4(N, "the number of columns", `multiply (${layout})`);
   if (layout === "tn") assertMultipleOf4(M, "the number of rows", `multiply (${layout})`);
@@ -43,10 +48,12 @@ export function matmul(
   const { kernel, rows, columns, ...special } = tile(gpu, layout, M);
   for (let first = 0; first < K; first += LONGEST_SUM) {
     const last = Math.min(first + LONGEST_SUM, K);
-    gpu.dispatch(kernel, layout, {
+    const added = first === 0 ? addend : 1;
+    const matrix = typeof added === "number" ? null : added;
+    gpu.dispatch(kernel, matrix ? `${layout}_add` : layout, {
       ...special,
-      bindings: { a, b, c },
-      params: { rows: M, columns: N, inner: K, first, last, beta: first === 0 ? beta : 1 },
+      bindings: matrix ? { a, b, c, addend: matrix } : { a, b, c },
+      params: { rows: M, columns: N, inner: K, first, last, beta: matrix ? 0 : added as number },
       workgroups: [Math.ceil(N / columns), Math.ceil(M / rows)],
     });
   }

@@ -7,7 +7,9 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Tape } from "../tape.ts";
 import { assertShape, Tensor } from "../tensor.ts";
-import { elementwise } from "./launch.ts";
+import type { HeadSizes } from "./attention.ts";
+import type { CacheRows, LayerCache } from "./attention_decode.ts";
+import { elementwise, zeros } from "./launch.ts";
 
 /** Cosines and sines of position * theta^(-2i/D), each [positions, D/2]. */
 export interface RopeTable {
@@ -45,37 +47,77 @@ export function ropeTable(gpu: Gpu, positions: number, D: number, theta: number)
   return { cosines: table(cosines, "rope cosines"), sines: table(sines, "rope sines") };
 }
 
+/** Queries, keys and values of T tokens, [T, H * D] and twice [T, KV * D]. */
+export interface Heads {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
 /**
- * Rotates every head of x[T, H * D] by its token's position.
+ * Parts qkv[T, (H + 2 KV) * D] and rotates every head of queries and keys by its token's position.
  *
  * @param positions u32 [T], below the table's length
  */
 export function rope(
   tape: Tape,
-  x: Tensor,
+  qkv: Tensor,
   positions: Tensor,
   table: RopeTable,
-  heads: number,
-): Tensor {
-  const [T, width] = x.shape as [number, number];
-  const half = table.cosines.shape[1]!;
-  assertShape(x, [T, heads * 2 * half], "rotate");
-  assertShape(positions, [T], "rotate");
+  sizes: HeadSizes,
+): Heads {
   const { gpu } = tape;
-  const rotate = (from: Tensor, to: Tensor, sign: number, beta: number) =>
-    elementwise(gpu, "rope", "rotate", T * heads * half / 4, {
-      x: from,
-      positions,
-      cosines: table.cosines,
-      sines: table.sines,
-      y: to,
-    }, { rows: T, heads, half, sign, beta });
-  const y = tape.tensor([T, width], "rope", [x]);
-  rotate(x, y, 1, 0);
+  const { T, units, params } = layout(qkv, positions, table, sizes);
+  const { heads, kvHeads, headDim } = sizes;
+  const { cosines, sines } = table;
+  const part = (heads: number, name: string) => tape.tensor([T, heads * headDim], name, [qkv]);
+  const q = part(heads, "queries");
+  const k = part(kvHeads, "keys");
+  const v = part(kvHeads, "values");
+  const bindings = { qkv, positions, cosines, sines, q, k, v };
+  elementwise(gpu, "rope", "split", units, bindings, { ...params, length: 0, beta: 0 });
 
-  tape.record([y], () => {
-    const dy = y.grad;
-    if (dy) tape.accumulate(x, (dx, beta) => rotate(dy, dx, -1, beta));
+  tape.record([q, k, v], () => {
+    if (!q.grad && !k.grad && !v.grad) return;
+    const [dq, dk, dv] = [q, k, v].map((part) => part.grad ?? zeros(tape, part.size));
+    tape.accumulate(qkv, (dqkv, beta) => {
+      const bindings = { dqkv, positions, cosines, sines, dq: dq!, dk: dk!, dv: dv! };
+      elementwise(gpu, "rope", "join", units, bindings, { ...params, length: 0, beta });
+    });
   });
-  return y;
+  return { q, k, v };
+}
+
+/** The same with keys and values going to each row's slot and position in the cache; returns q. */
+export function ropeToCache(
+  tape: Tape,
+  qkv: Tensor,
+  table: RopeTable,
+  sizes: HeadSizes,
+  { k: cache_k, v: cache_v }: LayerCache,
+  { slots, positions }: CacheRows,
+): Tensor {
+  const { T, units, params } = layout(qkv, positions, table, sizes);
+  const { cosines, sines } = table;
+  const q = tape.tensor([T, sizes.heads * sizes.headDim], "queries");
+  const bindings = { qkv, positions, cosines, sines, q, cache_k, cache_v, slots };
+  const length = cache_k.shape[1]!;
+  elementwise(tape.gpu, "rope", "split_to_cache", units, bindings, { ...params, length, beta: 0 });
+  return q;
+}
+
+/** Checks the shapes; `units` is the number of lanes. */
+function layout(
+  qkv: Tensor,
+  positions: Tensor,
+  table: RopeTable,
+  { heads, kvHeads, headDim }: HeadSizes,
+) {
+  const [T] = qkv.shape as [number];
+  const half = table.cosines.shape[1]!;
+  const all = heads + 2 * kvHeads;
+  assertShape(qkv, [T, all * headDim], "part queries, keys and values");
+  assertShape(table.cosines, [-1, headDim / 2], "rotate");
+  assertShape(positions, [T], "rotate");
+  return { T, units: T * all * half / 4, params: { rows: T, heads, kv_heads: kvHeads, half } };
 }

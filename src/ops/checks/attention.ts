@@ -6,7 +6,7 @@
 
 import type { Tensor } from "../../tensor.ts";
 import { attention, type HeadSizes, segmentBounds } from "../attention.ts";
-import { appendToCache, attentionDecode, forkCache, type LayerCache } from "../attention_decode.ts";
+import { attentionDecode, forkCache, type LayerCache } from "../attention_decode.ts";
 import * as reference from "../reference/mod.ts";
 import { NONE } from "../sample.ts";
 import {
@@ -141,7 +141,7 @@ for (
   };
 }
 
-/** Feeds a sequence of `length` tokens in pieces and returns what its rows attended to. */
+/** Attends in pieces of a sequence that is in the cache, and returns what its rows attended to. */
 function feed(
   bench: Bench,
   pieces: readonly number[],
@@ -149,7 +149,9 @@ function feed(
   slot: number,
 ): Tensor[] {
   const sizes = { heads: 2, kvHeads: 1, headDim: 8 };
-  const { cache } = randomCache(bench, 3, 80, 8);
+  const { values } = randomCache(bench, 3, 80, 8);
+  for (const name of ["k", "v"] as const) values[name].set(data[name], slot * 80 * 8);
+  const cache = { k: bench.tensor([3, 80, 8], values.k), v: bench.tensor([3, 80, 8], values.v) };
   let first = 0;
   return pieces.map((n) => {
     const part = (values: Float32Array, width: number) =>
@@ -158,7 +160,6 @@ function feed(
       slots: bench.tensor([n], new Uint32Array(n).fill(slot)),
       positions: bench.tensor([n], Uint32Array.from({ length: n }, (_, i) => first + i)),
     };
-    appendToCache(bench.gpu, cache, part(data.k, 8), part(data.v, 8), rows);
     const y = attentionDecode(bench.forward, part(data.q, 16), cache, rows, sizes);
     first += n;
     return y;
@@ -174,38 +175,6 @@ decodes["in pieces or at once, in any slot: the same bits"] = (bench) => {
   const { out } = reference.attentionForward(data.q, data.k, data.v, new Uint32Array(T), shape);
   return [near("y", whole[0]!, out), ...equal("same bits", whole, pieces)];
 };
-
-/** R rows to distinct places of four slots, every seventh skipped. */
-export function appending(R: number, width: number): Case {
-  return (bench) => {
-    const slots = 4;
-    const length = Math.ceil(R / slots) + 10;
-    const { cache, values } = randomCache(bench, slots, length, width);
-    const [k, v] = [bench.random([R, width]), bench.random([R, width])];
-    const owner = Uint32Array.from({ length: R }, (_, r) => r % slots);
-    const at = Uint32Array.from(
-      { length: R },
-      // Idle, or past the end of the cache.
-      (_, r) => r % 7 === 3 ? (r % 2 === 0 ? NONE : length) : Math.floor(r / slots),
-    );
-    appendToCache(bench.gpu, cache, bench.tensor([R, width], k), bench.tensor([R, width], v), {
-      slots: bench.tensor([R], owner),
-      positions: bench.tensor([R], at),
-    });
-    at.forEach((position, r) => {
-      if (position >= length) return;
-      const to = (owner[r]! * length + position) * width;
-      values.k.set(k.subarray(r * width, (r + 1) * width), to);
-      values.v.set(v.subarray(r * width, (r + 1) * width), to);
-    });
-    return [same("keys", cache.k, values.k), same("values", cache.v, values.v)];
-  };
-}
-
-const appends: Record<string, Case> = {};
-for (const [R, width] of [[1, 4], [9, 8], [150, 36]] as const) {
-  appends[`${R} rows, width ${width}`] = appending(R, width);
-}
 
 const forks: Record<string, Case> = {
   "one prompt to several slots, and another": (bench) => {
@@ -253,6 +222,5 @@ export const attentionChecks: readonly KernelCheck[] = [
     sequences,
   ),
   kernelCheck("attention over cache", ["attention_decode.forward"], 2e-5, decodes),
-  kernelCheck("append to cache", ["kv_cache.append"], 0, appends),
   kernelCheck("fork cache", ["kv_cache.fork"], 0, forks),
 ];

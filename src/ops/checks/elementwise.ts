@@ -1,21 +1,24 @@
 /**
- * Checks of the kernels that give each lane a few elements: add, SwiGLU, rotary embedding, cast.
+ * Checks of the kernels that give each lane a few elements: accumulate, SwiGLU, rotary embedding,
+ * cast.
  *
  * @module
  */
 
-import type { Tape } from "../../tape.ts";
-import type { Tensor } from "../../tensor.ts";
-import { add } from "../add.ts";
+import { Tensor } from "../../tensor.ts";
+import type { HeadSizes } from "../attention.ts";
 import { bf16ToF32, f32ToBf16 } from "../cast.ts";
 import { swiglu } from "../glu.ts";
 import { elementwise } from "../launch.ts";
 import * as reference from "../reference/mod.ts";
-import { rope, ropeTable } from "../rope.ts";
+import { rope, ropeTable, ropeToCache } from "../rope.ts";
+import { NONE } from "../sample.ts";
+import { selectRows } from "../select.ts";
 import {
   type Bench,
   type Case,
   type Comparison,
+  equal,
   type KernelCheck,
   kernelCheck,
   near,
@@ -23,64 +26,53 @@ import {
   same,
 } from "./check.ts";
 
-/** An op of two tensors of one shape with its references. */
-interface BinaryOp {
-  readonly run: (tape: Tape, a: Tensor, b: Tensor) => Tensor;
-  readonly forward: (a: Float32Array, b: Float32Array) => Float64Array;
-  readonly backward: (
-    a: Float32Array,
-    b: Float32Array,
-    dy: Float32Array,
-  ) => { readonly da: Float64Array; readonly db: Float64Array };
-}
-
-const addition: BinaryOp = {
-  run: add,
-  forward: reference.addForward,
-  backward: (_a, _b, dy) => reference.addBackward(dy),
-};
-
-const gate: BinaryOp = {
-  run: swiglu,
-  forward: reference.swigluForward,
-  backward: (a, b, dy) => {
-    const { dgate, dup } = reference.swigluBackward(a, b, dy);
-    return { da: dgate, db: dup };
-  },
-};
-
-/** Which inputs hold a gradient already. */
-type Held = "neither" | "a" | "b" | "both";
-
-function binary(
+/** SwiGLU of rows of gates and ups. */
+function gating(
   bench: Bench,
-  { run, forward, backward }: BinaryOp,
-  [va, vb]: readonly [Float32Array, Float32Array],
-  held: Held,
+  rows: number,
+  gates: Float32Array,
+  ups: Float32Array,
+  held: boolean,
 ): Comparison[] {
-  const shape = [va.length / 4, 4];
-  const [a, b] = [bench.input(shape, va), bench.input(shape, vb)];
-  const result = run(bench.forward, a, b);
-  const y = run(bench.tape, a, b);
-  const [dy, ha, hb] = [bench.random(shape), bench.random(shape), bench.random(shape)];
+  const width = gates.length / rows;
+  /** Side by side in each row. */
+  const joined = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+    Float32Array.from({ length: 2 * rows * width }, (_, i) => {
+      const [row, column] = [Math.floor(i / (2 * width)), i % (2 * width)];
+      return column < width ? a[row * width + column]! : b[row * width + column - width]!;
+    });
+  const shape = [rows, 2 * width];
+  const x = bench.input(shape, joined(gates, ups));
+  const result = swiglu(bench.forward, x);
+  const y = swiglu(bench.tape, x);
+  const [dy, before] = [bench.random([rows, width]), bench.random(shape)];
   bench.seed(y, dy);
-  const [holdsA, holdsB] = [held === "a" || held === "both", held === "b" || held === "both"];
-  if (holdsA) bench.hold(a, ha);
-  if (holdsB) bench.hold(b, hb);
+  if (held) bench.hold(x, before);
   bench.tape.backward();
-  const { da, db } = backward(va, vb, dy);
+  const { dgate, dup } = reference.swigluBackward(gates, ups, dy);
+  const dx = joined(dgate, dup);
   return [
-    near("y", result, forward(va, vb)),
-    near("da", a.grad!, holdsA ? plus(da, ha) : da),
-    near("db", b.grad!, holdsB ? plus(db, hb) : db),
+    near("y", result, reference.swigluForward(gates, ups)),
+    near("dx", x.grad!, held ? plus(dx, before) : dx),
   ];
 }
 
-/** `op` on `count` random elements. */
-export function elementwiseCase(op: "add" | "swiglu", count: number, held: Held): Case {
+/** SwiGLU on random numbers. */
+export function gate(rows: number, width: number, held: boolean): Case {
   return (bench) => {
-    const values = [bench.random([count], 4), bench.random([count], 4)] as const;
-    return binary(bench, op === "add" ? addition : gate, values, held);
+    const [gates, ups] = [bench.random([rows, width], 4), bench.random([rows, width], 4)];
+    return gating(bench, rows, gates, ups, held);
+  };
+}
+
+/** y = a + beta y on the first `count` elements and no others. */
+export function accumulation(count: number, beta: number): Case {
+  return (bench) => {
+    const [a, before] = [bench.random([count + 8]), bench.random([count + 8])];
+    const y = bench.tensor([count + 8], before);
+    const x = bench.tensor([count + 8], a);
+    elementwise(bench.gpu, "add", "accumulate", count / 4, { a: x, y }, { count, beta });
+    return [near("y", y, before.map((v, i) => i < count ? a[i]! + beta * v : v))];
   };
 }
 
@@ -94,31 +86,136 @@ export function clearing(count: number): Case {
   };
 }
 
-/** Rotates T tokens at positions up to 1,099. */
-export function rotation(T: number, heads: number, D: number, held: boolean): Case {
+/** Queries, keys and values of T tokens at positions up to 1,099, and what they should become. */
+function projection(bench: Bench, T: number, sizes: HeadSizes) {
+  const { heads, kvHeads, headDim: D } = sizes;
+  const theta = 10_000;
+  const length = 1100;
+  const at = bench.integers(T, length);
+  at[T - 1] = length - 1;
+  const table = ropeTable(bench.gpu, length, D, theta);
+  bench.defer(() => bench.gpu.free([table.cosines.buffer, table.sines.buffer]));
+  const widths = [heads * D, kvHeads * D, kvHeads * D];
+  const [q, k, v] = widths.map((width) => bench.random([T, width]));
+  const heights = { q: { H: heads, D }, k: { H: kvHeads, D } };
+  return {
+    table,
+    at,
+    qkv: beside(T, [q!, k!, v!]),
+    rotated: {
+      q: reference.ropeForward(q!, at, theta, heights.q),
+      k: reference.ropeForward(k!, at, theta, heights.k),
+      v: v!,
+    },
+    /** dqkv of the parts' gradients. */
+    backward: (dq: Float32Array, dk: Float32Array, dv: Float32Array) =>
+      beside(T, [
+        reference.ropeBackward(dq, at, theta, heights.q),
+        reference.ropeBackward(dk, at, theta, heights.k),
+        dv,
+      ]),
+  };
+}
+
+/** Matrices of T rows side by side. */
+function beside(T: number, parts: readonly ArrayLike<number>[]): Float32Array {
+  const rows = Array.from(
+    { length: T },
+    (_, t) =>
+      parts.flatMap((part) => {
+        const width = part.length / T;
+        return Array.from({ length: width }, (_, i) => part[t * width + i]!);
+      }),
+  );
+  return Float32Array.from(rows.flat());
+}
+
+/** Parts and rotates T tokens. */
+export function rotation(T: number, sizes: HeadSizes, held: boolean): Case {
   return (bench) => {
-    const theta = 10_000;
-    const length = 1100;
-    const values = bench.random([T, heads * D]);
-    const before = bench.random([T, heads * D]);
-    const dy = bench.random([T, heads * D]);
-    const at = bench.integers(T, length);
-    at[T - 1] = length - 1;
-    const table = ropeTable(bench.gpu, length, D, theta);
-    bench.defer(() => bench.gpu.free([table.cosines.buffer, table.sines.buffer]));
+    const { table, at, qkv, rotated, backward } = projection(bench, T, sizes);
+    const shape = [T, qkv.length / T];
+    const before = bench.random(shape);
     const positions = bench.tensor([T], at);
-    const x = bench.input([T, heads * D], values);
-    const result = rope(bench.forward, x, positions, table, heads);
-    const y = rope(bench.tape, x, positions, table, heads);
-    bench.seed(y, dy);
+    const x = bench.input(shape, qkv);
+    const result = rope(bench.forward, x, positions, table, sizes);
+    const parts = rope(bench.tape, x, positions, table, sizes);
+    const [dq, dk, dv] = [parts.q, parts.k, parts.v].map((part) => {
+      const gradient = bench.random(part.shape);
+      bench.seed(part, gradient);
+      return gradient;
+    });
     if (held) bench.hold(x, before);
     bench.tape.backward();
-    const shape = { H: heads, D };
-    const dx = reference.ropeBackward(dy, at, theta, shape);
+    const dx = backward(dq!, dk!, dv!);
     return [
-      near("y", result, reference.ropeForward(values, at, theta, shape)),
-      near("dx", x.grad!, held ? plus(dx, before) : dx),
+      near("q", result.q, rotated.q),
+      near("k", result.k, rotated.k),
+      same("v", result.v, rotated.v),
+      near("dqkv", x.grad!, held ? plus(dx, before) : dx),
     ];
+  };
+}
+
+/** The same into a cache, every seventh row skipped: the bits of `rope`, at the right places. */
+export function cachedRotation(T: number, sizes: HeadSizes): Case {
+  return (bench) => {
+    const { table, at, qkv } = projection(bench, T, sizes);
+    const { heads, kvHeads, headDim: D } = sizes;
+    const length = 1100;
+    const [slots, width] = [4, kvHeads * D];
+    const x = bench.tensor([T, qkv.length / T], qkv);
+    // Rows of one slot are at places of their own.
+    const owner = Uint32Array.from(at, (_, t) => t % slots);
+    const free = [0, 1, 2, 3].map(() => new Set<number>());
+    at.forEach((position, t) => {
+      const taken = free[owner[t]!]!;
+      while (taken.has(position)) position = (position + 1) % length;
+      taken.add(at[t] = position);
+    });
+    const positions = bench.tensor([T], at);
+    const { q, k, v } = rope(bench.forward, x, positions, table, sizes);
+    // Idle, or past the end of the cache.
+    const kept = at.map((position, t) => t % 7 === 3 ? (t % 2 === 0 ? NONE : length) : position);
+    const cache = {
+      k: bench.tensor([slots, length, width], new Float32Array(slots * length * width)),
+      v: bench.tensor([slots, length, width], new Float32Array(slots * length * width)),
+    };
+    const into = ropeToCache(bench.forward, x, table, sizes, cache, {
+      slots: bench.tensor([T], owner),
+      positions: bench.tensor([T], kept),
+    });
+    const places = [...kept.keys()].filter((t) => kept[t]! < length);
+    const rows = (tensor: Tensor, width: number, of: (t: number) => number): Tensor =>
+      gatherRows(bench, tensor, width, places.map(of));
+    const own = (t: number) => t;
+    const cached = (t: number) => owner[t]! * length + kept[t]!;
+    return [
+      ...equal("queries", [rows(q, heads * D, own)], [rows(into, heads * D, own)]),
+      ...equal("keys", [rows(k, width, own)], [rows(cache.k, width, cached)]),
+      ...equal("values", [rows(v, width, own)], [rows(cache.v, width, cached)]),
+      untouched("other keys", cache.k, width, places.map(cached)),
+      untouched("other values", cache.v, width, places.map(cached)),
+    ];
+  };
+}
+
+/** Some rows of a matrix, in a tensor of their own. */
+function gatherRows(bench: Bench, tensor: Tensor, width: number, rows: number[]): Tensor {
+  const source = new Tensor(tensor.buffer, [tensor.size / width, width], "f32", "rows");
+  return selectRows(bench.forward, source, Uint32Array.from(rows));
+}
+
+/** Fails if a row of a matrix of zeros other than `rows` was written. */
+function untouched(what: string, tensor: Tensor, width: number, rows: number[]): Comparison {
+  const written = new Set(rows);
+  return {
+    what,
+    tensor,
+    error: (content) =>
+      new Float32Array(content).every((v, i) => v === 0 || written.has(Math.floor(i / width)))
+        ? 0
+        : Infinity,
   };
 }
 
@@ -153,31 +250,37 @@ export function casting(count: number): Case {
   };
 }
 
-const additions: Record<string, Case> = {};
+const accumulations: Record<string, Case> = {};
 const gates: Record<string, Case> = {
   // exp() overflows at one end and vanishes at the other.
   "gates of +-100": (bench) => {
     const gates = Float32Array.of(-100, -95, -20, 0, 20, 80, 95, 100);
-    return binary(bench, gate, [gates, bench.random([8])], "neither");
+    return gating(bench, 1, gates, bench.random([8]), false);
   },
 };
 const clears: Record<string, Case> = {};
 // One vec4, the edges of a 256-lane workgroup of vec4s, several workgroups.
 for (const count of [4, 1020, 1024, 1028, 5004]) {
-  for (const held of ["neither", "a", "b", "both"] as const) {
-    const label = `${count} elements, gradients held by ${held}`;
-    additions[label] = elementwiseCase("add", count, held);
-    gates[label] = elementwiseCase("swiglu", count, held);
+  for (const beta of [0, 1]) {
+    accumulations[`${count} of ${count + 8} elements, beta ${beta}`] = accumulation(count, beta);
   }
   clears[`${count} of ${count + 8} elements`] = clearing(count);
 }
+for (const [rows, width] of [[1, 4], [3, 340], [1, 1024], [257, 4], [9, 556]] as const) {
+  for (const held of [false, true]) {
+    gates[`${rows} x ${width}, beta ${held ? 1 : 0}`] = gate(rows, width, held);
+  }
+}
 
 const rotations: Record<string, Case> = {};
-for (const [T, heads, D] of [[1, 1, 8], [7, 3, 16], [9, 4, 64], [130, 2, 8]] as const) {
+const cachedRotations: Record<string, Case> = {};
+for (const [T, heads, kvHeads, D] of [[1, 1, 1, 8], [7, 3, 1, 16], [9, 4, 2, 64], [130, 2, 2, 8]]) {
+  const sizes = { heads: heads!, kvHeads: kvHeads!, headDim: D! };
+  const label = `T ${T}, ${heads}/${kvHeads} heads of ${D}`;
   for (const held of [false, true]) {
-    const label = `T ${T}, ${heads} heads of ${D}, beta ${held ? 1 : 0}`;
-    rotations[label] = rotation(T, heads, D, held);
+    rotations[`${label}, beta ${held ? 1 : 0}`] = rotation(T!, sizes, held);
   }
+  cachedRotations[label] = cachedRotation(T!, sizes);
 }
 
 const casts: Record<string, Case> = {
@@ -192,9 +295,10 @@ for (const count of [2, 14, 510, 512, 514, 4098]) casts[`${count} values`] = cas
 
 /** Elementwise kernels. */
 export const elementwiseChecks: readonly KernelCheck[] = [
-  kernelCheck("add", ["add.forward", "add.accumulate"], 1e-6, additions),
+  kernelCheck("accumulate", ["add.accumulate"], 1e-6, accumulations),
   kernelCheck("clear", ["add.clear"], 0, clears),
   kernelCheck("swiglu", ["glu.forward", "glu.backward"], 1e-5, gates),
-  kernelCheck("rope", ["rope.rotate"], 1e-5, rotations),
+  kernelCheck("rope", ["rope.split", "rope.join"], 1e-5, rotations),
+  kernelCheck("rope into the cache", ["rope.split_to_cache"], 0, cachedRotations),
   kernelCheck("cast bf16", ["cast.bf16_to_f32", "cast.f32_to_bf16"], 0, casts),
 ];

@@ -6,9 +6,8 @@
  */
 
 import { type Tuning, tunings } from "../../gpu/tuning.ts";
-import { appending } from "./attention.ts";
 import { type KernelCheck, kernelCheck } from "./check.ts";
-import { casting, clearing, elementwiseCase, rotation } from "./elementwise.ts";
+import { accumulation, casting, clearing, gate, rotation } from "./elementwise.ts";
 import { head } from "./lm_head.ts";
 import { likelihood, surrogate } from "./losses.ts";
 import { updates } from "./optimizer.ts";
@@ -23,15 +22,14 @@ const N = 65_537;
 /** Every kernel whose workgroups grow with the number of tokens or weights. */
 export const foldedChecks: readonly KernelCheck[] = [
   kernelCheck("folded grids", [], 5e-5, {
-    "add": elementwiseCase("add", 4 * N, "a"),
+    "accumulate": accumulation(4 * N, 1),
     "clear": clearing(4 * N),
-    "swiglu": elementwiseCase("swiglu", 4 * N, "a"),
-    "rope": rotation(N, 1, 8, true),
+    "swiglu": gate(N, 4, true),
+    "rope": rotation(N, { heads: 1, kvHeads: 1, headDim: 8 }, true),
     "cast": casting(2 * N),
     "embedding": lookup(N, N, 4, true),
     "select": selection(N, N, 4, true),
     "rmsnorm": norm(N, 4, true),
-    "append to cache": appending(N, 4),
     "LM head": head({ sizes: [N, 4, 4], held: true }),
     "NLL loss": likelihood(N),
     "policy loss": surrogate(N, 0.05),

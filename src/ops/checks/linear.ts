@@ -8,7 +8,16 @@ import { linear } from "../linear.ts";
 import { matmul } from "../matmul.ts";
 import type { Tensor } from "../../tensor.ts";
 import * as reference from "../reference/mod.ts";
-import { type Case, contained, equal, type KernelCheck, kernelCheck, near, plus } from "./check.ts";
+import {
+  type Bench,
+  type Case,
+  contained,
+  equal,
+  type KernelCheck,
+  kernelCheck,
+  near,
+  plus,
+} from "./check.ts";
 
 /** One row, edges of tiles in both directions, several of them, K down to 1. */
 const sizes: readonly (readonly [M: number, N: number, K: number])[] = [
@@ -53,6 +62,20 @@ function products(layout: "nn" | "nt" | "tn"): Record<string, Case> {
   return cases;
 }
 
+/** C = A B^T + D. */
+function added(M: number, N: number, K: number): Case {
+  return (bench) => {
+    const [a, b, d] = [bench.random([M, K]), bench.random([N, K]), bench.random([M, N])];
+    const c = bench.blank([M, N]);
+    matmul(bench.gpu, "nt", bench.tensor([M, K], a), bench.tensor([N, K], b), c, {
+      M,
+      N,
+      K,
+    }, bench.tensor([M, N], d));
+    return [near("C", c, reference.matmul("nt", a, b, { M, N, K }, 1, d)), contained(c)];
+  };
+}
+
 /** A row's result is the same, bit for bit, whatever other rows are multiplied with it. */
 function rowsAlone(layout: "nn" | "nt"): Case {
   return (bench) => {
@@ -74,47 +97,72 @@ function rowsAlone(layout: "nn" | "nt"): Case {
   };
 }
 
-/** The layer through the tape: y, dx and dW; first or further contribution; trained or frozen W. */
+/** What the layer's residual is: none, another tensor, x itself. */
+type Residual = "no" | "a" | "its own";
+
+/** The layer through the tape: y and gradients; first or further contribution; trained or frozen W. */
 function layers(): Record<string, Case> {
   const cases: Record<string, Case> = {};
-  for (const T of [1, 4, 5, 19]) {
-    for (const trained of [true, false]) {
-      for (const held of [true, false]) {
-        const [N, K] = [20, 12];
-        const label = `T ${T}, ${trained ? "trained" : "frozen"} W, beta ${held ? 1 : 0}`;
-        cases[label] = (bench) => {
-          const values = { x: bench.random([T, K]), w: bench.random([N, K]) };
-          const before = { dx: bench.random([T, K]), dw: bench.random([N, K]) };
-          const x = bench.input([T, K], values.x);
-          const w = trained ? bench.parameter([N, K], values.w) : bench.tensor([N, K], values.w);
-          const result = linear(bench.forward, x, w);
-          const y = linear(bench.tape, x, w);
-          const dy = bench.random([T, N]);
-          bench.seed(y, dy);
-          if (held) {
-            bench.hold(x, before.dx);
-            if (trained) bench.hold(w, before.dw);
-          }
-          bench.tape.backward();
-          const added = (gradient: Float64Array, old: Float32Array) =>
-            held ? plus(gradient, old) : gradient;
-          const dx = reference.matmul("nn", dy, values.w, { M: T, N: K, K: N });
-          const dw = reference.matmul("tn", dy, values.x, { M: N, N: K, K: T });
-          return [
-            near("y", result, reference.matmul("nt", values.x, values.w, { M: T, N, K })),
-            near("dx", x.grad!, added(dx, before.dx)),
-            ...(trained ? [near("dW", w.grad!, added(dw, before.dw))] : []),
-          ];
-        };
+  for (const T of [1, 4, 5, 19, 40]) {
+    for (const residual of ["no", "a", "its own"] as const) {
+      for (const [trained, held] of [[true, true], [true, false], [false, true]] as const) {
+        const label = `T ${T}, ${trained ? "trained" : "frozen"} W, ${residual} residual, beta ${
+          held ? 1 : 0
+        }`;
+        cases[label] = (bench) => layer(bench, T, residual, trained, held);
       }
     }
   }
   return cases;
 }
 
+function layer(bench: Bench, T: number, residual: Residual, trained: boolean, held: boolean) {
+  const [N, K] = residual === "its own" ? [20, 20] : [20, 12];
+  const values = {
+    x: bench.random([T, K]),
+    w: bench.random([N, K]),
+    r: bench.random([T, N]),
+  };
+  const before = { x: bench.random([T, K]), w: bench.random([N, K]), r: bench.random([T, N]) };
+  const x = bench.input([T, K], values.x);
+  const w = trained ? bench.parameter([N, K], values.w) : bench.tensor([N, K], values.w);
+  const r = residual === "no" ? undefined : residual === "a" ? bench.input([T, N], values.r) : x;
+  const result = linear(bench.forward, x, w, r);
+  const y = linear(bench.tape, x, w, r);
+  const dy = bench.random([T, N]);
+  bench.seed(y, dy);
+  if (held) {
+    bench.hold(x, before.x);
+    if (trained) bench.hold(w, before.w);
+    if (residual === "a") bench.hold(r!, before.r);
+  }
+  bench.tape.backward();
+  const added = (gradient: ArrayLike<number>, old: Float32Array) =>
+    held ? plus(gradient, old) : Float64Array.from(gradient);
+  const product = reference.matmul("nt", values.x, values.w, { M: T, N, K });
+  const dx = reference.matmul("nn", dy, values.w, { M: T, N: K, K: N });
+  const dw = reference.matmul("tn", dy, values.x, { M: N, N: K, K: T });
+  const of = {
+    no: () => product,
+    a: () => plus(product, values.r),
+    "its own": () => plus(product, values.x),
+  };
+  return [
+    near("y", result, of[residual]()),
+    near("dx", x.grad!, added(residual === "its own" ? plus(dx, dy) : dx, before.x)),
+    ...(trained ? [near("dW", w.grad!, added(dw, before.w))] : []),
+    ...(residual === "a" ? [near("dr", r!.grad!, added(dy, before.r))] : []),
+  ];
+}
+
 const together = Object.fromEntries(
   (["nn", "nt"] as const).map((layout) => [layout, rowsAlone(layout)]),
 );
+const sums: Record<string, Case> = {};
+for (const [M, N, K] of [...sizes, long]) {
+  const whole = Math.ceil(K / 4) * 4;
+  sums[`${M} x ${N} x ${whole}`] = added(M, N, whole);
+}
 const both = (entry: string) => [`matmul.${entry}`, `matmul_simd.${entry}`];
 
 /** Matrix products and the linear layer made of them. */
@@ -122,6 +170,12 @@ export const linearChecks: readonly KernelCheck[] = [
   kernelCheck("matmul nn", both("nn"), 2e-5, products("nn")),
   kernelCheck("matmul nt", both("nt"), 2e-5, products("nt")),
   kernelCheck("matmul tn", both("tn"), 2e-5, products("tn")),
+  kernelCheck("matmul nt with an addend", both("nt_add"), 2e-5, sums),
   kernelCheck("rows of a product", [...both("nn"), ...both("nt")], 0, together),
-  kernelCheck("linear layer", [...both("nn"), ...both("nt"), ...both("tn")], 1e-5, layers()),
+  kernelCheck(
+    "linear layer",
+    ["nn", "nt", "nt_add", "tn"].flatMap(both),
+    1e-5,
+    layers(),
+  ),
 ];
