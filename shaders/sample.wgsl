@@ -1,12 +1,12 @@
-// Chooses the next token of every slot on the GPU and advances the slot, so that many decode steps
-// can run before the host looks.
+// Chooses the next token of every active slot on the GPU and advances the slot, so that many decode
+// steps can run before the host looks. Slots that are not active have no row at all.
 //
 // Temperature sampling by the exponential race: argmin E_v / p_v with E ~ Exp(1) draws v with
 // probability p_v, with noise keyed by (seed, stream, position, token). top-k and top-p keep the
 // logits above a threshold that is found by bisection over their bit patterns; nothing is sorted.
 
 struct Params {
-  slots: u32,
+  rows: u32,
   vocabulary: u32,
   step: u32,               // row of the ring to write
   seed: u32,
@@ -20,14 +20,29 @@ struct Params {
 
 override LANES: u32 = 8;
 
-@group(0) @binding(0) var<storage, read> logits: array<f32>;             // [S, V]
+@group(0) @binding(0) var<storage, read> logits: array<f32>;             // [R, V]
+@group(0) @binding(1) var<storage, read> slots: array<u32>;              // [R] the slot of each row
 // [S, 4]: the token to be fed next, its position, the position past the last one allowed, the stream.
 // A slot whose position is 0xffffffff is idle.
-@group(0) @binding(1) var<storage, read_write> state: array<vec4u>;
-@group(0) @binding(2) var<storage, read_write> ring: array<vec2u>;       // [steps, S]: token (0xffffffff: none), logprob bits
-@group(0) @binding(3) var<storage, read_write> tokens: array<u32>;       // [S] the next step's input
-@group(0) @binding(4) var<storage, read_write> positions: array<u32>;    // [S] the next step's positions
+@group(0) @binding(2) var<storage, read_write> state: array<vec4u>;
+@group(0) @binding(3) var<storage, read_write> tokens: array<u32>;       // [R] the next step's input
+@group(0) @binding(4) var<storage, read_write> positions: array<u32>;    // [R] the next step's positions
+@group(0) @binding(5) var<storage, read_write> ring: array<vec2u>;       // [steps, R]: token (0xffffffff: none), logprob bits
 @group(1) @binding(0) var<uniform> params: Params;
+
+struct BeginParams { rows: u32 }
+@group(0) @binding(2) var<storage, read> current_state: array<vec4u>;    // [S, 4], the state above
+@group(1) @binding(0) var<uniform> begin_params: BeginParams;
+
+// The first step's inputs, when rows have been given to other slots.
+@compute @workgroup_size(LANES)
+fn begin(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let row = group.x * LANES + lane.x;
+  if (row >= begin_params.rows) { return; }
+  let slot = current_state[slots[row]];
+  tokens[row] = slot.x;
+  positions[row] = slot.y;
+}
 
 const NONE = 0xffffffffu;
 
@@ -70,9 +85,10 @@ fn from_ordered(v: u32) -> f32 {
 
 @compute @workgroup_size(LANES)
 fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
-  let slot = group.x;
+  let row = group.x;
+  let slot = slots[row];
   let lane = id.x;
-  let base = slot * params.vocabulary;
+  let base = row * params.vocabulary;
   let current = state[slot];
   let scale = params.inverse_temperature;
 
@@ -151,7 +167,7 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         winner = candidate;
       }
     }
-    let at = params.step * params.slots + slot;
+    let at = params.step * params.rows + row;
     if (current.y == NONE) {
       ring[at] = vec2u(NONE, 0u);
     } else {
@@ -166,8 +182,8 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         following.y >= current.z;
       if (halted) { following.y = NONE; }
       state[slot] = following;
-      tokens[slot] = min(winner, params.vocabulary - 1u);
-      positions[slot] = following.y;
+      tokens[row] = min(winner, params.vocabulary - 1u);
+      positions[row] = following.y;
     }
   }
 }

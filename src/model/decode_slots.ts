@@ -12,7 +12,13 @@
 import type { Gpu } from "../gpu/device.ts";
 import { attentionDecode, type CacheRows } from "../ops/attention_decode.ts";
 import { ropeToCache } from "../ops/rope.ts";
-import { NONE, sampleNext, type SamplingOptions, type SlotState } from "../ops/sample.ts";
+import {
+  beginRows,
+  NONE,
+  sampleNext,
+  type SamplingOptions,
+  type SlotState,
+} from "../ops/sample.ts";
 import { Tape } from "../tape.ts";
 import { elements, Tensor } from "../tensor.ts";
 import type { Decoder } from "./decoder.ts";
@@ -47,8 +53,7 @@ export class DecodeSlots implements Disposable {
   readonly #gpu: Gpu;
   readonly #model: Decoder;
   readonly #cache: KvCache;
-  readonly #slots: SlotState;
-  readonly #rows: CacheRows;
+  readonly #slots: Omit<SlotState, "slots">;
   readonly #stepsPerRead: number;
   readonly #stops: readonly [number, number];
 
@@ -70,20 +75,16 @@ export class DecodeSlots implements Disposable {
       new Tensor(gpu.allocate(elements(shape) * 4, "kv cache", label), shape, "u32", label);
     this.#slots = {
       state: tensor([count, 4], "slot state"),
-      tokens: tensor([count], "slot tokens"),
-      positions: tensor([count], "slot positions"),
+      tokens: tensor([count], "tokens of rows"),
+      positions: tensor([count], "positions of rows"),
       ring: tensor([stepsPerRead, count, 2], "token ring"),
     };
-    this.#rows = { slots: tensor([count], "slot numbers"), positions: this.#slots.positions };
-    gpu.write(this.#rows.slots.buffer, Uint32Array.from({ length: count }, (_, slot) => slot));
   }
 
   /** Makes every slot idle. */
   clear(): void {
     const idle = new Uint32Array(this.count * 4).fill(NONE);
     this.#gpu.write(this.#slots.state.buffer, idle);
-    this.#gpu.write(this.#slots.positions.buffer, idle.subarray(0, this.count));
-    this.#gpu.write(this.#slots.tokens.buffer, new Uint32Array(this.count));
   }
 
   /** Feeds known tokens: only their keys and values matter. */
@@ -116,11 +117,8 @@ export class DecodeSlots implements Disposable {
    * @param limit longest sequence; its last token may be drawn but is never fed
    */
   start(slot: number, token: number, position: number, limit: number, stream: number): void {
-    const { state, tokens, positions } = this.#slots;
     const row = Uint32Array.of(token, position, limit - 1, stream);
-    this.#gpu.write(state.buffer, row, slot * 16);
-    this.#gpu.write(tokens.buffer, row.subarray(0, 1), slot * 4);
-    this.#gpu.write(positions.buffer, row.subarray(1, 2), slot * 4);
+    this.#gpu.write(this.#slots.state.buffer, row, slot * 16);
   }
 
   /** Copies prompts between slots; runs after what was prefilled before. */
@@ -128,25 +126,47 @@ export class DecodeSlots implements Disposable {
     this.#cache.fork(new Tape(this.#gpu, { recording: false }), forks);
   }
 
-  /** Records several decode steps, submits them, and reads their tokens in the order of drawing. */
-  async decode(sampling: SamplingOptions): Promise<SampledToken[]> {
+  /**
+   * Records several decode steps, submits them, and reads their tokens in the order of drawing.
+   *
+   * @param active the slots that may have something to decode; no other takes part
+   */
+  async decode(sampling: SamplingOptions, active: readonly number[]): Promise<SampledToken[]> {
+    const gpu = this.#gpu;
+    const rows = this.#activeRows(active);
+    beginRows(gpu, rows);
     for (let step = 0; step < this.#stepsPerRead; step++) {
-      const tape = new Tape(this.#gpu, { recording: false });
-      const hidden = this.#forward(tape, this.#slots.tokens, this.#rows);
-      const logits = this.#model.project(tape, hidden);
-      sampleNext(this.#gpu, logits, this.#slots, step, sampling, this.#stops);
-      this.#gpu.recycle();
+      const tape = new Tape(gpu, { recording: false });
+      const logits = this.#model.project(tape, this.#forward(tape, rows.tokens, rows));
+      sampleNext(gpu, logits, rows, step, sampling, this.#stops);
+      gpu.recycle();
     }
-    const [ring] = await this.#gpu.read(this.#slots.ring);
-    return this.#sampled(ring!);
+    const [ring] = await gpu.read(rows.ring);
+    return this.#sampled(ring!, active);
+  }
+
+  /** The state seen by as many rows as there are active slots. */
+  #activeRows(active: readonly number[]): SlotState {
+    const R = active.length;
+    const { state, tokens, positions, ring } = this.#slots;
+    const slots = this.#gpu.upload(Uint32Array.from(active), "slots of rows");
+    const rows = ({ buffer, label }: Tensor, shape: number[]) =>
+      new Tensor(buffer, shape, "u32", label);
+    return {
+      state,
+      slots: new Tensor(slots, [R], "u32", "slots of rows"),
+      tokens: rows(tokens, [R]),
+      positions: rows(positions, [R]),
+      ring: rows(ring, [this.#stepsPerRead, R, 2]),
+    };
   }
 
   /** @throws {LogitsError} if a row's logits were not finite. */
-  #sampled(ring: ArrayBuffer): SampledToken[] {
+  #sampled(ring: ArrayBuffer, active: readonly number[]): SampledToken[] {
     const tokens = new Uint32Array(ring);
     const logprobs = new Float32Array(ring);
     const found: SampledToken[] = [];
-    for (let row = 0; row < this.#stepsPerRead * this.count; row++) {
+    for (let row = 0; row < this.#stepsPerRead * active.length; row++) {
       const token = tokens[2 * row]!;
       if (token === NONE && tokens[2 * row + 1] === 0) continue; // an idle slot
       const logprob = logprobs[2 * row + 1]!;
@@ -155,14 +175,13 @@ export class DecodeSlots implements Disposable {
           "Cannot sample: the model's logits are not finite; its weights are damaged or training diverged",
         );
       }
-      found.push({ slot: row % this.count, token, logprob });
+      found.push({ slot: active[row % active.length]!, token, logprob });
     }
     return found;
   }
 
   [Symbol.dispose](): void {
-    const { state, tokens, positions, ring } = this.#slots;
     this.#cache[Symbol.dispose]();
-    this.#gpu.free([state, tokens, positions, ring, this.#rows.slots].map(({ buffer }) => buffer));
+    this.#gpu.free(Object.values(this.#slots).map(({ buffer }) => buffer));
   }
 }

@@ -265,7 +265,9 @@ export class Generator implements Disposable {
         for (const { slot, history, sequence: { limit, stream } } of started) {
           slots.start(slot!, history.at(-1)!, history.length - 1, limit, stream);
         }
-        rounds.push(slots.decode(sampling));
+        // Fewer and fewer towards the end, and never those that wait for a tool.
+        const active = numbers.filter((slot) => running[slot] && !running[slot].paused);
+        rounds.push(slots.decode(sampling, active));
       }
       if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || decoding === 0)) {
         this.#collect(await rounds.shift()!, running, endTurn);

@@ -43,20 +43,34 @@ export function checkSampling({ temperature, topK, topP }: SamplingOptions): voi
   if (!(topP > 0 && topP <= 1)) refuse("topP", topP, "above 0 and up to 1 (all)");
 }
 
-/** The slots' state on the GPU. */
+/** The slots' state on the GPU, and the rows of the active ones. */
 export interface SlotState {
   /** u32 [S, 4]: next token, its position, one past the last position, random stream. */
   readonly state: Tensor;
-  /** u32 [S] and [S]: the next step's inputs, kept in step with `state`. */
+  /** u32 [R]: the slot of each row. */
+  readonly slots: Tensor;
+  /** u32 [R] and [R]: the next step's inputs, kept in step with `state`. */
   readonly tokens: Tensor;
   readonly positions: Tensor;
-  /** u32 [steps, S, 2]: sampled token and the bits of its log-probability. */
+  /** u32 [steps, R, 2]: sampled token and the bits of its log-probability. */
   readonly ring: Tensor;
 }
 
+/** Takes the first inputs of each row from its slot; to be called when rows have new slots. */
+export function beginRows(gpu: Gpu, { state, slots, tokens, positions }: SlotState): void {
+  const [rows] = slots.shape as [number];
+  const { lanes } = gpu.tuning;
+  gpu.dispatch("sample", "begin", {
+    constants: { LANES: lanes },
+    bindings: { slots, current_state: state, tokens, positions },
+    params: { rows },
+    workgroups: [Math.ceil(rows / lanes)],
+  });
+}
+
 /**
- * Draws the next token of every active slot from logits [S, V], advances the slot and writes row
- * `step` of the ring. A slot that draws a stop token or reaches its limit goes idle.
+ * Draws the next token of every row from logits [R, V], advances its slot and writes row `step` of
+ * the ring. A slot that draws a stop token or reaches its limit goes idle.
  *
  * The log-probability is that of the whole distribution at the temperature (at 1 when greedy), not
  * of what top-k and top-p left: it is what training compares with.
@@ -64,18 +78,17 @@ export interface SlotState {
 export function sampleNext(
   gpu: Gpu,
   logits: Tensor,
-  slots: SlotState,
+  { state, slots, tokens, positions, ring }: SlotState,
   step: number,
   { temperature, topK, topP, seed }: SamplingOptions,
   [stopA, stopB]: readonly [number, number],
 ): void {
-  const [S, V] = logits.shape as [number, number];
-  const { state, tokens, positions, ring } = slots;
+  const [R, V] = logits.shape as [number, number];
   gpu.dispatch("sample", "next", {
     constants: { LANES: V > MANY_LANES.vocabulary ? MANY_LANES.lanes : gpu.tuning.lanes },
-    bindings: { logits, state, ring, tokens, positions },
+    bindings: { logits, slots, state, tokens, positions, ring },
     params: {
-      slots: S,
+      rows: R,
       vocabulary: V,
       step,
       seed: seed >>> 0,
@@ -86,6 +99,6 @@ export function sampleNext(
       stop_a: stopA,
       stop_b: stopB,
     },
-    workgroups: [S],
+    workgroups: [R],
   });
 }

@@ -6,14 +6,16 @@
  */
 
 import { samplingFilter } from "../reference/mod.ts";
-import { NONE, sampleNext, type SamplingOptions, type SlotState } from "../sample.ts";
+import { beginRows, NONE, sampleNext, type SamplingOptions, type SlotState } from "../sample.ts";
 import {
   type Bench,
   type Case,
   type Comparison,
+  contained,
   type KernelCheck,
   kernelCheck,
   relativeError,
+  same,
 } from "./check.ts";
 
 const NO_STOPS = [NONE, NONE] as const;
@@ -23,6 +25,7 @@ function slotState(bench: Bench, rows: readonly (readonly number[])[], steps: nu
   const S = rows.length;
   return {
     state: bench.tensor([S, 4], Uint32Array.from(rows.flat())),
+    slots: bench.tensor([S], Uint32Array.from(rows.keys())),
     tokens: bench.tensor([S], Uint32Array.from(rows, ([token]) => token!)),
     positions: bench.tensor([S], Uint32Array.from(rows, ([, position]) => position!)),
     ring: bench.tensor([steps, S, 2], new Uint32Array(steps * S * 2)),
@@ -248,6 +251,30 @@ Object.assign<typeof draws, typeof draws>(draws, {
       error: (content) => Number.isNaN(new Float32Array(content)[1]) ? 0 : Infinity,
     }];
   },
+  "rows of some slots, in an order of their own": (bench) => {
+    const all = [[1, 3, 50, 0], [2, 4, 50, 1], [3, 5, 50, 2], [4, NONE, 50, 3], [5, 7, 50, 4]];
+    const order = Uint32Array.of(4, 3, 1);
+    const rows = order.length;
+    const few = slotState(bench, [[0, 0], [0, 0], [0, 0]], 1);
+    const state = slotState(bench, all, 1).state;
+    const slots = { ...few, state, slots: bench.tensor([rows], order) };
+    const begun = { tokens: bench.blank([rows]), positions: bench.blank([rows]) };
+    beginRows(bench.gpu, { ...slots, ...begun });
+    const logits = [9, 8, 7].flatMap((token) => [...peak(12, token)]);
+    const input = bench.tensor([rows, 12], Float32Array.from(logits));
+    sampleNext(bench.gpu, input, slots, 0, { ...unfiltered, temperature: 0 }, NO_STOPS);
+    const after = all.map((row, slot) =>
+      slot === 4 ? [9, 8, 50, 4] : slot === 1 ? [7, 5, 50, 1] : row
+    );
+    return [
+      same("first tokens", begun.tokens, Uint32Array.of(5, 4, 2)),
+      same("first positions", begun.positions, Uint32Array.of(7, NONE, 4)),
+      contained(begun.tokens),
+      contained(begun.positions),
+      same("state", state, Uint32Array.from(after.flat())),
+      same("positions, that of an idle slot left alone", slots.positions, Uint32Array.of(8, 0, 5)),
+    ];
+  },
   "alone or in a batch, in any slot: the same draws": (bench) => {
     const [V, S, steps] = [50, 9, 4];
     const options = { temperature: 1, topK: 20, topP: 0.9, seed: 11 };
@@ -292,5 +319,5 @@ Object.assign<typeof draws, typeof draws>(draws, {
 
 /** Sampling. */
 export const samplingChecks: readonly KernelCheck[] = [
-  kernelCheck("sample", ["sample.next"], 1e-5, draws),
+  kernelCheck("sample", ["sample.begin", "sample.next"], 1e-5, draws),
 ];
