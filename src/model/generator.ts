@@ -69,8 +69,8 @@ interface Running {
   logprobs: number[];
 }
 
-/** A software adapter works on the host's own cores: a second round would wait for the first. */
-const ROUNDS_IN_FLIGHT = { software: 1, gpu: 2 };
+/** One round is read back, which takes 10 ms and more under Deno, while the GPU works on the next. */
+const ROUNDS_IN_FLIGHT = 2;
 
 /** Generates sequences with one model; keeps its KV cache between calls. */
 export class Generator implements Disposable {
@@ -87,8 +87,7 @@ export class Generator implements Disposable {
    */
   constructor(model: Decoder, options: GeneratorOptions) {
     const gpu = this.#gpu = model.gpu;
-    const depth = gpu.info.software ? ROUNDS_IN_FLIGHT.software : ROUNDS_IN_FLIGHT.gpu;
-    const { slots, length, stepsPerRead = 8, roundsInFlight = depth, stops } = options;
+    const { slots, length, stepsPerRead = 6, roundsInFlight = ROUNDS_IN_FLIGHT, stops } = options;
     for (const [name, size] of Object.entries({ slots, length, stepsPerRead, roundsInFlight })) {
       if (!Number.isInteger(size) || size < 1) {
         throw new RangeError(

@@ -89,12 +89,14 @@ export async function grpoStep(
 
   const order = new Random(`${sampling.stream}/mini-batches`).shuffle(groups);
   const size = Math.ceil(order.length / options.miniBatches);
-  const updates: UpdateMetrics[] = [];
+  // Each is submitted before the numbers of the one before it are back.
+  const updating: Promise<UpdateMetrics>[] = [];
   for (let first = 0; first < order.length; first += size) {
     const rollouts = order.slice(first, first + size).flat();
     if (rollouts.every(({ advantage }) => advantage === 0) && options.klCoefficient === 0) continue;
-    updates.push(await policyUpdate(context, rollouts, sampling.temperature, options));
+    updating.push(policyUpdate(context, rollouts, sampling.temperature, options));
   }
+  const updates = await Promise.all(updating);
   return {
     groups,
     metrics: { ...describe(groups), ...average(updates) },

@@ -142,7 +142,7 @@ export const runConfigSchema = v.strictObject({
     ),
     maxCalls: integer(6, 0, "Tool calls per episode"),
     slots: integer(128, 1, "Episodes generated at the same time"),
-    stepsPerRead: integer(8, 1, "Tokens decoded between two looks at the GPU"),
+    stepsPerRead: integer(6, 1, "Tokens decoded between two looks at the GPU"),
   }),
   optimizer: group({
     learningRate: real(2.5e-4, 0, 1, "Learning rate of GRPO at its start"),
