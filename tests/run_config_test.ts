@@ -49,7 +49,7 @@ Deno.test("the defaults are those that the documentation promises", () => {
       maxTokens: null,
       maxCalls: 6,
       slots: 128,
-      stepsPerRead: 8,
+      stepsPerRead: 6,
     },
     optimizer: {
       learningRate: 2.5e-4,

@@ -1,0 +1,190 @@
+/**
+ * Mentor beside other libraries that do the same work on this machine.
+ *
+ *     deno run -A bench/peers.ts [work...]
+ *
+ * All contenders have the same weights, tokens and settings, and must compute the same values. Each
+ * is a process of its own, and they run in turn: A B A B. The JavaScript ones come from npm
+ * (bench/peers/deno.json), PyTorch from the system.
+ *
+ * @module
+ */
+
+import { fromFileUrl } from "@std/path";
+import { compete, type Entry, type Row, type Skipped } from "./peers/compete.ts";
+import { writeModelFolder } from "./peers/model_folder.ts";
+import { parseWork } from "./peers/protocol.ts";
+
+export type { Row, Skipped } from "./peers/compete.ts";
+
+/** What to measure. */
+export interface PeersOptions {
+  /** `matmul:N`, `step` or `decode:B`; all that are usual by default. */
+  readonly works?: readonly string[];
+  /** Names of contenders; all by default. */
+  readonly contenders?: readonly string[];
+  /** Repetitions of a fast contender; a slow one runs fewer times, but twice at least. */
+  readonly repetitions?: number;
+  /** Hears what is being done. */
+  readonly onProgress?: (text: string) => void;
+}
+
+const WORKS = ["matmul:512", "matmul:1024", "step", "decode:1", "decode:16", "decode:64"];
+/** The first start downloads from npm and fills the driver's cache of shaders. */
+const LIMITS = { startMs: 120_000, runMs: 60_000 };
+/** Time of one contender in one work: all together took three minutes on two cores. */
+const BUDGET_MS = 5000;
+const NO_TORCH = "python3-torch is not installed (Debian: apt-get install python3-torch)";
+
+/** Every contender's name, and how to start it for a work; the python is null where none has torch. */
+const CONTENDERS: Readonly<
+  Record<string, (work: string, data: string, python: string | null) => Entry["command"]>
+> = {
+  "mentor": (...work) => script("mentor.ts", "../deno.json", "webgpu", work),
+  "jax-js webgpu": (...work) => script("jax.ts", "peers/deno.json", "webgpu", work),
+  "jax-js wasm": (...work) => script("jax.ts", "peers/deno.json", "wasm", work),
+  "tfjs webgpu": (...work) => script("tfjs.ts", "peers/deno.json", "webgpu", work),
+  "tfjs wasm": (...work) => script("tfjs.ts", "peers/deno.json", "wasm", work),
+  "torch 1 thread": (...work) => torch(1, ...work),
+  "torch 2 threads": (...work) => torch(2, ...work),
+};
+
+/**
+ * Runs every contender on every work.
+ *
+ * @returns a row per contender and work that it did, and why it did not do the others
+ * @throws {RangeError} if there is no such work or contender.
+ * @throws {GpuUnavailableError} if no adapter answers; Mentor makes the model.
+ */
+export async function peers(
+  { works = WORKS, contenders = Object.keys(CONTENDERS), repetitions = 7, onProgress }:
+    PeersOptions = {},
+): Promise<{ rows: Row[]; skipped: Skipped[] }> {
+  works.forEach(parseWork);
+  const unknown = contenders.find((name) => !(name in CONTENDERS));
+  if (unknown !== undefined) {
+    const names = Object.keys(CONTENDERS).join(", ");
+    throw new RangeError(`Cannot compare with "${unknown}": choose among ${names}`);
+  }
+  // In this order whatever was asked for: the others are compared with Mentor's values.
+  const chosen = Object.entries(CONTENDERS).filter(([name]) => contenders.includes(name));
+  const python = contenders.some((name) => name.startsWith("torch")) ? await findTorch() : null;
+  const rows: Row[] = [];
+  const skipped: Skipped[] = [];
+  const data = await Deno.makeTempDir({ prefix: "peers-" });
+  try {
+    if (works.some((work) => !work.startsWith("matmul"))) await writeModelFolder(data);
+    for (const work of works) {
+      const entries = chosen.map(([name, command]) => ({
+        name,
+        command: command(work, data, python),
+      }));
+      const found = await compete(work, entries, {
+        limits: LIMITS,
+        repetitions,
+        budgetMs: BUDGET_MS,
+        onProgress,
+      });
+      rows.push(...found.rows);
+      skipped.push(...found.skipped);
+    }
+  } finally {
+    await Deno.remove(data, { recursive: true });
+  }
+  return { rows, skipped };
+}
+
+type ScriptWork = readonly [work: string, data: string, python: string | null];
+
+function script(
+  file: string,
+  config: string,
+  backend: "webgpu" | "wasm",
+  [work, data]: ScriptWork,
+): Entry["command"] {
+  const flags = ["run", "-A", "--no-prompt", "--frozen", "--config", pathOf(config)];
+  const args = ["--work", work, "--data", data, "--backend", backend];
+  return { program: Deno.execPath(), args: [...flags, pathOf(`peers/${file}`), ...args] };
+}
+
+function torch(threads: number, ...[work, data, python]: ScriptWork): Entry["command"] {
+  if (!python) return NO_TORCH;
+  const args = ["--work", work, "--data", data, "--threads", String(threads)];
+  return {
+    program: python,
+    args: [pathOf("peers/torch_cpu.py"), ...args],
+    env: {
+      OMP_NUM_THREADS: String(threads),
+      OPENBLAS_NUM_THREADS: String(threads),
+      // Spinning OpenMP threads would take the cores from those of OpenBLAS: on two cores a step
+      // took 250 to 500 ms instead of 166.
+      OMP_WAIT_POLICY: "PASSIVE",
+    },
+  };
+}
+
+function pathOf(file: string): string {
+  return fromFileUrl(new URL(file, import.meta.url));
+}
+
+/** A Python that has torch: the first on the path may be one beside which Debian's is installed. */
+async function findTorch(): Promise<string | null> {
+  for (const program of ["python3", "/usr/bin/python3"]) {
+    const command = new Deno.Command(program, {
+      args: ["-c", "import torch"],
+      stdout: "null",
+      stderr: "null",
+    });
+    try {
+      if ((await command.output()).success) return program;
+    } catch {
+      // There is no such program.
+    }
+  }
+  return null;
+}
+
+function table({ rows, skipped }: { rows: Row[]; skipped: Skipped[] }): string {
+  const header = [
+    "work",
+    "shape",
+    "contender",
+    "ms",
+    "spread",
+    "CPU ms",
+    "rate",
+    "",
+    "x Mentor's ms",
+  ];
+  const number = (value: number | null, digits: number) => value?.toFixed(digits) ?? "-";
+  const cells = [
+    header,
+    ...rows.map((row) => [
+      row.work,
+      row.shape,
+      row.contender,
+      number(row.medianMs, 1),
+      `${number(row.spread * 100, 0)} %`,
+      number(row.cpuMs, 1),
+      number(row.rate, row.rate < 100 ? 1 : 0),
+      row.unit,
+      number(row.ratioToMentor, 2),
+    ]),
+  ];
+  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
+  const isText = (column: number) => column < 3 || column === 7;
+  const lines = cells.map((row) =>
+    row.map((cell, column) =>
+      isText(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
+    ).join("  ").trimEnd()
+  );
+  const reasons = skipped.map(({ work, contender, reason }) =>
+    `${work}: no ${contender}: ${reason}`
+  );
+  return [...lines, ...reasons].join("\n");
+}
+
+if (import.meta.main) {
+  const works = Deno.args.length > 0 ? Deno.args : undefined;
+  console.log(table(await peers({ works, onProgress: (text) => console.error(text) })));
+}

@@ -1,0 +1,269 @@
+"""PyTorch on the CPU as a contender; the protocol is described in protocol.ts.
+
+    python3 torch_cpu.py --work matmul:512|step|decode:16 --data DIR [--threads N]
+
+Works with PyTorch 1.13 and 2.x. Eager, as most people run it: no torch.compile. Set
+OPENBLAS_NUM_THREADS to the same N, since a BLAS with threads of its own does not heed torch's
+setting, and OMP_WAIT_POLICY=PASSIVE, or the two kinds of threads fight for the cores.
+
+Letters in the shape comments: B sequences, T tokens, C hidden size, H heads, K key/value heads, D head size,
+V vocabulary.
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import struct
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+DECODE_PROMPT = 64
+DECODE_STEPS = 64
+
+
+def read_safetensors(path):
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        data = file.read()
+    weights = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        values = np.frombuffer(data[begin:end], dtype="<f4").reshape(entry["shape"])
+        weights[name] = torch.from_numpy(values.copy())
+    return weights
+
+
+def rms_norm(x, weight, eps):
+    if hasattr(F, "rms_norm"):  # since PyTorch 2.4
+        return F.rms_norm(x, weight.shape, weight, eps)
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
+
+
+def attention(q, k, v, causal):
+    """q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D)"""
+    if hasattr(F, "scaled_dot_product_attention"):  # since PyTorch 2.0
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    if causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+        scores = scores.masked_fill(mask, -math.inf)
+    return scores.softmax(-1) @ v
+
+
+class Llama:
+    def __init__(self, folder):
+        with open(os.path.join(folder, "config.json")) as file:
+            self.config = json.load(file)
+        self.weights = read_safetensors(os.path.join(folder, "model.safetensors"))
+        dim = self.config["head_dim"]
+        frequencies = self.config["rope_theta"] ** (-np.arange(0, dim, 2) / dim)
+        angles = np.outer(np.arange(256), np.tile(frequencies, 2))  # (position, D)
+        self.cos = torch.from_numpy(np.cos(angles).astype(np.float32))
+        self.sin = torch.from_numpy(np.sin(angles).astype(np.float32))
+
+    def rotate(self, x, start):
+        """x (B, H, T, D), rotate-half layout; the first token is at position `start`"""
+        T, half = x.shape[2], x.shape[3] // 2
+        turned = torch.cat((-x[..., half:], x[..., :half]), -1)
+        return x * self.cos[start : start + T] + turned * self.sin[start : start + T]
+
+    def forward(self, tokens, start=0, cache=None):
+        """tokens (B, T) from position `start` -> hidden states (B, T, C).
+
+        `cache` holds (k, v) of each layer, (B, K, capacity, D); it is written in place.
+        """
+        config, w = self.config, self.weights
+        B, T = tokens.shape
+        D, eps = config["head_dim"], config["rms_norm_eps"]
+        groups = config["num_attention_heads"] // config["num_key_value_heads"]
+        x = F.embedding(tokens, w["model.embed_tokens.weight"])
+        for layer in range(config["num_hidden_layers"]):
+            p = f"model.layers.{layer}."
+            h = rms_norm(x, w[p + "input_layernorm.weight"], eps)
+            q, k, v = (
+                F.linear(h, w[p + f"self_attn.{name}_proj.weight"])
+                .view(B, T, -1, D)
+                .transpose(1, 2)
+                for name in "qkv"
+            )
+            q, k = self.rotate(q, start), self.rotate(k, start)
+            if cache is not None:
+                keys, values = cache[layer]
+                keys[:, :, start : start + T] = k
+                values[:, :, start : start + T] = v
+                k, v = keys[:, :, : start + T], values[:, :, : start + T]
+            if groups > 1:
+                k, v = (t.repeat_interleave(groups, 1) for t in (k, v))
+            h = attention(q, k, v, causal=T > 1).transpose(1, 2).reshape(B, T, -1)
+            x = x + F.linear(h, w[p + "self_attn.o_proj.weight"])
+            h = rms_norm(x, w[p + "post_attention_layernorm.weight"], eps)
+            gate = F.silu(F.linear(h, w[p + "mlp.gate_proj.weight"]))
+            up = F.linear(h, w[p + "mlp.up_proj.weight"])
+            x = x + F.linear(gate * up, w[p + "mlp.down_proj.weight"])
+        return rms_norm(x, w["model.norm.weight"], eps)
+
+    def logits(self, hidden):
+        return F.linear(hidden, self.weights["lm_head.weight"])
+
+
+def read_tokens(folder):
+    with open(os.path.join(folder, "tokens.json")) as file:
+        tokens = json.load(file)
+    return torch.tensor(tokens["inputs"]), torch.tensor(tokens["targets"])
+
+
+def timed(work, count=1):
+    """Times work that does what is measured `count` times, as in protocol.ts."""
+    cpu, begin = time.process_time(), time.perf_counter()
+    value = work()
+    ms = (time.perf_counter() - begin) * 1000 / count
+    return {"ms": ms, "cpuMs": (time.process_time() - cpu) * 1000 / count, "value": value}
+
+
+def prepare_matmul(n):
+    y0, w = matmul_factors(n)
+    chain = max(1, round(8 * (1024 / n) ** 3))  # products per repetition, as in protocol.ts
+
+    def products():
+        y = y0
+        for _ in range(chain):
+            y = y @ w
+        return y[0, 0].item()
+
+    return products(), lambda: timed(products, chain)
+
+
+def matmul_factors(n):
+    """The factors that protocol.ts makes, bit for bit: a generator modulo 2^32, jumped in blocks."""
+    count = 2 * n * n
+    states = np.empty(count, dtype=np.uint32)
+    a, c, state = 1664525, 1013904223, 1
+    factors = np.empty(n, dtype=np.uint32)  # state after i + 1 steps = factor * state + offset
+    offsets = np.empty(n, dtype=np.uint32)
+    factor, offset = 1, 0
+    for i in range(n):
+        factor, offset = factor * a % 2**32, (offset * a + c) % 2**32
+        factors[i], offsets[i] = factor, offset
+    for at in range(0, count, n):
+        states[at : at + n] = factors * np.uint32(state) + offsets
+        state = int(states[at + n - 1])
+    uniform = states / 2.0**32 - 0.5
+    y, w = uniform[: n * n], uniform[n * n :] * math.sqrt(12 / n)
+    return (torch.from_numpy(m.astype(np.float32).reshape(n, n)) for m in (y, w))
+
+
+def prepare_step(folder):
+    model = Llama(folder)
+    inputs, targets = read_tokens(folder)
+    initial = {name: w.clone() for name, w in model.weights.items()}
+
+    def fresh_optimizer():
+        model.weights = {name: w.clone().requires_grad_() for name, w in initial.items()}
+        weights = model.weights.values()
+        # The default picks the multi-tensor form only on GPUs; `foreach` is faster on the CPU too.
+        return torch.optim.AdamW(
+            weights, lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, foreach=True
+        )
+
+    def step(optimizer):
+        optimizer.zero_grad(set_to_none=True)
+        logits = model.logits(model.forward(inputs))  # (B, T, V)
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    warm = fresh_optimizer()
+    value = step(warm)
+    step(warm)
+    optimizer = fresh_optimizer()
+    return value, lambda: timed(lambda: step(optimizer))
+
+
+def prepare_decode(batch, folder):
+    """One fixed cache written in place: growing it by concatenation copies it every token."""
+    model = Llama(folder)
+    inputs, _ = read_tokens(folder)
+    rows = [inputs[b % len(inputs), :DECODE_PROMPT] for b in range(batch)]
+    prompts = torch.stack(rows)  # (B, prompt)
+    config = model.config
+    shape = (
+        batch,
+        config["num_key_value_heads"],
+        DECODE_PROMPT + DECODE_STEPS,
+        config["head_dim"],
+    )
+    cache = [(torch.zeros(shape), torch.zeros(shape)) for _ in range(config["num_hidden_layers"])]
+
+    @torch.no_grad()
+    def run():
+        hidden = model.forward(prompts, 0, cache)
+        first = model.logits(hidden[:, -1:]).argmax(-1)  # (B, 1), the first generated token
+
+        def steps():
+            token, tokens = first, []
+            for i in range(DECODE_STEPS):
+                tokens.append(token)
+                hidden = model.forward(token, DECODE_PROMPT + i, cache)
+                token = model.logits(hidden).argmax(-1)
+            return torch.cat(tokens, 1)[0].tolist()
+
+        return timed(steps)
+
+    return run()["value"], run
+
+
+def prepare(work, folder):
+    kind, _, size = work.partition(":")
+    if kind == "matmul":
+        return prepare_matmul(int(size))
+    if kind == "step":
+        return prepare_step(folder)
+    if kind == "decode":
+        return prepare_decode(int(size), folder)
+    raise ValueError(f'Cannot do work "{work}": choose step, matmul:N or decode:B')
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--data", default="")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    value, run = prepare(options.work, options.data)
+    check_blas()
+    backend = f"cpu, {options.threads} thread" + ("s" if options.threads > 1 else "")
+    say({"ready": True, "library": f"torch {torch.__version__}", "backend": backend, "value": value})
+    for line in sys.stdin:
+        if line.strip() == "run":
+            say(run())
+
+
+def check_blas():
+    """Debian's PyTorch runs without an optimised BLAS too, 30 times slower: no fair comparison."""
+    if "BLAS_INFO=generic" not in torch.__config__.show() or not os.path.exists("/proc/self/maps"):
+        return
+    with open("/proc/self/maps") as file:
+        if not re.search("openblas|mkl|blis|atlas", file.read()):
+            raise RuntimeError("PyTorch has no fast BLAS here (Debian: apt-get install libopenblas0)")
+
+
+def say(message):
+    print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Exception as error:  # one line for the parent, which then skips this contender
+        say({"error": str(error).split("\n")[0]})
