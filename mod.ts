@@ -17,9 +17,10 @@ useFolder({ read: readFolder, write: saveFolder });
 export { Gpu } from "./src/gpu/device.ts";
 export type { GpuInfo, GpuOptions } from "./src/gpu/device.ts";
 export type { KernelName, Specialisation } from "./src/gpu/kernels.ts";
+export type { GpuSpan, ProfileDetail } from "./src/gpu/profiler.ts";
 export type { Bindable, RecorderStats } from "./src/gpu/recorder.ts";
 export type { ReadRequest } from "./src/gpu/transfer.ts";
-export type { Tuning } from "./src/gpu/tuning.ts";
+export type { MatmulTile, Tuning } from "./src/gpu/tuning.ts";
 export {
   DeviceLostError,
   GpuUnavailableError,

@@ -1,117 +1,137 @@
-// attention.wgsl for adapters that run a workgroup as one SIMD vector: each load of a key or value
-// fetches 8 of its components, one per lane, which the lanes then hand round.
+// attention.wgsl for adapters that run a workgroup as one SIMD vector of a CPU core. There a load
+// costs as much as several multiply-adds, so a lane owns two queries, and the lanes load four keys
+// or values together, a vec4 of their components each, and hand them round.
 
 struct Params { tokens: u32, heads: u32, kv_heads: u32, scale: f32 }
 
 const LANES = 8u;
+const QUERIES = 16u;
+const KEYS = 4u;
 const WIDTH4 = HEAD_DIM / 4u;
-const LOADS = (HEAD_DIM + LANES - 1u) / LANES;
+const LOADS = KEYS * WIDTH4 / LANES;
 const MASKED = -1e30;
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;                // [T, H, D/4]
-@group(0) @binding(1) var<storage, read> k: array<f32>;                  // [T, KV, D]
-@group(0) @binding(2) var<storage, read> v: array<f32>;                  // [T, KV, D]
+@group(0) @binding(1) var<storage, read> k: array<vec4f>;                // [T, KV, D/4]
+@group(0) @binding(2) var<storage, read> v: array<vec4f>;                // [T, KV, D/4]
 @group(0) @binding(3) var<storage, read> segment_start: array<u32>;      // [T]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4f>;          // [T, H, D/4]
 @group(0) @binding(5) var<storage, read_write> row_sums: array<vec2f>;   // [T, H]: log-sum-exp of the scaled scores, room for delta
 @group(1) @binding(0) var<uniform> params: Params;
 
-alias Row = array<f32, LOADS>;
-alias Wide = array<vec4f, WIDTH4>;
+alias Row = array<vec4f, WIDTH4>;
+// Four rows over the lanes: vec4 m of them is load m / LANES of lane m % LANES.
+alias Tile = array<vec4f, LOADS>;
 
-// Four neighbouring components of a row that is spread over the lanes.
-fn components(row: Row, i: u32) -> vec4f {
-  let first = 4u * (i % 2u);
-  let x = row[i / 2u];
+// The running softmax of one query.
+struct State { highest: f32, total: f32 }
+
+// Vec4 i of row n of a tile.
+fn part(tile: ptr<function, Tile>, n: u32, i: u32) -> vec4f {
+  let m = n * WIDTH4 + i;
+  let x = (*tile)[m / LANES];
+  let lane = m % LANES;
   return vec4f(
-    subgroupShuffle(x, first),
-    subgroupShuffle(x, first + 1u),
-    subgroupShuffle(x, first + 2u),
-    subgroupShuffle(x, first + 3u),
+    subgroupShuffle(x.x, lane),
+    subgroupShuffle(x.y, lane),
+    subgroupShuffle(x.z, lane),
+    subgroupShuffle(x.w, lane),
   );
 }
 
-fn load_key(at: u32) -> Row {
+// Where vec4 m of a tile of keys from `first` on is.
+fn place(first: u32, m: u32, kv_head: u32) -> u32 {
+  let row = min(first + m / WIDTH4, params.tokens - 1u);
+  return (row * params.kv_heads + kv_head) * WIDTH4 + m % WIDTH4;
+}
+
+fn load_query(t: u32, head: u32) -> Row {
   var row: Row;
-  for (var i = 0u; i < LOADS; i++) { row[i] = k[at + i * LANES]; }
+  let at = (t * params.heads + head) * WIDTH4;
+  for (var i = 0u; i < WIDTH4; i++) { row[i] = q[at + i] * params.scale; }
   return row;
 }
 
-fn load_value(at: u32) -> Row {
-  var row: Row;
-  for (var i = 0u; i < LOADS; i++) { row[i] = v[at + i * LANES]; }
-  return row;
+// Takes four scores in: the weights of their values, and what earlier sums are to be scaled by.
+fn update(state: ptr<function, State>, score: vec4f, seen: vec4<bool>, decay: ptr<function, f32>) -> vec4f {
+  let masked = select(vec4f(MASKED), score, seen);
+  let top = max((*state).highest, max(max(masked.x, masked.y), max(masked.z, masked.w)));
+  let weight = select(vec4f(), exp(masked - top), seen);
+  *decay = exp((*state).highest - top);
+  (*state).total = (*state).total * *decay + ((weight.x + weight.y) + (weight.z + weight.w));
+  (*state).highest = top;
+  return weight;
 }
 
-fn score_of(query: ptr<function, Wide>, row: Row) -> f32 {
+// The compiler unrolls short loops over a row, and only then are its elements registers: one row of
+// a tile at a time.
+fn product(query: ptr<function, Row>, tile: ptr<function, Tile>, n: u32) -> f32 {
   var sum = vec4f();
-  for (var i = 0u; i < WIDTH4; i++) { sum = fma((*query)[i], components(row, i), sum); }
+  for (var i = 0u; i < WIDTH4; i++) { sum = fma((*query)[i], part(tile, n, i), sum); }
   return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-fn add_value(out: ptr<function, Wide>, weight: f32, row: Row) {
-  for (var i = 0u; i < WIDTH4; i++) {
-    (*out)[i] = fma(vec4f(weight), components(row, i), (*out)[i]);
+fn products(query: ptr<function, Row>, tile: ptr<function, Tile>) -> vec4f {
+  return vec4f(product(query, tile, 0u), product(query, tile, 1u), product(query, tile, 2u), product(query, tile, 3u));
+}
+
+fn add(out: ptr<function, Row>, weight: f32, tile: ptr<function, Tile>, n: u32) {
+  for (var i = 0u; i < WIDTH4; i++) { (*out)[i] = fma(vec4f(weight), part(tile, n, i), (*out)[i]); }
+}
+
+fn add_all(out: ptr<function, Row>, decay: f32, weight: vec4f, tile: ptr<function, Tile>) {
+  for (var i = 0u; i < WIDTH4; i++) { (*out)[i] *= decay; }
+  add(out, weight.x, tile, 0u);
+  add(out, weight.y, tile, 1u);
+  add(out, weight.z, tile, 2u);
+  add(out, weight.w, tile, 3u);
+}
+
+fn store(t: u32, head: u32, out: Row, state: State) {
+  if (t < params.tokens) {
+    let row = t * params.heads + head;
+    for (var i = 0u; i < WIDTH4; i++) { y[row * WIDTH4 + i] = out[i] / state.total; }
+    row_sums[row].x = state.highest + log(state.total);
   }
 }
 
 @compute @workgroup_size(LANES)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
-  let first = group.x * LANES;
+  let first = group.x * QUERIES;
   let last = params.tokens - 1u;
-  let t = min(first + lane.x, last);
+  let ta = min(first + lane.x, last);
+  let tb = min(first + LANES + lane.x, last);
   let head = group.y;
   let kv_head = head / (params.heads / params.kv_heads);
-  let stride = params.kv_heads * HEAD_DIM;
-  let column = kv_head * HEAD_DIM + lane.x;
-  let start = segment_start[t];
-  let at = (t * params.heads + head) * WIDTH4;
-
-  var query: Wide;
-  for (var i = 0u; i < WIDTH4; i++) { query[i] = q[at + i] * params.scale; }
-  var out: Wide;
-  var highest = MASKED;
-  var total = 0.0;
+  let start_a = segment_start[ta];
+  let start_b = segment_start[tb];
+  var query_a = load_query(ta, head);
+  var query_b = load_query(tb, head);
+  var out_a: Row;
+  var out_b: Row;
+  var state_a = State(MASKED, 0.0);
+  var state_b = State(MASKED, 0.0);
 
   // Bounds that hold for every lane of the workgroup; each lane masks what is not its own.
-  let low = segment_start[first];
-  let high = min(first + LANES, params.tokens);
-  for (var j = low; j < high; j += 4u) {
-    let at0 = min(j, last) * stride + column;
-    let at1 = min(j + 1u, last) * stride + column;
-    let at2 = min(j + 2u, last) * stride + column;
-    let at3 = min(j + 3u, last) * stride + column;
-    let k0 = load_key(at0);
-    let k1 = load_key(at1);
-    let k2 = load_key(at2);
-    let k3 = load_key(at3);
-    let v0 = load_value(at0);
-    let v1 = load_value(at1);
-    let v2 = load_value(at2);
-    let v3 = load_value(at3);
-    var score = vec4f(
-      score_of(&query, k0),
-      score_of(&query, k1),
-      score_of(&query, k2),
-      score_of(&query, k3),
-    );
+  let high = min(first + QUERIES, params.tokens);
+  for (var j = segment_start[first]; j < high; j += KEYS) {
+    var keys: Tile;
+    var values: Tile;
+    for (var n = 0u; n < LOADS; n++) {
+      let at = place(j, n * LANES + lane.x, kv_head);
+      keys[n] = k[at];
+      values[n] = v[at];
+    }
     let index = vec4u(j, j + 1u, j + 2u, j + 3u);
-    let seen = (index >= vec4u(start)) & (index <= vec4u(t));
-    score = select(vec4f(MASKED), score, seen);
-    let top = max(highest, max(max(score.x, score.y), max(score.z, score.w)));
-    let weight = select(vec4f(), exp(score - top), seen);
-    let decay = exp(highest - top);
-    total = total * decay + dot(weight, vec4f(1.0));
-    for (var i = 0u; i < WIDTH4; i++) { out[i] *= decay; }
-    add_value(&out, weight.x, v0);
-    add_value(&out, weight.y, v1);
-    add_value(&out, weight.z, v2);
-    add_value(&out, weight.w, v3);
-    highest = top;
+    var decay_a: f32;
+    var decay_b: f32;
+    let weight_a = update(&state_a, products(&query_a, &keys),
+      (index >= vec4u(start_a)) & (index <= vec4u(ta)), &decay_a);
+    let weight_b = update(&state_b, products(&query_b, &keys),
+      (index >= vec4u(start_b)) & (index <= vec4u(tb)), &decay_b);
+    add_all(&out_a, decay_a, weight_a, &values);
+    add_all(&out_b, decay_b, weight_b, &values);
   }
-
-  if (first + lane.x < params.tokens) {
-    for (var i = 0u; i < WIDTH4; i++) { y[at + i] = out[i] / total; }
-    row_sums[t * params.heads + head].x = highest + log(total);
-  }
+  store(first + lane.x, head, out_a, state_a);
+  store(first + LANES + lane.x, head, out_b, state_b);
 }

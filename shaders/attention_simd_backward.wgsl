@@ -1,140 +1,199 @@
-// attention_backward.wgsl for adapters that run a workgroup as one SIMD vector: each load of a row
-// fetches 8 of its components, one per lane, which the lanes then hand round.
+// attention_backward.wgsl for adapters that run a workgroup as one SIMD vector of a CPU core: the
+// lanes load four rows together, a vec4 of their components each, and hand them round.
 
 struct Params { tokens: u32, heads: u32, kv_heads: u32, scale: f32, beta_k: f32, beta_v: f32 }
 
 const LANES = 8u;
+const QUERIES = 16u;
+const ROWS = 4u;
 const WIDTH4 = HEAD_DIM / 4u;
-const LOADS = (HEAD_DIM + LANES - 1u) / LANES;
+const LOADS = ROWS * WIDTH4 / LANES;
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;                  // [T, H, D]
-@group(0) @binding(1) var<storage, read> k: array<f32>;                  // [T, KV, D]
-@group(0) @binding(2) var<storage, read> v: array<f32>;                  // [T, KV, D]
-@group(0) @binding(3) var<storage, read> dy: array<f32>;                 // [T, H, D]
+@group(0) @binding(0) var<storage, read> q: array<vec4f>;                // [T, H, D/4]
+@group(0) @binding(1) var<storage, read> k: array<vec4f>;                // [T, KV, D/4]
+@group(0) @binding(2) var<storage, read> v: array<vec4f>;                // [T, KV, D/4]
+@group(0) @binding(3) var<storage, read> dy: array<vec4f>;               // [T, H, D/4]
 @group(0) @binding(4) var<storage, read> row_sums: array<vec2f>;         // [T, H]: log-sum-exp, delta
 @group(1) @binding(0) var<uniform> params: Params;
 
-alias Row = array<f32, LOADS>;
-alias Wide = array<vec4f, WIDTH4>;
+alias Row = array<vec4f, WIDTH4>;
+// Four rows over the lanes: vec4 m of them is load m / LANES of lane m % LANES.
+alias Tile = array<vec4f, LOADS>;
 
-// Four neighbouring components of a row that is spread over the lanes.
-fn components(row: Row, i: u32) -> vec4f {
-  let first = 4u * (i % 2u);
-  let x = row[i / 2u];
+// Vec4 i of row n of a tile.
+fn part(tile: ptr<function, Tile>, n: u32, i: u32) -> vec4f {
+  let m = n * WIDTH4 + i;
+  let x = (*tile)[m / LANES];
+  let lane = m % LANES;
   return vec4f(
-    subgroupShuffle(x, first),
-    subgroupShuffle(x, first + 1u),
-    subgroupShuffle(x, first + 2u),
-    subgroupShuffle(x, first + 3u),
+    subgroupShuffle(x.x, lane),
+    subgroupShuffle(x.y, lane),
+    subgroupShuffle(x.z, lane),
+    subgroupShuffle(x.w, lane),
   );
 }
 
-fn product(own: ptr<function, Wide>, row: Row) -> f32 {
+// Where vec4 m of a tile of tokens from `first` on is, of one of `heads` heads.
+fn place(first: u32, m: u32, head: u32, heads: u32) -> u32 {
+  let row = min(first + m / WIDTH4, params.tokens - 1u);
+  return (row * heads + head) * WIDTH4 + m % WIDTH4;
+}
+
+// The compiler unrolls short loops over a row, and only then are its elements registers: one row of
+// a tile at a time.
+fn product(own: ptr<function, Row>, tile: ptr<function, Tile>, n: u32) -> f32 {
   var sum = vec4f();
-  for (var i = 0u; i < WIDTH4; i++) { sum = fma((*own)[i], components(row, i), sum); }
+  for (var i = 0u; i < WIDTH4; i++) { sum = fma((*own)[i], part(tile, n, i), sum); }
   return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-fn add(sum: ptr<function, Wide>, weight: f32, row: Row) {
-  for (var i = 0u; i < WIDTH4; i++) {
-    (*sum)[i] = fma(vec4f(weight), components(row, i), (*sum)[i]);
-  }
+fn products(own: ptr<function, Row>, tile: ptr<function, Tile>) -> vec4f {
+  return vec4f(product(own, tile, 0u), product(own, tile, 1u), product(own, tile, 2u), product(own, tile, 3u));
+}
+
+fn add(sum: ptr<function, Row>, weight: f32, tile: ptr<function, Tile>, n: u32) {
+  for (var i = 0u; i < WIDTH4; i++) { (*sum)[i] = fma(vec4f(weight), part(tile, n, i), (*sum)[i]); }
+}
+
+fn add_all(sum: ptr<function, Row>, weight: vec4f, tile: ptr<function, Tile>) {
+  add(sum, weight.x, tile, 0u);
+  add(sum, weight.y, tile, 1u);
+  add(sum, weight.z, tile, 2u);
+  add(sum, weight.w, tile, 3u);
 }
 
 @group(0) @binding(5) var<storage, read> segment_start: array<u32>;      // [T]
-@group(0) @binding(6) var<storage, read_write> dq: array<f32>;           // [T, H, D]
+@group(0) @binding(6) var<storage, read_write> dq: array<vec4f>;         // [T, H, D/4]
 
-// One lane per query, over its keys. `beta_k` stands for dq's own beta here.
-@compute @workgroup_size(LANES)
-fn backward_q(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
-  let first = group.x * LANES;
-  let t = min(first + lane.x, params.tokens - 1u);
-  let head = group.y;
-  let kv_head = head / (params.heads / params.kv_heads);
-  let start = segment_start[t];
-  let own = t * params.heads + head;
-  var query: Wide;
-  var upstream: Wide;
-  var sum: Wide;
+// Rows of a query and of its upstream gradient.
+fn load_query(row: u32, query: ptr<function, Row>, upstream: ptr<function, Row>) {
   for (var i = 0u; i < WIDTH4; i++) {
-    let at = own * HEAD_DIM + 4u * i;
-    query[i] = vec4f(q[at], q[at + 1u], q[at + 2u], q[at + 3u]) * params.scale;
-    upstream[i] = vec4f(dy[at], dy[at + 1u], dy[at + 2u], dy[at + 3u]);
+    (*query)[i] = q[row * WIDTH4 + i] * params.scale;
+    (*upstream)[i] = dy[row * WIDTH4 + i];
   }
-  let saved = row_sums[own];
-  let high = min(first + LANES, params.tokens);
-  for (var j = segment_start[first]; j < high; j++) {
-    let at = (j * params.kv_heads + kv_head) * HEAD_DIM + lane.x;
-    var key: Row;
-    var value: Row;
-    for (var i = 0u; i < LOADS; i++) {
-      key[i] = k[at + i * LANES];
-      value[i] = v[at + i * LANES];
-    }
-    let p = exp(product(&query, key) - saved.x);
-    let ds = p * (product(&upstream, value) - saved.y) * params.scale;
-    add(&sum, select(0.0, ds, j >= start && j <= t), key);
-  }
-  if (first + lane.x < params.tokens) {
-    for (var i = 0u; i < HEAD_DIM; i++) {
-      let at = own * HEAD_DIM + i;
-      var value = sum[i / 4u][i % 4u];
+}
+
+// dS of a query's scores with four keys.
+fn score_gradients(score: vec4f, dp: vec4f, saved: vec2f, seen: vec4<bool>) -> vec4f {
+  return select(vec4f(), exp(score - saved.x) * (dp - saved.y) * params.scale, seen);
+}
+
+fn store_query(t: u32, row: u32, sum: Row) {
+  if (t < params.tokens) {
+    for (var i = 0u; i < WIDTH4; i++) {
+      let at = row * WIDTH4 + i;
+      var value = sum[i];
       if (params.beta_k != 0.0) { value += params.beta_k * dq[at]; }
       dq[at] = value;
     }
   }
 }
 
+// One lane for two queries, over their keys. `beta_k` stands for dq's own beta here.
+@compute @workgroup_size(LANES)
+fn backward_q(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let first = group.x * QUERIES;
+  let last = params.tokens - 1u;
+  let head = group.y;
+  let kv_head = head / (params.heads / params.kv_heads);
+  let ta = min(first + lane.x, last);
+  let tb = min(first + LANES + lane.x, last);
+  let start_a = segment_start[ta];
+  let start_b = segment_start[tb];
+  let row_a = ta * params.heads + head;
+  let row_b = tb * params.heads + head;
+  let saved_a = row_sums[row_a];
+  let saved_b = row_sums[row_b];
+  var query_a: Row;
+  var query_b: Row;
+  var upstream_a: Row;
+  var upstream_b: Row;
+  load_query(row_a, &query_a, &upstream_a);
+  load_query(row_b, &query_b, &upstream_b);
+  var sum_a: Row;
+  var sum_b: Row;
+  let high = min(first + QUERIES, params.tokens);
+  for (var j = segment_start[first]; j < high; j += ROWS) {
+    var keys: Tile;
+    var values: Tile;
+    for (var n = 0u; n < LOADS; n++) {
+      let at = place(j, n * LANES + lane.x, kv_head, params.kv_heads);
+      keys[n] = k[at];
+      values[n] = v[at];
+    }
+    let index = vec4u(j, j + 1u, j + 2u, j + 3u);
+    let da = score_gradients(products(&query_a, &keys), products(&upstream_a, &values), saved_a,
+      (index >= vec4u(start_a)) & (index <= vec4u(ta)));
+    let db = score_gradients(products(&query_b, &keys), products(&upstream_b, &values), saved_b,
+      (index >= vec4u(start_b)) & (index <= vec4u(tb)));
+    add_all(&sum_a, da, &keys);
+    add_all(&sum_b, db, &keys);
+  }
+  store_query(first + lane.x, row_a, sum_a);
+  store_query(first + LANES + lane.x, row_b, sum_b);
+}
+
 @group(0) @binding(5) var<storage, read> segment_end: array<u32>;        // [T], one past the last token of the sequence
-@group(0) @binding(6) var<storage, read_write> dk: array<f32>;           // [T, KV, D]
-@group(0) @binding(7) var<storage, read_write> dv: array<f32>;           // [T, KV, D]
+@group(0) @binding(6) var<storage, read_write> dk: array<vec4f>;         // [T, KV, D/4]
+@group(0) @binding(7) var<storage, read_write> dv: array<vec4f>;         // [T, KV, D/4]
 
 // One lane per key, over the later queries of its sequence and the query heads of its group.
 @compute @workgroup_size(LANES)
 fn backward_kv(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let first = group.x * LANES;
-  let j = min(first + lane.x, params.tokens - 1u);
+  let last = params.tokens - 1u;
+  let j = min(first + lane.x, last);
   let kv_head = group.y;
   let sharing = params.heads / params.kv_heads;
   let end = segment_end[j];
-  let own = j * params.kv_heads + kv_head;
-  var key: Wide;
-  var value: Wide;
-  var key_sum: Wide;
-  var value_sum: Wide;
+  let own = (j * params.kv_heads + kv_head) * WIDTH4;
+  var key: Row;
+  var value: Row;
+  var key_sum: Row;
+  var value_sum: Row;
   for (var i = 0u; i < WIDTH4; i++) {
-    let at = own * HEAD_DIM + 4u * i;
-    key[i] = vec4f(k[at], k[at + 1u], k[at + 2u], k[at + 3u]) * params.scale;
-    value[i] = vec4f(v[at], v[at + 1u], v[at + 2u], v[at + 3u]);
+    key[i] = k[own + i] * params.scale;
+    value[i] = v[own + i];
   }
   let high = segment_end[min(first + LANES, params.tokens) - 1u];
-  for (var t = first; t < high; t++) {
-    let seen = t >= j && t < end;
-    for (var head = kv_head * sharing; head < (kv_head + 1u) * sharing; head++) {
-      let row = t * params.heads + head;
-      let at = row * HEAD_DIM + lane.x;
-      var query: Row;
-      var upstream: Row;
-      for (var i = 0u; i < LOADS; i++) {
-        query[i] = q[at + i * LANES];
-        upstream[i] = dy[at + i * LANES];
+  for (var head = kv_head * sharing; head < (kv_head + 1u) * sharing; head++) {
+    for (var t = first; t < high; t += ROWS) {
+      var queries: Tile;
+      var upstream: Tile;
+      for (var n = 0u; n < LOADS; n++) {
+        let at = place(t, n * LANES + lane.x, head, params.heads);
+        queries[n] = q[at];
+        upstream[n] = dy[at];
       }
-      let saved = row_sums[row];
-      let p = select(0.0, exp(product(&key, query) - saved.x), seen);
-      let ds = p * (product(&value, upstream) - saved.y) * params.scale;
-      add(&value_sum, p, upstream);
-      add(&key_sum, ds, query);
+      let saved = row_sums[min(t + lane.x % ROWS, last) * params.heads + head];
+      let index = vec4u(t, t + 1u, t + 2u, t + 3u);
+      let seen = (index >= vec4u(j)) & (index < vec4u(min(end, params.tokens)));
+      let sums = vec4f(
+        subgroupShuffle(saved.x, 0u),
+        subgroupShuffle(saved.x, 1u),
+        subgroupShuffle(saved.x, 2u),
+        subgroupShuffle(saved.x, 3u),
+      );
+      let deltas = vec4f(
+        subgroupShuffle(saved.y, 0u),
+        subgroupShuffle(saved.y, 1u),
+        subgroupShuffle(saved.y, 2u),
+        subgroupShuffle(saved.y, 3u),
+      );
+      let p = select(vec4f(), exp(products(&key, &queries) - sums), seen);
+      let ds = p * (products(&value, &upstream) - deltas) * params.scale;
+      add_all(&value_sum, p, &upstream);
+      add_all(&key_sum, ds, &queries);
     }
   }
   if (first + lane.x < params.tokens) {
-    for (var i = 0u; i < HEAD_DIM; i++) {
-      let at = own * HEAD_DIM + i;
-      var a = key_sum[i / 4u][i % 4u];
-      var b = value_sum[i / 4u][i % 4u];
-      if (params.beta_k != 0.0) { a += params.beta_k * dk[at]; }
-      if (params.beta_v != 0.0) { b += params.beta_v * dv[at]; }
-      dk[at] = a;
-      dv[at] = b;
+    for (var i = 0u; i < WIDTH4; i++) {
+      var a = key_sum[i];
+      var b = value_sum[i];
+      if (params.beta_k != 0.0) { a += params.beta_k * dk[own + i]; }
+      if (params.beta_v != 0.0) { b += params.beta_v * dv[own + i]; }
+      dk[own + i] = a;
+      dv[own + i] = b;
     }
   }
 }

@@ -23,6 +23,7 @@ import matmulSimd from "../../shaders/matmul_simd.wgsl" with { type: "text" };
 import policyLoss from "../../shaders/policy_loss.wgsl" with { type: "text" };
 import reduce from "../../shaders/reduce.wgsl" with { type: "text" };
 import rmsnorm from "../../shaders/rmsnorm.wgsl" with { type: "text" };
+import roofline from "../../shaders/roofline.wgsl" with { type: "text" };
 import rope from "../../shaders/rope.wgsl" with { type: "text" };
 import sample from "../../shaders/sample.wgsl" with { type: "text" };
 import select from "../../shaders/select.wgsl" with { type: "text" };
@@ -49,6 +50,7 @@ export type KernelName =
   | "policy_loss"
   | "reduce"
   | "rmsnorm"
+  | "roofline"
   | "rope"
   | "sample"
   | "select";
@@ -72,6 +74,7 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   policy_loss: policyLoss,
   reduce,
   rmsnorm,
+  roofline,
   rope,
   sample,
   select,

@@ -17,7 +17,9 @@ export type ProfileDetail = "kernels" | "submits";
 export interface GpuSpan {
   /** The kernel's label, or `submit`. */
   readonly name: string;
+  /** When it began. */
   readonly start: number;
+  /** When it ended. */
   readonly end: number;
 }
 

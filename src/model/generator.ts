@@ -86,7 +86,7 @@ export class Generator implements Disposable {
    * @throws {RangeError} if a size is not a positive integer, or the length exceeds the context.
    */
   constructor(model: Decoder, options: GeneratorOptions) {
-    const gpu = this.#gpu = model.gpu;
+    this.#gpu = model.gpu;
     const { slots, length, stepsPerRead = 6, roundsInFlight = ROUNDS_IN_FLIGHT, stops } = options;
     for (const [name, size] of Object.entries({ slots, length, stepsPerRead, roundsInFlight })) {
       if (!Number.isInteger(size) || size < 1) {

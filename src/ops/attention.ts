@@ -59,20 +59,21 @@ export function attention(
   assertShape(k, [T, kvHeads * headDim], "attend");
   assertShape(v, [T, kvHeads * headDim], "attend");
   const { gpu } = tape;
-  const { simd } = gpu.tuning;
-  const lanes = simd ? 8 : gpu.tuning.lanes;
+  const { simd, lanes } = gpu.tuning;
   const constants: Record<string, number> = simd ? {} : { LANES: lanes };
   const special = { constants, prelude: { HEAD_DIM: headDim } };
   const backward = simd ? "attention_simd_backward" : "attention_backward";
   const scale = 1 / Math.sqrt(headDim);
-  const tiles = Math.ceil(T / lanes);
+  // A lane owns one key, and one query or two.
+  const keyTiles = Math.ceil(T / (simd ? 8 : lanes));
+  const queryTiles = simd ? Math.ceil(T / 16) : keyTiles;
   const y = tape.tensor([T, heads * headDim], "attention", [q, k, v]);
   const rowSums = tape.tensor([T, heads, 2], "attention log-sum-exp and delta");
   gpu.dispatch(simd ? "attention_simd" : "attention", "forward", {
     ...special,
     bindings: { q, k, v, segment_start: segments.start, y, row_sums: rowSums },
     params: { tokens: T, heads, kv_heads: kvHeads, scale },
-    workgroups: [tiles, heads],
+    workgroups: [queryTiles, heads],
   });
 
   tape.record([y], () => {
@@ -85,14 +86,14 @@ export function attention(
       prelude: { HEAD_DIM: headDim },
       bindings: { dy, y, sums: rowSums },
       params: { ...params, beta_k: 0, beta_v: 0 },
-      workgroups: [tiles, heads],
+      workgroups: [Math.ceil(T / lanes), heads],
     });
     tape.accumulate(q, (dq, beta) =>
       gpu.dispatch(backward, "backward_q", {
         ...special,
         bindings: { ...saved, segment_start: segments.start, dq },
         params: { ...params, beta_k: beta, beta_v: 0 },
-        workgroups: [tiles, heads],
+        workgroups: [queryTiles, heads],
       }));
     tape.accumulatePair(
       k,
@@ -102,7 +103,7 @@ export function attention(
           ...special,
           bindings: { ...saved, segment_end: segments.end, dk, dv },
           params: { ...params, beta_k: betaK, beta_v: betaV },
-          workgroups: [tiles, kvHeads],
+          workgroups: [keyTiles, kvHeads],
         }),
     );
   }, [rowSums]);

@@ -12,6 +12,7 @@ import { linearChecks } from "./linear.ts";
 import { lmHeadChecks } from "./lm_head.ts";
 import { lossChecks } from "./losses.ts";
 import { optimizerChecks } from "./optimizer.ts";
+import { rooflineChecks } from "./roofline.ts";
 import { rowChecks } from "./rows.ts";
 import { samplingChecks } from "./sampling.ts";
 
@@ -27,4 +28,5 @@ export const kernelChecks: readonly KernelCheck[] = [
   ...lossChecks,
   ...optimizerChecks,
   ...samplingChecks,
+  ...rooflineChecks,
 ];
