@@ -71,8 +71,9 @@ export async function measure(
   gpu: Gpu,
   { shape, costs, record }: Workload,
   roofline: Roofline,
+  repetitions = REPETITIONS,
 ): Promise<BenchRow[]> {
-  const times = await durations(gpu, record);
+  const times = await durations(gpu, record, repetitions);
   return Object.entries(costs).map(([label, { bytes, flops }]) => {
     const all = times.get(label);
     if (!all) throw new TypeError(`Cannot measure "${label}": ${[...times.keys()]} ran instead`);
@@ -94,10 +95,14 @@ export async function measure(
 }
 
 /** Time of each dispatch by kernel, after a warm-up that compiles. */
-async function durations(gpu: Gpu, record: () => void): Promise<Map<string, number[]>> {
+async function durations(
+  gpu: Gpu,
+  record: () => void,
+  repetitions = REPETITIONS,
+): Promise<Map<string, number[]>> {
   record();
   await gpu.profile();
-  for (let i = 0; i < REPETITIONS; i++) record();
+  for (let i = 0; i < repetitions; i++) record();
   const times = new Map<string, number[]>();
   for (const { name, start, end } of await gpu.profile()) {
     const found = times.get(name);

@@ -6,17 +6,18 @@
  */
 
 import { type Command, Contender, ContenderError, type TimeLimits } from "./contender.ts";
+import { operationCost } from "./operations.ts";
 import { decodeLengths, parseWork, type Result, stepSizes } from "./protocol.ts";
 
 /** What one contender achieved in one work. */
 export interface Row {
-  /** `matmul:N`, `step` or `decode:B`. */
+  /** `matmul:N`, `step`, `decode:B` or the name of an operation. */
   readonly work: string;
   /** The sizes, for people. */
   readonly shape: string;
   /** Its name, such as `jax-js webgpu`. */
   readonly contender: string;
-  /** Wall time of one product, one step, or the 64 tokens of every sequence. */
+  /** Wall time of one product, one pass, one step, or the 64 tokens of every sequence. */
   readonly medianMs: number;
   /** (slowest - fastest) / median of the repetitions. */
   readonly spread: number;
@@ -25,7 +26,7 @@ export interface Row {
   /** What is done per second, in `unit`. */
   readonly rate: number;
   /** Of `rate`. */
-  readonly unit: "GFLOP/s" | "tokens/s";
+  readonly unit: "GFLOP/s" | "GB/s" | "tokens/s";
   /** medianMs / Mentor's: above 1 Mentor is faster; null where Mentor did not do the work. */
   readonly ratioToMentor: number | null;
   /** No limit is computed for peers. */
@@ -234,6 +235,10 @@ function amount(work: string, ms: number): Pick<Row, "shape" | "rate" | "unit"> 
       const { prompt, steps } = decodeLengths;
       const rate = parsed.batch * steps / ms * 1000;
       return { shape: `${parsed.batch} x (${prompt} + ${steps}) tokens`, rate, unit: "tokens/s" };
+    }
+    default: {
+      const { shape, unit, amount } = operationCost(parsed.kind);
+      return { shape, rate: amount / ms / 1e6, unit };
     }
   }
 }

@@ -21,21 +21,25 @@ import {
   valueAndGrad,
 } from "@jax-js/jax";
 import {
-  adamw,
+  type Arrays,
+  attention,
+  freshState,
+  nll,
+  prepareOperation,
+  rmsNorm,
+  type State,
+  update,
+} from "./jax_ops.ts";
+import { matmulChain, matmulFactors } from "./operations.ts";
+import {
   type Config,
   type Job,
-  matmulChain,
-  matmulFactors,
   type Model,
   readModel,
   rotaryTables,
   serve,
   timed,
 } from "./protocol.ts";
-
-type Arrays = Record<string, np.Array>;
-/** Weights and both moments of AdamW, by name, and the number of the last step. */
-type State = { weights: Arrays; first: Arrays; second: Arrays; step: np.Array };
 
 await serve("@jax-js/jax 0.1.25", async ({ work, data, backend }) => {
   const available = await init(backend);
@@ -50,6 +54,8 @@ await serve("@jax-js/jax 0.1.25", async ({ work, data, backend }) => {
       throw new Error(
         "The library has no key/value cache and no in-place update to write one with",
       );
+    default:
+      return await prepareOperation(work.kind);
   }
 });
 
@@ -77,26 +83,17 @@ async function prepareStep(model: Model, backend: "webgpu" | "wasm"): Promise<Jo
   const rotary = [np.array(cos).reshape(halves), np.array(sin).reshape(halves)] as const;
 
   const loss = (weights: Arrays, inputs: np.Array, targets: np.Array): np.Array => {
-    const logProbs = nn.logSoftmax(logits(config, weights, inputs, rotary, backend));
-    // Picked by a mask that the compiler fuses: it can't jit the gradient of takeAlongAxis, whose
-    // scatter wants its indices in memory ("routine primitive scatter input is not imm").
-    const picked = logProbs.mul(nn.oneHot(targets, config.vocab_size));
-    return picked.sum().div(-B * T);
+    return nll(logits(config, weights, inputs, rotary, backend), targets);
   };
   const step = jit((state: State, inputs: np.Array, targets: np.Array) => {
     const [value, gradients] = valueAndGrad(loss)(tree.ref(state.weights), inputs, targets);
     return [value, update(state, gradients)] as [np.Array, State];
   });
 
-  const fresh = (): State => {
-    const weights: Arrays = {}, first: Arrays = {}, second: Arrays = {};
-    for (const { name, shape, data } of model.weights) {
-      weights[name] = np.array(data).reshape(shape);
-      first[name] = np.array(new Float32Array(data.length)).reshape(shape);
-      second[name] = np.array(new Float32Array(data.length)).reshape(shape);
-    }
-    return { weights, first, second, step: np.array([0]) };
-  };
+  const fresh = () =>
+    freshState(Object.fromEntries(
+      model.weights.map(({ name, shape, data }) => [name, np.array(data).reshape(shape)]),
+    ));
 
   let state = fresh();
   const run = () =>
@@ -142,7 +139,7 @@ function logits(
     const q = rotate(heads(h.ref, "q"), rotary);
     const k = rotate(heads(h.ref, "k"), rotary);
     const v = heads(h, "v");
-    const mixed = nn.dotProductAttention(q, k, v, { isCausal: true }).reshape([B * T, -1]);
+    const mixed = attention(q, k, v).reshape([B * T, -1]);
     x = x.add(linear(mixed, p + "self_attn.o_proj.weight"));
     h = rmsNorm(x.ref, weights[p + "post_attention_layernorm.weight"]!, eps);
     const gate = nn.silu(linear(h.ref, p + "mlp.gate_proj.weight"));
@@ -152,11 +149,6 @@ function logits(
   return linear(rmsNorm(x, weights["model.norm.weight"]!, eps), "lm_head.weight");
 }
 
-function rmsNorm(x: np.Array, weight: np.Array, eps: number): np.Array {
-  const meanSquare = np.square(x.ref).mean(-1, { keepdims: true });
-  return x.div(np.sqrt(meanSquare.add(eps))).mul(weight);
-}
-
 /** x (B, T, H, D), rotate-half layout: halves a, b become a cos - b sin, b cos + a sin. */
 function rotate(x: np.Array, [cos, sin]: readonly [np.Array, np.Array]): np.Array {
   const [a, b] = np.split(x, 2, -1) as [np.Array, np.Array];
@@ -164,26 +156,4 @@ function rotate(x: np.Array, [cos, sin]: readonly [np.Array, np.Array]): np.Arra
     a.ref.mul(cos.ref).sub(b.ref.mul(sin.ref)),
     b.mul(cos.ref).add(a.mul(sin.ref)),
   ], -1);
-}
-
-/** AdamW with bias correction; consumes the state. */
-function update(state: State, gradients: Arrays): State {
-  const { rate, beta1, beta2, eps, decay } = adamw;
-  const step = state.step.add(1); // (1)
-  const correction1 = np.subtract(1, np.power(beta1, step.ref));
-  const correction2 = np.subtract(1, np.power(beta2, step.ref));
-  const weights: Arrays = {}, first: Arrays = {}, second: Arrays = {};
-  for (const [name, gradient] of Object.entries(gradients)) {
-    const m = state.first[name]!.mul(beta1).add(gradient.ref.mul(1 - beta1));
-    const v = state.second[name]!.mul(beta2).add(np.square(gradient).mul(1 - beta2));
-    const scale = np.sqrt(v.ref.div(correction2.ref)).add(eps);
-    const delta = m.ref.div(correction1.ref).div(scale).mul(rate);
-    const w = state.weights[name]!;
-    weights[name] = w.mul(1 - rate * decay).sub(delta);
-    first[name] = m;
-    second[name] = v;
-  }
-  correction1.dispose();
-  correction2.dispose();
-  return { weights, first, second, step };
 }

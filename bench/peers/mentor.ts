@@ -16,21 +16,16 @@ import { matmul } from "../../src/ops/matmul.ts";
 import { nllLoss } from "../../src/ops/policy_loss.ts";
 import { Learner } from "../../src/rl/learner.ts";
 import { packSequences } from "../../src/rl/packing.ts";
-import {
-  adamw,
-  decodeLengths,
-  type Job,
-  matmulChain,
-  matmulFactors,
-  readTokens,
-  serve,
-  timed,
-} from "./protocol.ts";
+import { prepareOperation } from "./mentor_ops.ts";
+import { matmulChain, matmulFactors } from "./operations.ts";
+import { adamw, decodeLengths, type Job, readTokens, serve, timed } from "./protocol.ts";
 
 /** No token has this id: nothing ends a sequence before its limit. */
 const NO_STOP = 0xfffffffe;
-/** Tokens between two looks of the host, as in a `Generator` by default. */
+/** Tokens between two looks of the host: a `Generator` has 6, which does not divide 64. */
 const STEPS_PER_READ = 8;
+/** Rounds of so many steps that are recorded before the first is looked at, as in a `Generator`. */
+const ROUNDS_IN_FLIGHT = 2;
 
 await serve("mentor", async ({ work, data, backend }) => {
   if (backend !== "webgpu") throw new Error(`Mentor has no ${backend} backend`);
@@ -42,6 +37,8 @@ await serve("mentor", async ({ work, data, backend }) => {
       return await prepareStep(gpu, data);
     case "decode":
       return await prepareDecode(gpu, data, work.batch);
+    default:
+      return await prepareOperation(gpu, work.kind);
   }
 });
 
@@ -123,9 +120,12 @@ async function prepareDecode(gpu: Gpu, data: string, batch: number): Promise<Job
     await gpu.settle();
     return await timed(async () => {
       const sampled: SampledToken[] = [];
-      while (sampled.length < batch * steps) {
-        sampled.push(...await slots.decode(greedy, active));
+      const rounds: Promise<SampledToken[]>[] = [];
+      for (let step = 0; step < steps; step += STEPS_PER_READ) {
+        rounds.push(slots.decode(greedy, active));
+        if (rounds.length === ROUNDS_IN_FLIGHT) sampled.push(...await rounds.shift()!);
       }
+      for (const round of rounds) sampled.push(...await round);
       return sampled.filter(({ slot }) => slot === 0).map(({ token }) => token);
     });
   };

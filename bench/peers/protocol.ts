@@ -11,6 +11,7 @@
 
 import process from "node:process";
 import { decodeSafetensors, toFloat32 } from "../../src/io/safetensors.ts";
+import { type Operation, operations } from "./operations.ts";
 
 /** What to measure. */
 export type Work =
@@ -22,7 +23,9 @@ export type Work =
    * 64 tokens for each of `batch` sequences, greedy, with a key/value cache. Timed are 64 passes of
    * one token per sequence; the prompt's prefill is not.
    */
-  | { readonly kind: "decode"; readonly batch: number };
+  | { readonly kind: "decode"; readonly batch: number }
+  /** Forward and backward of one operation, or one update of the optimizer; see operations.ts. */
+  | { readonly kind: Operation };
 
 /** The command line, parsed. */
 export interface Options {
@@ -34,7 +37,7 @@ export interface Options {
 
 /** One timed repetition: `value` is a loss, a checksum or a list of tokens. */
 export interface Result {
-  /** Wall time of one product, one step, or all decoding of a repetition. */
+  /** Wall time of one product, one pass, one step, or all decoding of a repetition. */
   readonly ms: number;
   /** CPU time of all threads meanwhile, user and system. */
   readonly cpuMs: number;
@@ -178,30 +181,6 @@ export function rotaryTables({ head_dim: D, rope_theta }: Config, length: number
   return { cos, sin };
 }
 
-/**
- * The factors of `matmul`: n x n of uniform numbers in +-0.5, the same for every contender.
- *
- * `w` is scaled so that a product of it keeps its length on average: chains stay finite.
- */
-export function matmulFactors(n: number) {
-  let state = 1;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
-  const y = Float32Array.from({ length: n * n }, uniform);
-  const w = Float32Array.from({ length: n * n }, () => uniform() * Math.sqrt(12 / n));
-  return { y, w };
-}
-
-/**
- * Products in one timed repetition: about 17 GFLOP, so that the 10 ms and more which Deno takes to
- * read anything back hardly count.
- */
-export function matmulChain(n: number): number {
-  return Math.max(1, Math.round(8 * (1024 / n) ** 3));
-}
-
 function parseOptions(args: readonly string[]): Options {
   const values = new Map<string, string>();
   for (let i = 0; i < args.length; i += 2) values.set(args[i]!, args[i + 1] ?? "");
@@ -222,7 +201,11 @@ export function parseWork(text: string): Work {
   if (kind === "step") return { kind };
   if (kind === "matmul" && Number(size) >= 1) return { kind, n: Number(size) };
   if (kind === "decode" && Number(size) >= 1) return { kind, batch: Number(size) };
-  throw new RangeError(`Cannot do work "${text}": choose step, matmul:N or decode:B`);
+  const operation = operations.find((name) => name === text);
+  if (operation) return { kind: operation };
+  throw new RangeError(
+    `Cannot do work "${text}": choose step, ${operations.join(", ")}, matmul:N or decode:B`,
+  );
 }
 
 /** The lines of a stream of UTF-8, trimmed; an unfinished one at its end is no line. */

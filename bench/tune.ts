@@ -1,0 +1,227 @@
+/**
+ * Searches the knobs of src/gpu/tuning.ts on this adapter. Nothing is tuned silently: the result is
+ * printed, and stored where it is told.
+ *
+ *     deno run -A bench/tune.ts
+ *
+ * @module
+ */
+
+import { Gpu } from "../src/gpu/device.ts";
+import type { GpuInfo } from "../src/gpu/device.ts";
+import { deviceClass, type MatmulTile, type Tuning, tunings } from "../src/gpu/tuning.ts";
+import { measure, type Roofline } from "./kernels.ts";
+import { renderTable } from "./report.ts";
+import { products, productWorkload, workloads } from "./workloads.ts";
+
+/** One setting of one knob. */
+export interface Variant {
+  /** Which part of the table it changes. */
+  readonly knob: "matmul" | "matmulFew" | "wide" | "lanes" | "partialRows";
+  readonly name: string;
+  readonly change: Partial<Tuning>;
+}
+
+/** How fast each variant of a knob is. */
+export interface KnobResult {
+  readonly knob: Variant["knob"];
+  /** Names of what was measured. */
+  readonly shapes: readonly string[];
+  /** Milliseconds by shape; null where the adapter refused or the variant took too long. */
+  readonly variants: readonly {
+    readonly variant: Variant;
+    readonly ms: readonly (number | null)[];
+  }[];
+  /** Index of the variant with the least geometric mean. */
+  readonly best: number;
+  /** Of each shape, the time of the fastest variant over that of the default: 1 where it is best. */
+  readonly defaultShare: readonly number[];
+}
+
+/** The whole search. */
+export interface TuneResult {
+  readonly adapter: string;
+  readonly date: string;
+  /** The table's row with the best of every knob. */
+  readonly tuning: Tuning;
+  readonly knobs: readonly KnobResult[];
+}
+
+/** Rates do not matter here, only times. */
+const NO_LIMIT: Roofline = { bandwidth: Infinity, flops: Infinity };
+const REPETITIONS = 5;
+/** A variant this many times slower than the best on a shape is not measured on the others. */
+const HOPELESS = 8;
+
+/** Every knob's settings for an adapter; the default comes first. */
+export function space(info: GpuInfo): Variant[] {
+  const base: Tuning = tunings[deviceClass(info)];
+  const variants: Variant[] = [];
+  const add = (knob: Variant["knob"], name: string, change: Partial<Tuning>) => {
+    variants.push({ knob, name, change });
+  };
+  if (base.simd) {
+    for (const simdBlocks of [4, 2, 1]) {
+      add("matmul", `registers, ${8 * simdBlocks} x 32`, { simd: true, simdBlocks });
+    }
+  }
+  for (const tile of tiles(info)) {
+    const { lanesM, lanesN, blocksM, blocksN, depth } = tile;
+    const name = `${4 * lanesM * blocksM} x ${4 * lanesN * blocksN} x ${depth}, lanes ` +
+      `${lanesM} x ${lanesN}`;
+    add("matmul", name, base.simd ? { simd: false, matmul: tile } : { matmul: tile });
+    if (!base.simd && lanesM * blocksM <= 4) add("matmulFew", name, { matmulFew: tile });
+  }
+  for (const wide of [64, 128, 256, 512]) add("wide", `${wide} lanes`, { wide });
+  if (!base.simd) {
+    for (const lanes of [8, 32, 64, 128]) add("lanes", `${lanes} lanes`, { lanes });
+  }
+  for (const partialRows of [64, 128, 256, 512]) {
+    add("partialRows", `${partialRows} rows`, { partialRows });
+  }
+  const isDefault = ({ change }: Variant) =>
+    Object.entries(change).every(([key, value]) =>
+      JSON.stringify(value) === JSON.stringify(base[key as keyof Tuning])
+    );
+  return [...new Set(variants.map(({ knob }) => knob))].flatMap((knob) => {
+    const own = variants.filter((variant) => variant.knob === knob);
+    const first = own.find(isDefault)!;
+    const rest = own.filter((variant) => variant !== first);
+    return [{ ...first, name: `${first.name} (default)` }, ...rest];
+  });
+}
+
+/** Tiles that the adapter's limits allow; few where barriers are slow, since none is any good. */
+function tiles({ software, limits }: GpuInfo): MatmulTile[] {
+  const lanes = software ? [[1, 8], [8, 8]] : [[2, 32], [8, 8], [8, 16], [16, 16]];
+  const found: MatmulTile[] = [];
+  for (const [lanesM, lanesN] of lanes as [number, number][]) {
+    for (const [blocksM, blocksN] of [[1, 1], [2, 1], [2, 2]] as const) {
+      for (const depth of software ? [16] : [8, 16, 32]) {
+        const bytes = 16 * depth * (lanesM * blocksM + lanesN * blocksN);
+        if (bytes > limits["maxComputeWorkgroupStorageSize"]!) continue;
+        if (lanesM * lanesN > limits["maxComputeInvocationsPerWorkgroup"]!) continue;
+        found.push({ lanesM, lanesN, blocksM, blocksN, depth });
+      }
+    }
+  }
+  return found;
+}
+
+/** Measures every variant of every knob. */
+export async function tune(
+  { onProgress }: { onProgress?: (done: number, total: number, what: string) => void } = {},
+): Promise<TuneResult> {
+  using probe = await Gpu.open();
+  const { info } = probe;
+  const variants = space(info);
+  const knobs: KnobResult[] = [];
+  let done = 0;
+  for (const knob of new Set(variants.map(({ knob }) => knob))) {
+    const own = variants.filter((variant) => variant.knob === knob);
+    const shapes = shapesOf(knob, probe);
+    const fastest = shapes.map(() => Infinity);
+    const results: { variant: Variant; ms: (number | null)[] }[] = [];
+    for (const variant of own) {
+      onProgress?.(done++, variants.length, `${knob}: ${variant.name}`);
+      results.push({ variant, ms: await timesOf(knob, variant, fastest) });
+    }
+    knobs.push(resultOf(knob, shapes, results));
+  }
+  onProgress?.(done, variants.length, "");
+  const tuning = Object.assign(
+    { ...tunings[deviceClass(info)] },
+    ...knobs.map(({ variants, best }) => variants[best]!.variant.change),
+  );
+  return { adapter: info.description, date: new Date().toISOString(), tuning, knobs };
+}
+
+/** The workloads that tell a knob's settings apart. */
+function workloadsOf(knob: Variant["knob"], gpu: Gpu) {
+  if (knob === "matmul" || knob === "matmulFew") {
+    const few = products.filter(([, , M]) => M <= 16);
+    const chosen = knob === "matmul" ? products.filter((one) => !few.includes(one)) : few;
+    return chosen.map((product) => productWorkload(gpu, product));
+  }
+  const labels = {
+    wide: /^(glu|rope|adamw|select|embedding)/,
+    lanes: /^(rmsnorm|attention|lm_head|sample)/,
+    partialRows: /^rmsnorm.backward_w/,
+  }[knob];
+  return workloads(gpu).flatMap((workload) => {
+    const costs = Object.entries(workload.costs).filter(([label]) => labels.test(label));
+    return costs.length > 0 ? [{ ...workload, costs: Object.fromEntries(costs) }] : [];
+  });
+}
+
+function shapesOf(knob: Variant["knob"], gpu: Gpu): string[] {
+  return workloadsOf(knob, gpu).flatMap(({ shape, costs }) =>
+    Object.keys(costs).map((label) => knob.startsWith("matmul") ? shape : label)
+  );
+}
+
+/** Milliseconds of every shape; `fastest` is what others took, and is brought up to date. */
+async function timesOf(
+  knob: Variant["knob"],
+  { change }: Variant,
+  fastest: number[],
+): Promise<(number | null)[]> {
+  const times: (number | null)[] = [];
+  using probe = await Gpu.open();
+  const tuning = { ...tunings[deviceClass(probe.info)], ...change };
+  using gpu = await Gpu.open({ profile: "kernels", tuning });
+  let hopeless = false;
+  for (const workload of workloadsOf(knob, gpu)) {
+    let rows: { medianMs: number }[] = [];
+    try {
+      if (!hopeless) rows = await measure(gpu, workload, NO_LIMIT, REPETITIONS);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      hopeless = true; // the adapter refuses this shape of workgroup
+    }
+    for (const label of Object.keys(workload.costs).keys()) {
+      const ms = rows[label]?.medianMs ?? null;
+      const i = times.length;
+      times.push(ms);
+      if (ms === null) continue;
+      if (ms > HOPELESS * fastest[i]!) hopeless = true;
+      fastest[i] = Math.min(fastest[i]!, ms);
+    }
+  }
+  return times;
+}
+
+function resultOf(
+  knob: Variant["knob"],
+  shapes: readonly string[],
+  variants: readonly { variant: Variant; ms: readonly (number | null)[] }[],
+): KnobResult {
+  const means = variants.map(({ ms }) =>
+    ms.reduce<number>((sum, one) => sum + Math.log(one ?? Infinity), 0)
+  );
+  const least = shapes.map((_, i) => Math.min(...variants.map(({ ms }) => ms[i] ?? Infinity)));
+  return {
+    knob,
+    shapes,
+    variants,
+    best: means.indexOf(Math.min(...means)),
+    defaultShare: least.map((ms, i) => ms / (variants[0]!.ms[i] ?? Infinity)),
+  };
+}
+
+/** Every knob as a table of milliseconds. */
+export function renderTuning({ adapter, knobs, tuning }: TuneResult): string {
+  const parts = knobs.map(({ knob, shapes, variants, best, defaultShare }) => {
+    const head = ["ms", ...shapes.map((_, i) => `(${i + 1})`), ""];
+    const rows = variants.map(({ variant, ms }, i) => [
+      variant.name,
+      ...ms.map((one) => one === null ? "-" : one.toPrecision(3)),
+      i === best ? "<- best" : "",
+    ]);
+    const share = ["default / best", ...defaultShare.map((s) => `${(100 * s).toFixed(0)} %`), ""];
+    const legend = shapes.map((shape, i) => `  (${i + 1}) ${shape}`).join("\n");
+    const columns = shapes.map((_, i) => i + 1);
+    return `${knob}\n${renderTable([head, ...rows, share], columns)}\n${legend}`;
+  });
+  return `${adapter}\n\n${parts.join("\n\n")}\n\nbest: ${JSON.stringify(tuning)}`;
+}
