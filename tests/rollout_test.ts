@@ -194,6 +194,9 @@ Deno.test("micro-batches keep order, budget and targets", () => {
   assertEquals([...batches[0]!.targets], [1, 3, 6]);
   assertEquals([...gather(batches[0]!, ({ ids }) => (t) => ids[t]!)], [41, 43, 32]);
   assertThrows(() => packSequences([sequence(3, [])], 8), RangeError, "mask is empty");
+  // In order they would take three.
+  const fitting = [6, 5, 4, 5].map((length) => sequence(length, [1]));
+  assertEquals(packSequences(fitting, 10).map(({ lengths }) => lengths), [[6, 4], [5, 5]]);
 });
 
 Deno.test("a demonstration that calls what is not offered names the task", () => {

@@ -25,9 +25,10 @@ export function activeTokens(sequences: readonly MaskedSequence[]): number {
 }
 
 /**
- * Cuts a batch into micro-batches of at most `budget` tokens (a longer sequence gets its own), in
- * order.
+ * Cuts a batch into micro-batches of at most `budget` tokens (a longer sequence gets its own). Few
+ * and full ones: the longest sequences are placed first, each where the least room is left.
  *
+ * @returns micro-batches, and in each of them sequences, in the order of the batch
  * @throws {RangeError} if no token is predicted at all: such a batch would train on nothing.
  */
 export function packSequences<S extends MaskedSequence>(
@@ -39,18 +40,23 @@ export function packSequences<S extends MaskedSequence>(
       `Cannot train on ${sequences.length} sequences: their mask is empty, no token was produced by the model`,
     );
   }
-  const groups: S[][] = [];
-  let room = 0;
-  for (const sequence of sequences) {
-    if (!sequence.mask.includes(1)) continue;
-    if (groups.length === 0 || sequence.ids.length > room) {
-      groups.push([]);
-      room = budget;
+  const kept = sequences.filter(({ mask }) => mask.includes(1));
+  const longestFirst = kept.map((sequence, i) => ({ length: sequence.ids.length, i }))
+    .sort((a, b) => b.length - a.length || a.i - b.i);
+  const groups: { members: number[]; room: number }[] = [];
+  for (const { length, i } of longestFirst) {
+    let best: (typeof groups)[number] | undefined;
+    for (const group of groups) {
+      if (group.room >= length && (!best || group.room < best.room)) best = group;
     }
-    groups.at(-1)!.push(sequence);
-    room -= sequence.ids.length;
+    if (best) {
+      best.members.push(i);
+      best.room -= length;
+    } else groups.push({ members: [i], room: budget - length });
   }
-  return groups.map(pack);
+  return groups.map(({ members }) => members.sort((a, b) => a - b))
+    .sort((a, b) => a[0]! - b[0]!)
+    .map((members) => pack(members.map((i) => kept[i]!)));
 }
 
 function pack<S extends MaskedSequence>(sequences: readonly S[]): MicroBatch<S> {
