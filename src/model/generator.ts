@@ -173,6 +173,7 @@ export class Generator implements Disposable {
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
     let decoding = 0; // slots that the GPU is still drawing tokens for, as far as the host knows
     let failure: unknown = null;
+    using eventLoop = new EventLoop();
 
     const endTurn = (run: Running, reason: "stop" | "length") => {
       decoding--;
@@ -275,7 +276,7 @@ export class Generator implements Disposable {
         await Promise.race(turns);
       }
       // Tools that answer at once are fed in the next round; slow ones hold up nobody else.
-      if (turns.size > 0) await settled();
+      if (turns.size > 0) await eventLoop.next();
       if (failure) throw failure;
     }
   }
@@ -303,7 +304,24 @@ export class Generator implements Disposable {
   }
 }
 
-/** One turn of the event loop. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+/** Waits for one turn of the event loop: a message is delivered at once, a timer 1 ms later. */
+class EventLoop implements Disposable {
+  readonly #channel = new MessageChannel();
+  #resolve = () => {};
+
+  constructor() {
+    this.#channel.port1.onmessage = () => this.#resolve();
+  }
+
+  next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      this.#channel.port2.postMessage(null);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#channel.port1.close();
+    this.#channel.port2.close();
+  }
 }
