@@ -17,7 +17,7 @@ import { listRuns, RunFolder } from "./src/run/store.ts";
 import { loadStudent } from "./src/run/student.ts";
 import { suggestion } from "./src/run/suggest.ts";
 import { renderComparison, renderScores } from "./src/run/table.ts";
-import { RunWatcher } from "./src/run/watch.ts";
+import { renderProfile, RunWatcher } from "./src/run/watch.ts";
 
 interface Command {
   readonly summary: string;
@@ -25,6 +25,8 @@ interface Command {
   readonly about: string;
   /** Whether it takes the settings of a run. */
   readonly settings: boolean;
+  /** Whether it takes `--profile`. */
+  readonly profile?: boolean;
   /** Returns the exit code. */
   run(args: ParsedFlags, config: RunConfig): Promise<number> | number;
 }
@@ -46,8 +48,10 @@ Examples:
   ./mentor train --reward sparse --seed 1          another reward
   ./mentor train --method sft                      imitate the teacher instead
   ./mentor train --tasks my.jsonl --tools my.ts    your tasks and tools
-  ./mentor train --resume runs/2026-11-22-2317-k3fz`,
+  ./mentor train --resume runs/2026-11-22-2317-k3fz
+  ./mentor train --steps 6 --profile               where the time goes, by kernel and phase`,
     settings: true,
+    profile: true,
     run: runTrain,
   },
   eval: {
@@ -55,11 +59,18 @@ Examples:
     usage: "./mentor eval --from FOLDER [--settings]",
     about: "Measures a model on fixed tasks that training never draws.",
     settings: true,
-    async run({ flags, json: asJson, quiet }) {
+    profile: true,
+    async run({ flags, json: asJson, quiet, profile: detail }) {
       using watcher = new RunWatcher({ quiet, write: err });
-      const { rows } = await evaluate(flags, { onProgress: watcher.progress });
-      if (asJson) json({ domains: rows });
-      else out(renderScores(rows));
+      const { rows, profile } = await evaluate(flags, {
+        onProgress: watcher.progress,
+        profile: detail,
+      });
+      if (asJson) json({ domains: rows, profile });
+      else {
+        out(renderScores(rows));
+        if (profile) err(`\n${renderProfile(profile)}`);
+      }
       return 0;
     },
   },
@@ -96,6 +107,14 @@ are sound, and measures whether it is worth starting from. Takes about 15 minute
       return report.ok ? 0 : 1;
     },
   },
+  bench: {
+    summary: "measure kernels, steps and rollouts, beside what others would take",
+    usage: "./mentor bench [PART] [flags]",
+    about: "./mentor bench --help lists the parts.",
+    settings: false,
+    // It has flags of its own: `main` hands them over unread.
+    run: ({ positional }) => bench(positional),
+  },
   runs: {
     summary: "list the training runs",
     usage: "./mentor runs [FOLDER]",
@@ -129,6 +148,12 @@ are sound, and measures whether it is worth starting from. Takes about 15 minute
   },
 };
 
+/** Its modules are loaded only here, and so are the peers that it compares with. */
+async function bench(args: readonly string[]): Promise<number> {
+  const { main } = await import("./bench/main.ts");
+  return await main(args);
+}
+
 async function runTrain(args: ParsedFlags, config: RunConfig): Promise<number> {
   const { json: asJson, quiet, flags } = args;
   const stop = new AbortController();
@@ -146,7 +171,9 @@ async function runTrain(args: ParsedFlags, config: RunConfig): Promise<number> {
       signal: stop.signal,
       onEvent: watcher.event,
       onProgress: watcher.progress,
+      profile: args.profile,
     });
+    watcher.finish();
     if (asJson) json(result);
     else {
       if (result.domains.length > 0) out(`\n${renderComparison(result.domains)}\n`);
@@ -161,6 +188,7 @@ async function runTrain(args: ParsedFlags, config: RunConfig): Promise<number> {
         out(`Done in ${seconds.toFixed(0)} s. Run: ${run}  Model: ${model}`);
         out(`Try it:\n  ./mentor generate --from ${model} "34 plus 8 times 3"`);
       }
+      if (result.profile) err(`\n${renderProfile(result.profile)}`);
     }
     return 0;
   } finally {
@@ -257,9 +285,9 @@ function overview(): string {
     "./mentor <command> --help explains a command and its settings.";
 }
 
-function explain(name: string, { summary, usage, about, settings }: Command): string {
+function explain(name: string, { summary, usage, about, settings, profile }: Command): string {
   const parts = [`${name}: ${summary}`, `Usage: ${usage}`, about];
-  if (settings) parts.push(flagHelp());
+  if (settings) parts.push(flagHelp({ profile }));
   return parts.filter((part) => part !== "").join("\n\n");
 }
 
@@ -282,11 +310,18 @@ export async function main(argv: readonly string[]): Promise<number> {
   try {
     const [name = "help", ...rest] = argv;
     if (name === "--help" || name === "-h") return await main(["help"]);
+    if (name === "bench") return await bench(rest);
     const command = commandNamed(name);
     const parsed = parseFlags(rest);
     if (parsed.help) {
       out(explain(name, command));
       return 0;
+    }
+    if (parsed.profile && !command.profile) {
+      const takers = Object.keys(commands).filter((taker) => commands[taker]!.profile);
+      throw new ConfigError(
+        `Cannot profile "${name}": --profile is a flag of ${takers.join(" and ")}`,
+      );
     }
     const file = parsed.config === null ? {} : { file: await readConfigFile(parsed.config) };
     const config = resolveConfig({ ...file, flags: parsed.flags });

@@ -60,7 +60,7 @@ export type {
 export { ConfigError } from "./src/run/config.ts";
 export type { DomainName, RewardName, RunConfig } from "./src/run/config.ts";
 export { evaluate } from "./src/run/evaluate.ts";
-export type { EvaluateOptions } from "./src/run/evaluate.ts";
+export type { DomainResult, EvaluateOptions, EvaluationResult } from "./src/run/evaluate.ts";
 export type {
   CheckpointEvent,
   DomainScore,
@@ -74,8 +74,9 @@ export type {
   Timing,
   WarningEvent,
 } from "./src/run/events.ts";
+export type { KernelTime, PhaseTime, Profile } from "./src/run/profile.ts";
 export { train } from "./src/run/train.ts";
-export type { DomainResult, RunResult, TrainOptions } from "./src/run/train.ts";
+export type { RunResult, TrainOptions } from "./src/run/train.ts";
 export { parseGsm8k } from "./src/tasks/gsm8k.ts";
 export type { Gsm8kOptions, Gsm8kReport } from "./src/tasks/gsm8k.ts";
 export { formatTasks, parseTasks } from "./src/tasks/jsonl.ts";
@@ -87,6 +88,7 @@ export type { ChatFormat, Transcript, TranscriptCall, Turn } from "./src/text/ch
 export type { JsonSchema, ToolSpec } from "./src/text/tool_call.ts";
 export { Tokenizer } from "./src/text/tokenizer.ts";
 export type { DecodeOptions } from "./src/text/tokenizer.ts";
+export type { RopeTable } from "./src/ops/rope.ts";
 export { Tape } from "./src/tape.ts";
 export { Parameter, Tensor } from "./src/tensor.ts";
 export type { DType } from "./src/tensor.ts";

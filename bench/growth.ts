@@ -79,7 +79,7 @@ export interface GrowthOptions {
   readonly onProgress?: (text: string) => void;
 }
 
-const FULL = { repetitions: 5, limitMs: 30_000 };
+const FULL = { repetitions: 9, limitMs: 30_000 };
 const QUICK = { repetitions: 3, limitMs: 10_000 };
 /** Share of the free memory of the machine that buffers may take: a software adapter's are there. */
 const MEMORY_SHARE = 0.7;
@@ -235,12 +235,13 @@ export function growthPlots({ rows, adapter }: GrowthReport): Map<string, string
     const steps = { name: "whole step", points: pointsOf(rows, name, "step") };
     const attention = { name: "attention", points: pointsOf(rows, name, "attention") };
     const series = attention.points.length > 0 ? [steps, attention] : [steps];
-    const [exponent] = (fits.attention ?? fits.step)!.expected.slice(-1);
+    const [least, exponent] = (fits.attention ?? fits.step)!.expected;
+    const whose = fits.attention ? " of attention" : "";
     plots.set(
       `growth-${name}.svg`,
       draw("Time of a training step", "ms", series, {
-        name: `expected slope ${exponent}`,
-        exponent: exponent!,
+        name: `expected slope${whose}: ${least < exponent ? "at most " : ""}${exponent}`,
+        exponent,
         through: series.at(-1)!.points.at(-1)!,
       }),
     );
@@ -262,7 +263,8 @@ export function growthPlots({ rows, adapter }: GrowthReport): Map<string, string
   return plots;
 }
 
-function table({ rows, skipped, fits }: GrowthReport): string {
+/** The report as two tables: what was measured, and the exponents. */
+export function renderGrowth({ rows, skipped, fits }: GrowthReport): string {
   const header = [
     "sweep",
     "x",
@@ -309,6 +311,6 @@ if (import.meta.main) {
     string: ["out"],
   });
   const report = await growth({ quick, onProgress: (text) => console.error(text) });
-  console.log(json ? JSON.stringify(report, null, 2) : table(report));
+  console.log(json ? JSON.stringify(report, null, 2) : renderGrowth(report));
   if (out) { for (const path of await writeGrowthPlots(report, out)) console.error(path); }
 }

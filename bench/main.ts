@@ -11,38 +11,53 @@ import { compareWithBaseline, readReport } from "./baseline.ts";
 import { kernels } from "./kernels.ts";
 import { peers } from "./peers.ts";
 import { recipe } from "./recipe.ts";
+import { growth, renderGrowth, writeGrowthPlots } from "./growth.ts";
+import { renderSteady, steady } from "./steady.ts";
 import { type BenchReport, type BenchRow, renderRows } from "./report.ts";
 import { renderTuning, tune } from "./tune.ts";
 
 /** What `./mentor bench --help` prints. */
-export const usage = `Usage: ./mentor bench [kernels|step|rollout|peers|tune|all] [flags]
+export const usage = `Usage: ./mentor bench [PART] [flags]
 
   kernels   every kernel against a copy and multiply-adds in registers on this adapter
   step      a training step of a small GPT beside jax-js, tfjs and PyTorch, and a GRPO step of the
             embedded recipe by its parts
   rollout   decoding 1, 16 and 64 sequences with a key/value cache, beside PyTorch
   peers     everything that other libraries can do, too
+  growth    a step's time against tokens, sequence length, layers, width and vocabulary
+  steady    500 steps: JavaScript heap, resident memory, allocations, and how busy the GPU is
   tune      searches the knobs of the device class on this adapter, and prints the best
-  all       kernels, a GRPO step and peers; the default
+  all       all of these but tune, some ten minutes on two cores; the default
 
   --json            one document on stdout
-  --save FILE       keeps the numbers (or, of tune, the table's row), as JSON
-  --baseline FILE   compares with numbers that were kept
+  --save FILE       keeps the numbers as JSON
+  --baseline FILE   compares with numbers of kernels, steps and rollouts that were kept
+  --plots FOLDER    where growth draws its curves, as SVG
+  --quick           fewer points and repetitions in growth, 200 steps in steady
   --quiet           no progress
 
 The libraries come from npm at the first run; PyTorch is taken if python3 has it. Contenders run in
 turn, so that a busy machine slows all of them. Timings are medians.`;
 
-const STEP = ["step"];
-const ROLLOUT = ["decode:1", "decode:16", "decode:64"];
+const partNames = ["kernels", "recipe", "peers", "growth", "steady", "tune"] as const;
+type Part = typeof partNames[number];
 
-/** Every part of the bench, in the order in which they run. */
-const parts: Readonly<Record<string, readonly ("kernels" | "recipe" | "peers")[]>> = {
+/** What each word stands for, in the order in which it runs. */
+const selections: Readonly<Record<string, readonly Part[]>> = {
   kernels: ["kernels"],
   step: ["recipe", "peers"],
   rollout: ["peers"],
   peers: ["peers"],
-  all: ["kernels", "recipe", "peers"],
+  growth: ["growth"],
+  steady: ["steady"],
+  tune: ["tune"],
+  all: ["kernels", "recipe", "peers", "growth", "steady"],
+};
+
+/** Works of the peers that a word stands for; the others stand for all. */
+const works: Readonly<Record<string, readonly string[]>> = {
+  step: ["step"],
+  rollout: ["decode:1", "decode:16", "decode:64"],
 };
 
 /**
@@ -53,8 +68,8 @@ const parts: Readonly<Record<string, readonly ("kernels" | "recipe" | "peers")[]
 export async function main(args: readonly string[]): Promise<number> {
   const unknown: string[] = [];
   const flags = parseArgs([...args], {
-    boolean: ["json", "quiet", "help"],
-    string: ["save", "baseline"],
+    boolean: ["json", "quiet", "quick", "help"],
+    string: ["save", "baseline", "plots"],
     alias: { help: "h" },
     unknown: (arg, key) => key === undefined ? true : (unknown.push(arg), false),
   });
@@ -63,17 +78,20 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const [what = "all", ...rest] = flags._.map(String);
-  if (unknown.length > 0 || rest.length > 0 || !(what in parts || what === "tune")) {
+  if (unknown.length > 0 || rest.length > 0 || !Object.hasOwn(selections, what)) {
     console.error(`Cannot bench ${[what, ...rest, ...unknown].join(" ")}\n\n${usage}`);
     return 2;
   }
   try {
-    const { json, quiet, save, baseline } = flags;
-    const result = what === "tune"
-      ? await runTune(quiet)
-      : await runParts(what, quiet, baseline ?? null);
-    if (save) await Deno.writeTextFile(save, `${JSON.stringify(result.document, null, 2)}\n`);
-    console.log(json ? JSON.stringify(result.document, null, 2) : result.text);
+    const { json, save, baseline } = flags;
+    // Read first: a wrong name should not cost ten minutes.
+    const then = baseline === undefined ? null : await readReport(baseline);
+    const bench = new Bench(what, flags);
+    for (const part of selections[what]!) await bench.run(part);
+    const { document, text } = await bench.finish();
+    if (save) await Deno.writeTextFile(save, `${JSON.stringify(document, null, 2)}\n`);
+    console.log(json ? JSON.stringify(document, null, 2) : text);
+    if (then && !json) console.log(`\n${compareWithBaseline(document, then)}`);
     return 0;
   } catch (error) {
     console.error((error as Error).message);
@@ -81,68 +99,97 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** What was measured, for machines and for people. */
-interface Outcome {
-  readonly document: unknown;
-  readonly text: string;
-}
+/** Gathers what the parts find. */
+class Bench {
+  readonly #what: string;
+  readonly #flags: { readonly quiet: boolean; readonly quick: boolean; readonly plots?: string };
+  readonly #rows: BenchRow[] = [];
+  readonly #skipped: BenchReport["skipped"][number][] = [];
+  readonly #documents: Partial<Record<Part, unknown>> = {};
+  readonly #notes: string[] = [];
+  readonly #texts: string[] = [];
 
-async function runTune(quiet: boolean): Promise<Outcome> {
-  const document = await tune({ onProgress: bar("tune", quiet) });
-  return { document, text: renderTuning(document) };
-}
+  constructor(
+    what: string,
+    flags: { readonly quiet: boolean; readonly quick: boolean; readonly plots?: string },
+  ) {
+    this.#what = what;
+    this.#flags = flags;
+  }
 
-async function runParts(what: string, quiet: boolean, file: string | null): Promise<Outcome> {
-  // Read first: a wrong name should not cost ten minutes.
-  const baseline = file === null ? null : await readReport(file);
-  const rows: BenchRow[] = [];
-  const skipped: { work: string; contender: string; reason: string }[] = [];
-  const notes: string[] = [];
-  for (const part of parts[what]!) {
-    if (part === "kernels") {
-      const { roofline, rows: found } = await kernels({ onProgress: bar("kernels", quiet) });
-      rows.push(...found);
-      notes.push(
-        `copy ${(roofline.bandwidth / 1e9).toFixed(1)} GB/s, ` +
-          `multiply-adds ${(roofline.flops / 1e9).toFixed(0)} GFLOP/s`,
-      );
-    } else if (part === "recipe") {
-      rows.push(...await recipe({ onProgress: bar("recipe", quiet) }));
-    } else {
-      const works = what === "step" ? STEP : what === "rollout" ? ROLLOUT : undefined;
-      const onProgress = (text: string) => quiet ? undefined : console.error(text);
-      const found = await peers({ works, onProgress });
-      rows.push(...found.rows);
-      skipped.push(...found.skipped);
+  async run(part: Part): Promise<void> {
+    const { quick, plots } = this.#flags;
+    switch (part) {
+      case "kernels": {
+        const { roofline, rows } = await kernels({ onProgress: this.#bar("kernels") });
+        const [copied, computed] = [roofline.bandwidth / 1e9, roofline.flops / 1e9];
+        this.#rows.push(...rows);
+        this.#notes.push(
+          `copy ${copied.toFixed(1)} GB/s, multiply-adds ${computed.toFixed(0)} GFLOP/s`,
+        );
+        break;
+      }
+      case "recipe":
+        this.#rows.push(...await recipe({ onProgress: this.#bar("recipe") }));
+        break;
+      case "peers": {
+        const found = await peers({ works: works[this.#what], onProgress: this.#say });
+        this.#rows.push(...found.rows);
+        this.#skipped.push(...found.skipped);
+        break;
+      }
+      case "growth": {
+        const report = await growth({ quick, onProgress: this.#say });
+        this.#documents.growth = report;
+        this.#texts.push(renderGrowth(report));
+        if (plots) { for (const path of await writeGrowthPlots(report, plots)) this.#say(path); }
+        break;
+      }
+      case "steady": {
+        const report = await steady({ steps: quick ? 200 : 500, onProgress: this.#say });
+        this.#documents.steady = report;
+        this.#texts.push(renderSteady(report));
+        break;
+      }
+      case "tune": {
+        const report = await tune({ onProgress: this.#bar("tune") });
+        this.#documents.tune = report;
+        this.#texts.push(renderTuning(report));
+      }
     }
   }
-  const document: BenchReport = {
-    adapter: await adapterName(),
-    date: new Date().toISOString(),
-    rows,
-    skipped,
-  };
-  const lines = [`${document.adapter}, ${document.date.slice(0, 10)}`, ...notes, renderRows(rows)];
-  for (const { work, contender, reason } of skipped) {
-    lines.push(`skipped: ${contender} at ${work}: ${reason}`);
+
+  async finish(): Promise<{ document: BenchReport; text: string }> {
+    using gpu = await Gpu.open();
+    const document: BenchReport = {
+      adapter: gpu.info.description,
+      date: new Date().toISOString(),
+      rows: this.#rows,
+      skipped: this.#skipped,
+      ...this.#documents,
+    };
+    const skipped = this.#skipped.map(({ work, contender, reason }) =>
+      `skipped: ${contender} at ${work}: ${reason}`
+    );
+    const head = [`${document.adapter}, ${document.date.slice(0, 10)}`, ...this.#notes].join("\n");
+    const table = this.#rows.length > 0 ? [[renderRows(this.#rows), ...skipped].join("\n")] : [];
+    return { document, text: [head, ...table, ...this.#texts].join("\n\n") };
   }
-  if (baseline) lines.push("", compareWithBaseline(document, baseline));
-  return { document, text: lines.join("\n") };
-}
 
-async function adapterName(): Promise<string> {
-  using gpu = await Gpu.open();
-  return gpu.info.description;
-}
-
-/** A callback that draws a bar. */
-function bar(label: string, quiet: boolean) {
-  let shown: Progress | null = null;
-  return (done: number, total: number, what: string) => {
-    shown ??= new Progress({ label, total, quiet });
-    shown.update(done, what === "" ? {} : { now: what });
-    if (done === total) shown.finish();
+  readonly #say = (text: string): void => {
+    if (!this.#flags.quiet) console.error(text);
   };
+
+  /** A callback that draws a bar. */
+  #bar(label: string) {
+    const { quiet } = this.#flags;
+    let shown: Progress | null = null;
+    return (done: number, total: number, what: string) => {
+      shown ??= new Progress({ label, total, quiet });
+      shown.update(done, what === "" ? {} : { now: what });
+      if (done === total) shown.finish();
+    };
+  }
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -148,7 +148,7 @@ export interface StepCost {
   readonly activationBytes: number;
 }
 
-/** How often a step is repeated, and when to stop. */
+/** How often a step is repeated, more often where its times differ much, and when to stop. */
 export interface StepLimits {
   readonly repetitions: number;
   /** For everything: the model, a step that does not count, and the repetitions, in ms. */
@@ -167,6 +167,17 @@ export class TimeLimitError extends Error {
 const FEWEST = 2;
 /** Short steps are repeated until this has passed, in ms: other processes' work hits single ones. */
 const SHORTEST_MS = 500;
+
+/** Most repetitions as a multiple of those asked for, where the machine is busy with other work. */
+const PATIENCE = 3;
+/** Width of the middle half of the times as a share of the median, up to which the median counts. */
+const CALM = 0.1;
+
+function isCalm(times: readonly number[]): boolean {
+  const sorted = times.toSorted((a, b) => a - b);
+  const quarter = Math.floor(sorted.length / 4);
+  return sorted.at(-1 - quarter)! - sorted[quarter]! <= CALM * median(sorted);
+}
 
 /** Sequences of random tokens; every token but the first of each is predicted. */
 export function randomSequences({ config, tokens, length }: StepWork): MaskedSequence[] {
@@ -221,8 +232,8 @@ export async function measureStep(
   const enough = () => {
     const now = performance.now();
     if (times.length < FEWEST) return false;
-    return now - begin > limitMs ||
-      times.length >= repetitions && now - begin - spentMs > SHORTEST_MS;
+    return now - begin > limitMs || times.length >= PATIENCE * repetitions ||
+      times.length >= repetitions && now - begin - spentMs > SHORTEST_MS && isCalm(times);
   };
   while (!enough()) {
     const start = performance.now();

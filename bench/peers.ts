@@ -13,13 +13,14 @@
 import { fromFileUrl } from "@std/path";
 import { compete, type Entry, type Row, type Skipped } from "./peers/compete.ts";
 import { writeModelFolder } from "./peers/model_folder.ts";
+import { operations } from "./peers/operations.ts";
 import { parseWork } from "./peers/protocol.ts";
 
 export type { Row, Skipped } from "./peers/compete.ts";
 
 /** What to measure. */
 export interface PeersOptions {
-  /** `matmul:N`, `step` or `decode:B`; all that are usual by default. */
+  /** `matmul:N`, `step`, `decode:B` or the name of an operation; all that are usual by default. */
   readonly works?: readonly string[];
   /** Names of contenders; all by default. */
   readonly contenders?: readonly string[];
@@ -29,11 +30,14 @@ export interface PeersOptions {
   readonly onProgress?: (text: string) => void;
 }
 
-const WORKS = ["matmul:512", "matmul:1024", "step", "decode:1", "decode:16", "decode:64"];
+const WORKS = [
+  ...["matmul:512", "matmul:1024", ...operations],
+  ...["step", "decode:1", "decode:16", "decode:64"],
+];
 /** The first start downloads from npm and fills the driver's cache of shaders. */
 const LIMITS = { startMs: 120_000, runMs: 60_000 };
 /** Time of one contender in one work: all together took three minutes on two cores. */
-const BUDGET_MS = 5000;
+const BUDGET_MS = 3500;
 const NO_TORCH = "python3-torch is not installed (Debian: apt-get install python3-torch)";
 
 /** Every contender's name, and how to start it for a work; the python is null where none has torch. */
@@ -60,7 +64,7 @@ export async function peers(
   { works = WORKS, contenders = Object.keys(CONTENDERS), repetitions = 7, onProgress }:
     PeersOptions = {},
 ): Promise<{ rows: Row[]; skipped: Skipped[] }> {
-  works.forEach(parseWork);
+  const kinds = works.map((work) => parseWork(work).kind);
   const unknown = contenders.find((name) => !(name in CONTENDERS));
   if (unknown !== undefined) {
     const names = Object.keys(CONTENDERS).join(", ");
@@ -73,7 +77,7 @@ export async function peers(
   const skipped: Skipped[] = [];
   const data = await Deno.makeTempDir({ prefix: "peers-" });
   try {
-    if (works.some((work) => !work.startsWith("matmul"))) await writeModelFolder(data);
+    if (kinds.includes("step") || kinds.includes("decode")) await writeModelFolder(data);
     for (const work of works) {
       const entries = chosen.map(([name, command]) => ({
         name,
@@ -116,6 +120,7 @@ function torch(threads: number, ...[work, data, python]: ScriptWork): Entry["com
     env: {
       OMP_NUM_THREADS: String(threads),
       OPENBLAS_NUM_THREADS: String(threads),
+      PYTHONDONTWRITEBYTECODE: "1",
       // Spinning OpenMP threads would take the cores from those of OpenBLAS: on two cores a step
       // took 250 to 500 ms instead of 166.
       OMP_WAIT_POLICY: "PASSIVE",
@@ -163,7 +168,7 @@ function table({ rows, skipped }: { rows: Row[]; skipped: Skipped[] }): string {
       row.work,
       row.shape,
       row.contender,
-      number(row.medianMs, 1),
+      number(row.medianMs, row.medianMs < 10 ? 2 : 1),
       `${number(row.spread * 100, 0)} %`,
       number(row.cpuMs, 1),
       number(row.rate, row.rate < 100 ? 1 : 0),

@@ -35,6 +35,8 @@ export interface BenchReport {
   readonly rows: readonly BenchRow[];
   /** Work that a contender could not do, and why. */
   readonly skipped: readonly { work: string; contender: string; reason: string }[];
+  /** What `growth`, `steady` and `tune` found, where they were asked for. */
+  readonly [part: string]: unknown;
 }
 
 /** Rows as a table. */

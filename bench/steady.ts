@@ -14,22 +14,15 @@
 
 import { parseArgs } from "@std/cli";
 import { fromFileUrl } from "@std/path";
-import { Session } from "node:inspector";
 import { compactChat, Decoder, Gpu, GpuUnavailableError, Tokenizer } from "../mod.ts";
 import { Learner } from "../src/rl/learner.ts";
 import type { MaskedSequence } from "../src/rl/packing.ts";
 import { flawedTrace } from "../src/rl/pretrain.ts";
+import { type Allocator, heapProfile } from "./heap_profile.ts";
 import { adamw, trainStep } from "./models.ts";
 import { lines } from "./peers/protocol.ts";
 import { renderTable } from "./report.ts";
 import { median } from "./statistics.ts";
-
-/** Where bytes of the heap are asked for, by the innermost function. */
-export interface Allocator {
-  /** `name file`; what built-in functions take is their caller's. */
-  readonly where: string;
-  readonly bytesPerStep: number;
-}
 
 /** What was made on the GPU during some steps. */
 export interface Created {
@@ -55,7 +48,9 @@ export interface SteadyReport {
     readonly externalPerStep: number;
     /** What a full collection leaves after the run more than after the warm-up, per step. */
     readonly retainedPerStep: number;
-    /** By a sampling profile of the heap, largest first. */
+    /** What is allocated by a sampling profile of the heap, to check the first number. */
+    readonly sampledPerStep: number;
+    /** The largest parts of that. */
     readonly allocators: readonly Allocator[];
   };
   /** Of the process, the memory of a software adapter's buffers included. */
@@ -91,8 +86,6 @@ const WARMUP = 100;
 /** Steps under a profile of the heap, and of the GPU. */
 const PROFILED = 60;
 const LEARNING_RATE = 2.5e-4;
-/** Allocators that are printed. */
-const SHOWN = 12;
 
 /**
  * Runs `steps` steps in a process of their own.
@@ -198,7 +191,7 @@ async function mainRun(
 
   say("a profile of the heap");
   const again = known.slice(0, PROFILED);
-  const allocators = await heapProfile(again.length, () => train(again));
+  const profile = await heapProfile(again.length, () => train(again));
   say("batches of other sizes");
   const growing = makeBatches(1, warmup, (step) => Math.ceil(SEQUENCES * (0.5 + step / warmup)));
   const beforeGrowing = state(gpu);
@@ -210,7 +203,7 @@ async function mainRun(
       allocatedPerStep: allocated / count,
       externalPerStep: external / count,
       retainedPerStep: (after.heapUsed - before.heapUsed) / count,
-      allocators,
+      ...profile,
     },
     residentSet: { afterWarmup: before.rss, atEnd: after.rss },
     submits: (after.submits - before.submits) / count,
@@ -276,48 +269,6 @@ async function gpuBusy(batches: readonly MaskedSequence[][]): Promise<SteadyRepo
   return { inTurn: await share(1), inPairs: await share(2) };
 }
 
-interface HeapNode {
-  readonly callFrame: { readonly functionName: string; readonly url: string };
-  readonly selfSize: number;
-  readonly children: readonly HeapNode[];
-}
-
-/** What `work` asks of the heap, what is collected meanwhile included. */
-async function heapProfile(steps: number, work: () => Promise<void>): Promise<Allocator[]> {
-  const session = new Session();
-  session.connect();
-  const post = (method: string, params = {}) =>
-    new Promise<{ profile: { head: HeapNode } }>((resolve, reject) =>
-      session.post(
-        method,
-        params,
-        (error: Error | null, result?: object) =>
-          error ? reject(error) : resolve(result as { profile: { head: HeapNode } }),
-      )
-    );
-  await post("HeapProfiler.startSampling", {
-    samplingInterval: 2048,
-    includeObjectsCollectedByMajorGC: true,
-    includeObjectsCollectedByMinorGC: true,
-  });
-  await work();
-  const { profile } = await post("HeapProfiler.stopSampling");
-  session.disconnect();
-  const bytes = new Map<string, number>();
-  // Built-in functions have no file: what they take is their caller's.
-  const visit = ({ callFrame, selfSize, children }: HeapNode, caller: string) => {
-    const { functionName, url } = callFrame;
-    const file = url.split("/").slice(-3).join("/");
-    const where = url === "" ? caller : `${functionName || "(anonymous)"} ${file}`;
-    bytes.set(where, (bytes.get(where) ?? 0) + selfSize);
-    for (const child of children) visit(child, where);
-  };
-  visit(profile.head, "(none)");
-  return [...bytes].map(([where, sum]) => ({ where, bytesPerStep: sum / steps }))
-    .filter(({ bytesPerStep }) => bytesPerStep > 0)
-    .sort((a, b) => b.bytesPerStep - a.bytesPerStep);
-}
-
 const kilobytes = (bytes: number) =>
   `${(bytes / 1000).toLocaleString("en-US", { maximumFractionDigits: 1 })} kB`;
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
@@ -325,17 +276,20 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const made = ({ buffers, bytes, bindGroups }: Created) =>
   `${buffers} buffers (${kilobytes(bytes)}) and ${bindGroups} bind groups made`;
 
-function render(report: SteadyReport): string {
+/** The report as a table. */
+export function renderSteady(report: SteadyReport): string {
   const { steps, warmup, heap, residentSet, busy } = report;
-  const sum = heap.allocators.reduce((sum, { bytesPerStep }) => sum + bytesPerStep, 0);
   const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
   const found = misses(report);
   const rows = [
     ["run", `${steps} steps of ${report.tokensPerStep.toFixed(0)} tokens on ${report.adapter}`],
     ["step", `${report.medianMs.toFixed(1)} ms`],
     ["GPU busy", busy ? `${percent(busy.inTurn)}, ${percent(busy.inPairs)} in pairs` : "unknown"],
-    ["heap per step", `${kilobytes(heap.allocatedPerStep)} (${kilobytes(sum)} by sampling)`],
-    ...heap.allocators.slice(0, SHOWN).map(({ where, bytesPerStep }) => [
+    [
+      "heap per step",
+      `${kilobytes(heap.allocatedPerStep)} (${kilobytes(heap.sampledPerStep)} by sampling)`,
+    ],
+    ...heap.allocators.map(({ where, bytesPerStep }) => [
       "",
       `${kilobytes(bytesPerStep).padStart(8)} ${where}`,
     ]),
@@ -365,6 +319,6 @@ if (import.meta.main) {
     print({ report: await measure(count, (progress) => print({ progress })) });
   } else {
     const report = await steady({ steps: count, onProgress: (text) => console.error(text) });
-    console.log(json ? JSON.stringify(report, null, 2) : render(report));
+    console.log(json ? JSON.stringify(report, null, 2) : renderSteady(report));
   }
 }

@@ -223,5 +223,5 @@ export function renderTuning({ adapter, knobs, tuning }: TuneResult): string {
     const columns = shapes.map((_, i) => i + 1);
     return `${knob}\n${renderTable([head, ...rows, share], columns)}\n${legend}`;
   });
-  return `${adapter}\n\n${parts.join("\n\n")}\n\nbest: ${JSON.stringify(tuning)}`;
+  return `${parts.join("\n\n")}\n\nbest on ${adapter}: ${JSON.stringify(tuning)}`;
 }

@@ -83,6 +83,17 @@ Deno.test("steps and decoding count tokens", async () => {
   assertEquals([decode!.rate, decode!.shape], [4000, "4 x (64 + 64) tokens"]);
 });
 
+Deno.test("single operations count what they must move or compute", async () => {
+  const measured = async (work: string) => {
+    const { rows: [row] } = await compete(work, [fake("other", ready(), result(1))], options);
+    return [row!.shape, row!.rate, row!.unit];
+  };
+  assertEquals(await measured("rmsnorm"), ["4096 x 256, f32", 20.97152, "GB/s"]);
+  assertEquals(await measured("adamw"), ["4096 x 1024, f32", 117.440512, "GB/s"]);
+  assertEquals(await measured("lmhead"), ["1024 x 256, 8192 tokens", 12_884.901888, "GFLOP/s"]);
+  assertEquals(await measured("attention"), ["8 x 128 tokens, 4 x 64", 202.899456, "GFLOP/s"]);
+});
+
 Deno.test("a contender that fails is skipped with its reason, and the others go on", async () => {
   const { rows, skipped } = await compete("step", [
     fake("mentor", ready(), result(1)),

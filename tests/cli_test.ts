@@ -60,6 +60,21 @@ Deno.test("help explains every command and its settings", async () => {
   assertStringIncludes((await mentor(["train", "--help"])).stdout, "--rollout.max-tokens");
 });
 
+Deno.test("help explains --profile where it can be used, elsewhere it exits with 2", async () => {
+  for (const args of [["train", "--profile"], ["train", "--profile=submits"], ["eval"]]) {
+    const { code, stdout } = await mentor([...args, "--help"]);
+    assertEquals(code, 0);
+    assertMatch(stdout, /--profile +.*by kernel.*submits/);
+  }
+  assertEquals((await mentor(["generate", "--help"])).stdout.includes("--profile"), false);
+  const generate = await mentor(["generate", "--profile", "--seed", "1"]);
+  assertEquals(generate.code, 2);
+  assertStringIncludes(generate.stderr, "a flag of train and eval");
+  const value = await mentor(["train", "--profile", "frames"]);
+  assertEquals(value.code, 2);
+  assertStringIncludes(value.stderr, "allowed is kernels");
+});
+
 Deno.test("a command or flag that does not exist exits with 2 and names the nearest", async () => {
   const command = await mentor(["trian"]);
   assertEquals([command.code, command.stdout], [2, ""]);
@@ -173,11 +188,13 @@ Deno.test("--json prints one document, and the trained model answers prompts", a
   assertEquals(generated.code, 0, generated.stderr);
   assertEquals(JSON.parse(generated.stdout)[0].prompt, "3 plus 4");
 
-  const evaluated = await mentor(
-    ["eval", "--from", model, "--json", "--evaluation.prompts", "1", "--evaluation.samples", "1"],
-  );
+  const evaluated = await mentor([
+    ...["eval", "--from", model, "--json", "--profile", "submits"],
+    ...["--evaluation.prompts", "1", "--evaluation.samples", "1"],
+  ]);
   assertEquals(evaluated.code, 0, evaluated.stderr);
-  assertEquals(JSON.parse(evaluated.stdout).domains.length, 16);
+  const { domains, profile } = JSON.parse(evaluated.stdout);
+  assertEquals([domains.length, profile.detail, profile.trace], [16, "submits", null]);
 
   const runs = await mentor(["runs", folder, "--json"]);
   assert(JSON.parse(runs.stdout).some(({ id }: { id: string }) => id === "run"));

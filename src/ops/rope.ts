@@ -13,7 +13,9 @@ import { elementwise, zeros } from "./launch.ts";
 
 /** Cosines and sines of position * theta^(-2i/D), each [positions, D/2]. */
 export interface RopeTable {
+  /** cos(angle). */
   readonly cosines: Tensor;
+  /** sin(angle). */
   readonly sines: Tensor;
 }
 

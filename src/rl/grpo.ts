@@ -61,6 +61,8 @@ export interface GrpoContext {
   readonly reference: Decoder | null;
   /** Fresh tasks; asked again where dead groups are resampled. */
   readonly draw: (count: number) => readonly Task[];
+  /** Does a part of the step under its name, for profiles; without, it is just done. */
+  readonly span?: <T>(name: string, work: () => T | Promise<T>) => Promise<T>;
 }
 
 /** Result of a step: every group that was trained on, and the diagnostics. */
@@ -86,17 +88,8 @@ export async function grpoStep(
   const started = performance.now();
   const groups = await scoredGroups(context, prompts, sampling, options, progress);
   const sampled = performance.now();
-
-  const order = new Random(`${sampling.stream}/mini-batches`).shuffle(groups);
-  const size = Math.ceil(order.length / options.miniBatches);
-  // Each is submitted before the numbers of the one before it are back.
-  const updating: Promise<UpdateMetrics>[] = [];
-  for (let first = 0; first < order.length; first += size) {
-    const rollouts = order.slice(first, first + size).flat();
-    if (rollouts.every(({ advantage }) => advantage === 0) && options.klCoefficient === 0) continue;
-    updating.push(policyUpdate(context, rollouts, sampling.temperature, options));
-  }
-  const updates = await Promise.all(updating);
+  const { span = plain } = context;
+  const updates = await span("update", () => policyUpdates(context, groups, sampling, options));
   return {
     groups,
     metrics: { ...describe(groups), ...average(updates) },
@@ -108,7 +101,7 @@ export async function grpoStep(
 }
 
 async function scoredGroups(
-  { generator, chat, reward, draw }: GrpoContext,
+  { generator, chat, reward, draw, span = plain }: GrpoContext,
   prompts: number,
   sampling: RolloutOptions,
   { group, stdFloor, resampleDead }: GrpoOptions,
@@ -118,13 +111,19 @@ async function scoredGroups(
   for (let round = 0; round <= resampleDead && kept.length < prompts; round++) {
     const stream = `${sampling.stream}/${round}`;
     const tasks = draw(prompts - kept.length);
-    for (const rollouts of await rollout(generator, chat, tasks, group, { ...sampling, stream })) {
-      const rewards = rollouts.map(({ episode, task }) =>
-        reward.score(episode, task.reference, { progress, tools: task.tools })
-      );
-      const dead = isDead(rewards.map(({ total }) => total));
-      if (!dead || round === resampleDead) kept.push({ rollouts, rewards });
-    }
+    const sampled = await span(
+      "rollout",
+      () => rollout(generator, chat, tasks, group, { ...sampling, stream }),
+    );
+    await span("scoring", () => {
+      for (const rollouts of sampled) {
+        const rewards = rollouts.map(({ episode, task }) =>
+          reward.score(episode, task.reference, { progress, tools: task.tools })
+        );
+        const dead = isDead(rewards.map(({ total }) => total));
+        if (!dead || round === resampleDead) kept.push({ rollouts, rewards });
+      }
+    });
   }
   const advantages = groupAdvantages(
     kept.map(({ rewards }) => rewards.map(({ total }) => total)),
@@ -133,6 +132,30 @@ async function scoredGroups(
   return kept.map(({ rollouts, rewards }, g) =>
     rollouts.map((one, i) => ({ ...one, reward: rewards[i]!, advantage: advantages[g]![i]! }))
   );
+}
+
+/** Does what a profile would time. */
+async function plain<T>(_name: string, work: () => T | Promise<T>): Promise<T> {
+  return await work();
+}
+
+/** An update for each mini-batch that has something to learn from. */
+async function policyUpdates(
+  context: GrpoContext,
+  groups: readonly (readonly ScoredRollout[])[],
+  { stream, temperature }: RolloutOptions,
+  options: GrpoOptions,
+): Promise<UpdateMetrics[]> {
+  const order = new Random(`${stream}/mini-batches`).shuffle(groups);
+  const size = Math.ceil(order.length / options.miniBatches);
+  // Each is submitted before the numbers of the one before it are back.
+  const updating: Promise<UpdateMetrics>[] = [];
+  for (let first = 0; first < order.length; first += size) {
+    const rollouts = order.slice(first, first + size).flat();
+    if (rollouts.every(({ advantage }) => advantage === 0) && options.klCoefficient === 0) continue;
+    updating.push(policyUpdate(context, rollouts, temperature, options));
+  }
+  return await Promise.all(updating);
 }
 
 /** One clipped-surrogate update on the rollouts of a mini-batch. */

@@ -5,9 +5,13 @@
  */
 
 import { Gpu } from "../gpu/device.ts";
+import type { ProfileDetail } from "../gpu/profiler.ts";
 import { Generator } from "../model/generator.ts";
-import { evaluateModel, type Evaluation } from "../rl/evaluate.ts";
+import { evaluateModel, type Evaluation, type Scores } from "../rl/evaluate.ts";
+import type { Split } from "../tasks/task.ts";
 import { ConfigError, resolveConfig, type RunConfig } from "./config.ts";
+import type { RunEvent } from "./events.ts";
+import { type Profile, RunProfile } from "./profile.ts";
 import { loadStudent, type Student } from "./student.ts";
 import { openTasks, type TaskSource } from "./tasks.ts";
 
@@ -15,6 +19,26 @@ import { openTasks, type TaskSource } from "./tasks.ts";
 export interface EvaluateOptions {
   /** Called as episodes end. */
   readonly onProgress?: (what: string, done: number, total: number) => void;
+  /** Measure where the time goes, by kernel or by submit. */
+  readonly profile?: ProfileDetail;
+}
+
+/** What {@linkcode evaluate} found. */
+export interface EvaluationResult extends Evaluation {
+  /** Where the time went, if that was asked for. */
+  readonly profile?: Profile;
+}
+
+/** Scores of one domain and split before and after. */
+export interface DomainResult {
+  /** The domain. */
+  readonly name: string;
+  /** Which part of it: trained on, or held out in one of three ways. */
+  readonly split: Split;
+  /** Of the model that the run started from. */
+  readonly before: Scores;
+  /** Of the trained model. */
+  readonly after: Scores;
 }
 
 /**
@@ -23,15 +47,21 @@ export interface EvaluateOptions {
  *
  * @throws {ConfigError} if the config is not usable or names no evaluation task.
  * @throws {CheckpointError} if the model cannot be read.
+ * @throws {GpuUnavailableError} if no adapter will do, or it cannot be profiled as asked.
  */
 export async function evaluate(
   input: Readonly<Record<string, unknown>> = {},
   options: EvaluateOptions = {},
-): Promise<Evaluation> {
+): Promise<EvaluationResult> {
   const config = resolveConfig({ flags: input });
-  using gpu = await Gpu.open();
+  using gpu = await Gpu.open({ profile: options.profile });
   using student = await loadStudent(gpu, config.from);
-  return await evaluateStudent(student, config, options);
+  const work = () => evaluateStudent(student, config, options);
+  if (!options.profile) return await work();
+  // There is no folder for a trace: only runs have one.
+  using profile = new RunProfile(gpu, options.profile, null);
+  const evaluation = await profile.span("evaluate", work);
+  return { ...evaluation, profile: await profile.finish() };
 }
 
 /** The same of a student at hand. */
@@ -80,5 +110,18 @@ export async function evaluateTasks(
     maxTokens,
     maxCalls,
     onEpisode: () => onProgress(++done, total),
+  });
+}
+
+/** The scores of a run's first and last evaluation side by side, where it has both. */
+export function compareEvaluations(events: readonly RunEvent[]): DomainResult[] {
+  const evaluations = events.filter((event) => event.type === "eval");
+  const before = evaluations.find(({ phase }) => phase === "before");
+  const after = evaluations.findLast(({ phase }) => phase === "after");
+  return (before?.domains ?? []).flatMap(({ name, split, ...scores }) => {
+    const later = after?.domains.find((row) => row.name === name && row.split === split);
+    if (!later) return [];
+    const { name: _name, split: _split, ...rest } = later;
+    return [{ name, split, before: scores, after: rest } as unknown as DomainResult];
   });
 }

@@ -8,6 +8,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import type { ProfileDetail } from "../gpu/profiler.ts";
 import { ConfigError, refusal } from "./config.ts";
 import { type Setting, settings } from "./config_schema.ts";
 import { suggestion } from "./suggest.ts";
@@ -26,6 +27,8 @@ export interface ParsedFlags {
   readonly quiet: boolean;
   /** `--help`. */
   readonly help: boolean;
+  /** `--profile`, which times kernels, or `--profile=submits`. */
+  readonly profile?: ProfileDetail;
 }
 
 /** Short names, by the flag they stand for. */
@@ -51,7 +54,7 @@ const settingOf = new Map(settings.map((setting) => [kebab(setting.path), settin
 export function parseFlags(argv: readonly string[]): ParsedFlags {
   let unknown: string | undefined;
   const parsed = parseArgs(normalise(argv), {
-    string: ["_", "config", ...settingOf.keys()],
+    string: ["_", "config", "profile", ...settingOf.keys()],
     boolean: Object.keys(switches),
     alias: { ...aliases, help: "h", quiet: "q" },
     unknown: (arg) => {
@@ -61,7 +64,8 @@ export function parseFlags(argv: readonly string[]): ParsedFlags {
     },
   });
   if (unknown !== undefined) {
-    const known = [...settingOf.keys(), "config", ...Object.keys(switches), ...shortNames()];
+    const others = ["config", "profile", ...Object.keys(switches), ...shortNames()];
+    const known = [...settingOf.keys(), ...others];
     const name = unknown.replace(/^-+/, "");
     throw new ConfigError(
       `Cannot use flag "${unknown}": there is no such flag${
@@ -74,6 +78,7 @@ export function parseFlags(argv: readonly string[]): ParsedFlags {
     const text = parsed[flag] as string | undefined;
     if (text !== undefined) assign(flags, setting.path, readValue(flag, setting, text));
   }
+  const profile = readProfile(parsed["profile"] as string | undefined);
   return {
     flags,
     positional: parsed._.map(String),
@@ -81,17 +86,21 @@ export function parseFlags(argv: readonly string[]): ParsedFlags {
     json: parsed["json"] === true,
     quiet: parsed["quiet"] === true,
     help: parsed["help"] === true,
+    ...(profile === undefined ? {} : { profile }),
   };
 }
 
-/** The table of all flags, for `--help`. */
-export function flagHelp(): string {
+/** The table of all flags, for `--help`; `profile` tells whether the command takes that flag. */
+export function flagHelp({ profile = false } = {}): string {
   const rows: [string, string][] = settings.map((setting) => {
     const short = aliases[kebab(setting.path)];
     const names = `--${kebabPath(setting.path)}${short ? `, --${short}` : ""}`;
     return [names, explain(setting)];
   });
   rows.push(["--config", "Config file, YAML or JSON; flags win over it"]);
+  if (profile) {
+    rows.push(["--profile", "Measure where the time goes, by kernel; =submits disturbs it less"]);
+  }
   for (const [name, text] of Object.entries(switches)) rows.push([`--${name}`, text]);
   const width = Math.max(...rows.map(([names]) => names.length));
   return rows.map(([names, text]) => `  ${names.padEnd(width)}  ${text}\n`).join("");
@@ -130,6 +139,14 @@ function toNumber(text: string): number | string {
 function readPath(text: string | undefined): string | null {
   if (text === "") throw new ConfigError("Cannot use flag --config without a path");
   return text ?? null;
+}
+
+function readProfile(text: string | undefined): ProfileDetail | undefined {
+  if (text === undefined || text === "kernels" || text === "submits") return text;
+  if (text === "") return "kernels";
+  throw new ConfigError(
+    `Cannot use flag --profile with "${text}": allowed is kernels, as without a value, or submits`,
+  );
 }
 
 /** Brings each `--flag` before `--` to the form in which flags are compared. */

@@ -4,12 +4,13 @@
  * @module
  */
 
+import { join } from "@std/path";
 import { Gpu } from "../gpu/device.ts";
+import type { ProfileDetail } from "../gpu/profiler.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
 import { LogitsError } from "../model/decode_slots.ts";
 import { warmupCosine } from "../optim/schedule.ts";
 import type { Generator } from "../model/generator.ts";
-import type { Scores } from "../rl/evaluate.ts";
 import { type GrpoContext, grpoStep, type ScoredRollout } from "../rl/grpo.ts";
 import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward } from "../rl/reward.ts";
@@ -17,12 +18,14 @@ import { demonstration, sftStep } from "../rl/sft.ts";
 import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
-import { evaluateTasks, openGenerator } from "./evaluate.ts";
+import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
 import { pretrainStudent } from "./pretrain.ts";
+import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
 import { RunFolder } from "./store.ts";
-import type { Split } from "../tasks/task.ts";
 import { loadStudent, newStudent, saveStudent, type Student } from "./student.ts";
 import { openTasks, type TaskSource } from "./tasks.ts";
+
+export type { DomainResult };
 
 /** How to watch and stop a run. */
 export interface TrainOptions {
@@ -34,18 +37,8 @@ export interface TrainOptions {
   readonly onProgress?: (what: string, done: number, total: number) => void;
   /** Folder of runs that are not told where to go. */
   readonly runs?: string;
-}
-
-/** Scores of one domain and split before and after. */
-export interface DomainResult {
-  /** The domain. */
-  readonly name: string;
-  /** Which part of it: trained on, or held out in one of three ways. */
-  readonly split: Split;
-  /** Of the model that the run started from. */
-  readonly before: Scores;
-  /** Of the trained model. */
-  readonly after: Scores;
+  /** Measure where the time goes, by kernel or by submit; leaves `profile.json` in the folder. */
+  readonly profile?: ProfileDetail;
 }
 
 /** What a run came to. */
@@ -62,6 +55,8 @@ export interface RunResult {
   readonly model: string;
   /** Scores before and after; empty without evaluation, or if it was stopped. */
   readonly domains: readonly DomainResult[];
+  /** Where the time went, if that was asked for. */
+  readonly profile?: Profile;
 }
 
 /**
@@ -74,6 +69,7 @@ export interface RunResult {
  * @throws {ConfigError} if the config is not usable.
  * @throws {CheckpointError} if files cannot be read or written; nothing is half-written.
  * @throws {DivergedError} if loss or gradient stop being numbers; the last checkpoint is kept.
+ * @throws {GpuUnavailableError} if no adapter will do, or it cannot be profiled as asked.
  */
 export async function train(
   input: Readonly<Record<string, unknown>> = {},
@@ -82,7 +78,7 @@ export async function train(
   const given = resolveConfig({ flags: input });
   const folder = given.resume ? RunFolder.open(given.resume) : null;
   const config = folder?.config ?? given;
-  using gpu = await Gpu.open();
+  using gpu = await Gpu.open({ profile: options.profile });
   const resumeAt = folder ? folder.lastCheckpoint() : 0;
   using student = folder
     ? await loadStudent(gpu, folder.checkpoint(resumeAt))
@@ -92,7 +88,13 @@ export async function train(
   const tasks = await openTasks(config, student.chat, student.model.config.maxPositions);
   // Everything that can be wrong with the input has been found out: only now is a folder made.
   const run = folder ?? RunFolder.create(config, options.runs);
-  return await new Run(gpu, config, student, tasks, run, resumeAt, options).execute();
+  using profile = options.profile
+    ? new RunProfile(gpu, options.profile, join(run.path, "profile.json"))
+    : null;
+  const phases = profile ?? unprofiled;
+  const result = await new Run(gpu, config, student, tasks, run, resumeAt, options, phases)
+    .execute();
+  return profile ? { ...result, profile: await profile.finish() } : result;
 }
 
 /** A run in progress. */
@@ -103,6 +105,7 @@ class Run {
   readonly #tasks: TaskSource;
   readonly #folder: RunFolder;
   readonly #options: TrainOptions;
+  readonly #phases: Phases;
   readonly #events: EventLog;
   readonly #episodes: JsonlWriter;
   readonly #generator: Generator;
@@ -119,6 +122,7 @@ class Run {
     folder: RunFolder,
     resumeAt: number,
     options: TrainOptions,
+    phases: Phases,
   ) {
     this.#gpu = gpu;
     this.#config = config;
@@ -126,6 +130,7 @@ class Run {
     this.#tasks = tasks;
     this.#folder = folder;
     this.#options = options;
+    this.#phases = phases;
     this.#resumed = resumeAt > 0;
     this.#step = resumeAt;
     this.#events = new EventLog(folder.events);
@@ -183,7 +188,10 @@ class Run {
         this.#events.emit({ type: "warning", step: 0, message });
       }
       if (from === "scratch") {
-        await pretrainStudent(this.#student, this.#config, this.#options.onProgress);
+        await this.#phases.span(
+          "pretrain",
+          () => pretrainStudent(this.#student, this.#config, this.#options.onProgress),
+        );
       }
       await this.#evaluate("before");
     }
@@ -195,21 +203,24 @@ class Run {
       chat: this.#student.chat,
       reward: mentorReward({ preset: this.#config.reward }),
       reference: reference?.model ?? null,
+      span: (name, work) => this.#phases.span(name, work),
     };
     const { everySteps } = this.#config.checkpoint;
     while (this.#step < total) {
-      const started = performance.now();
-      const imitate = method === "sft" || this.#step < warmup;
-      const { metrics, parts } = imitate
-        ? await this.#imitate()
-        : await this.#reinforce(context, (this.#step - warmup) / steps);
-      this.#step++;
-      this.#emit({
-        type: "step",
-        step: this.#step,
-        method: imitate ? "sft" : "grpo",
-        metrics,
-        timing: { seconds: (performance.now() - started) / 1000, ...parts },
+      await this.#phases.step(this.#step + 1, async () => {
+        const started = performance.now();
+        const imitate = method === "sft" || this.#step < warmup;
+        const { metrics, parts } = imitate
+          ? await this.#imitate()
+          : await this.#reinforce(context, (this.#step - warmup) / steps);
+        this.#step++;
+        this.#emit({
+          type: "step",
+          step: this.#step,
+          method: imitate ? "sft" : "grpo",
+          metrics,
+          timing: { seconds: (performance.now() - started) / 1000, ...parts },
+        });
       });
       if (this.#options.signal?.aborted && this.#step < total) return await this.#stop();
       if (this.#step === total) break;
@@ -227,11 +238,11 @@ class Run {
     const { sft, tokenBudget } = this.#config;
     const tasks = this.#tasks.draw(this.#step, 0, sft.batch);
     const sequences = tasks.map((task) => demonstration(this.#student.chat, task, task.reference!));
-    const update = await sftStep(this.#learner, sequences, {
-      learningRate: sft.learningRate,
-      tokenBudget,
-    });
-    const { loss, entropy, grad_norm } = update;
+    const { learningRate } = sft;
+    const { loss, entropy, grad_norm } = await this.#phases.span(
+      "update",
+      () => sftStep(this.#learner, sequences, { learningRate, tokenBudget }),
+    );
     return { metrics: { loss, entropy, grad_norm }, parts: {} };
   }
 
@@ -304,13 +315,15 @@ class Run {
   async #evaluate(phase: "before" | "during" | "after"): Promise<void> {
     if (this.#tasks.evaluation.length === 0) return;
     const started = performance.now();
-    const { rows } = await evaluateTasks(
-      this.#generator,
-      this.#student,
-      this.#config,
-      this.#tasks,
-      (done, total) => this.#options.onProgress?.(`evaluate ${phase}`, done, total),
-    );
+    const name = `evaluate ${phase}`;
+    const { rows } = await this.#phases.span(name, () =>
+      evaluateTasks(
+        this.#generator,
+        this.#student,
+        this.#config,
+        this.#tasks,
+        (done, total) => this.#options.onProgress?.(name, done, total),
+      ));
     this.#emit({
       type: "eval",
       step: this.#step,
@@ -322,7 +335,10 @@ class Run {
 
   async #checkpoint(reason: "schedule" | "stop" | "end"): Promise<void> {
     const folder = this.#folder.checkpoint(this.#step);
-    await saveCheckpoint(folder, this.#student, this.#learner, this.#step);
+    await this.#phases.span(
+      "checkpoint",
+      () => saveCheckpoint(folder, this.#student, this.#learner, this.#step),
+    );
     this.#emit({ type: "checkpoint", step: this.#step, reason });
   }
 
@@ -354,22 +370,13 @@ class Run {
   }
 
   #result(status: "done" | "stopped", model: string): RunResult {
-    const evaluations = readEvents(this.#folder.events).filter((event) => event.type === "eval");
-    const before = evaluations.find(({ phase }) => phase === "before");
-    const after = evaluations.findLast(({ phase }) => phase === "after");
-    const domains = (before?.domains ?? []).flatMap(({ name, split, ...scores }) => {
-      const later = after?.domains.find((row) => row.name === name && row.split === split);
-      if (!later) return [];
-      const { name: _name, split: _split, ...rest } = later;
-      return [{ name, split, before: scores, after: rest } as unknown as DomainResult];
-    });
     return {
       run: this.#folder.path,
       status,
       seconds: this.#seconds,
       seed: this.#config.seed,
       model,
-      domains,
+      domains: compareEvaluations(readEvents(this.#folder.events)),
     };
   }
 }
