@@ -47,6 +47,23 @@ Deno.test("the second training step creates no buffer and no bind group, and is 
   }
 });
 
+Deno.test("scratch of sizes that are no longer wanted is given up", async () => {
+  using own = await Gpu.open();
+  const step = async (bytes: number) => {
+    const buffer = own.scratch(bytes, "scratch");
+    await own.read({ buffer, bytes: 4 });
+    own.endStep();
+  };
+  await step(1 << 20);
+  await step(1 << 12);
+  const { liveBytes } = own.memory();
+  for (let i = 0; i < 5000; i++) own.recycle();
+  await step(1 << 12);
+  assertEquals(own.memory().liveBytes, liveBytes - (1 << 20));
+  await step(1 << 20);
+  assertEquals(own.memory().liveBytes, liveBytes);
+});
+
 Deno.test("200 training steps leave the live bytes unchanged, and learn", async () => {
   using model = Decoder.create(gpu, tiny);
   using trainer = new Trainer(model);

@@ -69,6 +69,9 @@ const SUBGROUPS = "subgroups" as GPUFeatureName;
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
 
+/** Scratch of a size that was not wanted in so many steps is given up; a step of decoding is one, too. */
+const KEPT_RESETS = 4096;
+
 /** An open device. `using gpu = await Gpu.open()` closes it at the end of the block. */
 export class Gpu implements Disposable {
   /** Who the adapter is and what it can do. */
@@ -275,6 +278,7 @@ export class Gpu implements Disposable {
     try {
       const reading = this.#transfer.read(requests);
       this.#uploads.reset();
+      if (this.#activations.evict(KEPT_RESETS)) this.#recorder.forget();
       result = await reading;
     } catch (error) {
       await this.settle();
