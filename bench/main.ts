@@ -13,17 +13,24 @@ import { peers } from "./peers.ts";
 import { recipe } from "./recipe.ts";
 import { growth, renderGrowth, writeGrowthPlots } from "./growth.ts";
 import { renderSteady, steady } from "./steady.ts";
-import { type BenchReport, type BenchRow, renderRows } from "./report.ts";
+import {
+  type BenchReport,
+  type BenchRow,
+  renderRows,
+  renderSkipped,
+  type Skipped,
+} from "./report.ts";
 import { renderTuning, tune } from "./tune.ts";
 
 /** What `./mentor bench --help` prints. */
-export const usage = `Usage: ./mentor bench [PART] [flags]
+export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
 
   kernels   every kernel against a copy and multiply-adds in registers on this adapter
   step      a training step of a small GPT beside jax-js, tfjs and PyTorch, and a GRPO step of the
             embedded recipe by its parts
   rollout   decoding 1, 16 and 64 sequences with a key/value cache, beside PyTorch
-  peers     everything that other libraries can do, too
+  peers     everything that other libraries can do, too, or the works named: matmul:N, rmsnorm,
+            attention, lmhead, adamw, step, decode:N
   growth    a step's time against tokens, sequence length, layers, width and vocabulary
   steady    500 steps: JavaScript heap, resident memory, allocations, and how busy the GPU is
   tune      searches the knobs of the device class on this adapter, and prints the best
@@ -77,16 +84,17 @@ export async function main(args: readonly string[]): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const [what = "all", ...rest] = flags._.map(String);
-  if (unknown.length > 0 || rest.length > 0 || !Object.hasOwn(selections, what)) {
-    console.error(`Cannot bench ${[what, ...rest, ...unknown].join(" ")}\n\n${usage}`);
+  const [what = "all", ...named] = flags._.map(String);
+  const tooMany = named.length > 0 && what !== "peers";
+  if (unknown.length > 0 || tooMany || !Object.hasOwn(selections, what)) {
+    console.error(`Cannot bench ${[what, ...named, ...unknown].join(" ")}\n\n${usage}`);
     return 2;
   }
   try {
     const { json, save, baseline } = flags;
     // Read first: a wrong name should not cost ten minutes.
     const then = baseline === undefined ? null : await readReport(baseline);
-    const bench = new Bench(what, flags);
+    const bench = new Bench(named.length > 0 ? named : works[what], flags);
     for (const part of selections[what]!) await bench.run(part);
     const { document, text } = await bench.finish();
     if (save) await Deno.writeTextFile(save, `${JSON.stringify(document, null, 2)}\n`);
@@ -101,19 +109,20 @@ export async function main(args: readonly string[]): Promise<number> {
 
 /** Gathers what the parts find. */
 class Bench {
-  readonly #what: string;
+  /** Works of the peers; all by default. */
+  readonly #works: readonly string[] | undefined;
   readonly #flags: { readonly quiet: boolean; readonly quick: boolean; readonly plots?: string };
   readonly #rows: BenchRow[] = [];
-  readonly #skipped: BenchReport["skipped"][number][] = [];
+  readonly #skipped: Skipped[] = [];
   readonly #documents: Partial<Record<Part, unknown>> = {};
   readonly #notes: string[] = [];
   readonly #texts: string[] = [];
 
   constructor(
-    what: string,
+    works: readonly string[] | undefined,
     flags: { readonly quiet: boolean; readonly quick: boolean; readonly plots?: string },
   ) {
-    this.#what = what;
+    this.#works = works;
     this.#flags = flags;
   }
 
@@ -133,7 +142,7 @@ class Bench {
         this.#rows.push(...await recipe({ onProgress: this.#bar("recipe") }));
         break;
       case "peers": {
-        const found = await peers({ works: works[this.#what], onProgress: this.#say });
+        const found = await peers({ works: this.#works, onProgress: this.#say });
         this.#rows.push(...found.rows);
         this.#skipped.push(...found.skipped);
         break;
@@ -168,9 +177,7 @@ class Bench {
       skipped: this.#skipped,
       ...this.#documents,
     };
-    const skipped = this.#skipped.map(({ work, contender, reason }) =>
-      `skipped: ${contender} at ${work}: ${reason}`
-    );
+    const skipped = renderSkipped(this.#skipped);
     const head = [`${document.adapter}, ${document.date.slice(0, 10)}`, ...this.#notes].join("\n");
     const table = this.#rows.length > 0 ? [[renderRows(this.#rows), ...skipped].join("\n")] : [];
     return { document, text: [head, ...table, ...this.#texts].join("\n\n") };

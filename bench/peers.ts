@@ -1,8 +1,6 @@
 /**
  * Mentor beside other libraries that do the same work on this machine.
  *
- *     deno run -A bench/peers.ts [work...]
- *
  * All contenders have the same weights, tokens and settings, and must compute the same values. Each
  * is a process of its own, and they run in turn: A B A B. The JavaScript ones come from npm
  * (bench/peers/deno.json), PyTorch from the system.
@@ -11,12 +9,11 @@
  */
 
 import { fromFileUrl } from "@std/path";
-import { compete, type Entry, type Row, type Skipped } from "./peers/compete.ts";
+import { compete, type Entry } from "./peers/compete.ts";
 import { writeModelFolder } from "./peers/model_folder.ts";
 import { operations } from "./peers/operations.ts";
 import { parseWork } from "./peers/protocol.ts";
-
-export type { Row, Skipped } from "./peers/compete.ts";
+import type { BenchRow, Skipped } from "./report.ts";
 
 /** What to measure. */
 export interface PeersOptions {
@@ -36,7 +33,7 @@ const WORKS = [
 ];
 /** The first start downloads from npm and fills the driver's cache of shaders. */
 const LIMITS = { startMs: 120_000, runMs: 60_000 };
-/** Time of one contender in one work: all together took three minutes on two cores. */
+/** Time of one contender in one work: all together took five minutes on two cores. */
 const BUDGET_MS = 3500;
 const NO_TORCH = "python3-torch is not installed (Debian: apt-get install python3-torch)";
 
@@ -63,7 +60,7 @@ const CONTENDERS: Readonly<
 export async function peers(
   { works = WORKS, contenders = Object.keys(CONTENDERS), repetitions = 7, onProgress }:
     PeersOptions = {},
-): Promise<{ rows: Row[]; skipped: Skipped[] }> {
+): Promise<{ rows: BenchRow[]; skipped: Skipped[] }> {
   const kinds = works.map((work) => parseWork(work).kind);
   const unknown = contenders.find((name) => !(name in CONTENDERS));
   if (unknown !== undefined) {
@@ -73,7 +70,7 @@ export async function peers(
   // In this order whatever was asked for: the others are compared with Mentor's values.
   const chosen = Object.entries(CONTENDERS).filter(([name]) => contenders.includes(name));
   const python = contenders.some((name) => name.startsWith("torch")) ? await findTorch() : null;
-  const rows: Row[] = [];
+  const rows: BenchRow[] = [];
   const skipped: Skipped[] = [];
   const data = await Deno.makeTempDir({ prefix: "peers-" });
   try {
@@ -147,49 +144,4 @@ async function findTorch(): Promise<string | null> {
     }
   }
   return null;
-}
-
-function table({ rows, skipped }: { rows: Row[]; skipped: Skipped[] }): string {
-  const header = [
-    "work",
-    "shape",
-    "contender",
-    "ms",
-    "spread",
-    "CPU ms",
-    "rate",
-    "",
-    "x Mentor's ms",
-  ];
-  const number = (value: number | null, digits: number) => value?.toFixed(digits) ?? "-";
-  const cells = [
-    header,
-    ...rows.map((row) => [
-      row.work,
-      row.shape,
-      row.contender,
-      number(row.medianMs, row.medianMs < 10 ? 2 : 1),
-      `${number(row.spread * 100, 0)} %`,
-      number(row.cpuMs, 1),
-      number(row.rate, row.rate < 100 ? 1 : 0),
-      row.unit,
-      number(row.ratioToMentor, 2),
-    ]),
-  ];
-  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
-  const isText = (column: number) => column < 3 || column === 7;
-  const lines = cells.map((row) =>
-    row.map((cell, column) =>
-      isText(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
-    ).join("  ").trimEnd()
-  );
-  const reasons = skipped.map(({ work, contender, reason }) =>
-    `${work}: no ${contender}: ${reason}`
-  );
-  return [...lines, ...reasons].join("\n");
-}
-
-if (import.meta.main) {
-  const works = Deno.args.length > 0 ? Deno.args : undefined;
-  console.log(table(await peers({ works, onProgress: (text) => console.error(text) })));
 }

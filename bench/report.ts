@@ -28,13 +28,23 @@ export interface BenchRow {
   readonly limit: number | null;
 }
 
+/** Work that a contender did not do, and why. */
+export interface Skipped {
+  /** As in a row. */
+  readonly work: string;
+  /** As in a row. */
+  readonly contender: string;
+  /** For people. */
+  readonly reason: string;
+}
+
 /** What `./mentor bench --json` prints. */
 export interface BenchReport {
   readonly adapter: string;
   readonly date: string;
   readonly rows: readonly BenchRow[];
-  /** Work that a contender could not do, and why. */
-  readonly skipped: readonly { work: string; contender: string; reason: string }[];
+  /** What contenders could not do. */
+  readonly skipped: readonly Skipped[];
   /** What `growth`, `steady` and `tune` found, where they were asked for. */
   readonly [part: string]: unknown;
 }
@@ -47,6 +57,7 @@ export function renderRows(rows: readonly BenchRow[]): string {
     "contender",
     "median",
     "spread",
+    "CPU",
     "rate",
     "",
     "x mentor",
@@ -58,12 +69,23 @@ export function renderRows(rows: readonly BenchRow[]): string {
     row.contender,
     milliseconds(row.medianMs),
     `${(100 * row.spread).toFixed(0)} %`,
+    row.cpuMs == null ? "" : milliseconds(row.cpuMs),
     row.rate >= 100 ? row.rate.toFixed(0) : row.rate.toPrecision(3),
     row.unit,
     row.ratioToMentor === null ? "" : row.ratioToMentor.toFixed(2),
     row.limit === null ? "" : `${(100 * row.limit).toFixed(0)} %`,
   ]);
-  return renderTable([head, ...body], [3, 4, 5, 7, 8]);
+  return renderTable([head, ...body], [3, 4, 5, 6, 8, 9]);
+}
+
+/** A line for each contender and reason, with the work that it did not do. */
+export function renderSkipped(skipped: readonly Skipped[]): string[] {
+  const works = new Map<string, string[]>();
+  for (const { work, contender, reason } of skipped) {
+    const key = `${contender}: ${reason}`;
+    works.set(key, [...works.get(key) ?? [], work]);
+  }
+  return [...works].map(([key, list]) => `skipped ${list.join(", ")} with ${key}`);
 }
 
 /** Columns as wide as they need to be; those in `right` end flush. */

@@ -2,7 +2,8 @@
 
 import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { peers } from "../bench/peers.ts";
-import { compete, type Entry, median, spread } from "../bench/peers/compete.ts";
+import { compete, type Entry } from "../bench/peers/compete.ts";
+import { median, spread } from "../bench/statistics.ts";
 import { lines } from "../bench/peers/protocol.ts";
 
 /** What the fake says when it starts, and then to each `run`; the last goes on for ever. */
@@ -50,19 +51,19 @@ Deno.test("contenders run in turn, and their rows say how they compare", async (
     fake("mentor", ready(), result(99), result(10, 1, 18), result(99), result(30, 1, 22)),
     fake("other", ready(1.0005), result(99), result(5), result(99), result(5)),
   ];
-  const { rows, skipped } = await compete("matmul:100", entries, options);
+  const { rows, skipped } = await compete("matmul:200", entries, options);
   assertEquals(skipped, []);
   // Each repetition is short here: the first of a turn does not count.
   assertEquals(await Deno.readTextFile(log), "mmoommoo");
   const [mentor, other] = rows;
   assertEquals(mentor, {
-    work: "matmul:100",
-    shape: "100 x 100 x 100, f32",
+    work: "matmul:200",
+    shape: "200 x 200 x 200, f32",
     contender: "mentor",
     medianMs: 20,
     spread: 1,
     cpuMs: 20,
-    rate: 0.1,
+    rate: 0.8,
     unit: "GFLOP/s",
     ratioToMentor: 1,
     limit: null,

@@ -5,43 +5,11 @@
  * @module
  */
 
+import type { BenchRow, Skipped } from "../report.ts";
+import { median, spread } from "../statistics.ts";
 import { type Command, Contender, ContenderError, type TimeLimits } from "./contender.ts";
 import { operationCost } from "./operations.ts";
 import { decodeLengths, parseWork, type Result, stepSizes } from "./protocol.ts";
-
-/** What one contender achieved in one work. */
-export interface Row {
-  /** `matmul:N`, `step`, `decode:B` or the name of an operation. */
-  readonly work: string;
-  /** The sizes, for people. */
-  readonly shape: string;
-  /** Its name, such as `jax-js webgpu`. */
-  readonly contender: string;
-  /** Wall time of one product, one pass, one step, or the 64 tokens of every sequence. */
-  readonly medianMs: number;
-  /** (slowest - fastest) / median of the repetitions. */
-  readonly spread: number;
-  /** Median CPU time of all threads; null where a contender can't tell. */
-  readonly cpuMs: number | null;
-  /** What is done per second, in `unit`. */
-  readonly rate: number;
-  /** Of `rate`. */
-  readonly unit: "GFLOP/s" | "GB/s" | "tokens/s";
-  /** medianMs / Mentor's: above 1 Mentor is faster; null where Mentor did not do the work. */
-  readonly ratioToMentor: number | null;
-  /** No limit is computed for peers. */
-  readonly limit: null;
-}
-
-/** Work that a contender did not do, and why. */
-export interface Skipped {
-  /** As in a row. */
-  readonly work: string;
-  /** As in a row. */
-  readonly contender: string;
-  /** For people. */
-  readonly reason: string;
-}
 
 /** A contender; a text instead of a command says why there is none. */
 export interface Entry {
@@ -90,7 +58,7 @@ export async function compete(
   work: string,
   entries: readonly Entry[],
   { limits, repetitions, budgetMs, onProgress = () => {} }: CompeteOptions,
-): Promise<{ rows: Row[]; skipped: Skipped[] }> {
+): Promise<{ rows: BenchRow[]; skipped: Skipped[] }> {
   const skipped: Skipped[] = [];
   const started: Contender[] = [];
   let racers: Racer[] = [];
@@ -143,18 +111,6 @@ export async function compete(
   return { rows: summarize(work, racers), skipped };
 }
 
-/** The middle of the numbers, or the mean of the middle two; NaN of none. */
-export function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-/** (largest - smallest) / median. */
-export function spread(numbers: readonly number[]): number {
-  return (Math.max(...numbers) - Math.min(...numbers)) / median(numbers);
-}
-
 /** The message of what may happen to a contender; everything else is a fault of this program. */
 function reasonOf(error: unknown): string {
   if (error instanceof ContenderError) return error.message;
@@ -199,7 +155,7 @@ function agree(a: Result["value"], b: Result["value"]): boolean {
   return a.slice(0, SAME_TOKENS).every((token, i) => token === b[i]);
 }
 
-function summarize(work: string, racers: readonly Racer[]): Row[] {
+function summarize(work: string, racers: readonly Racer[]): BenchRow[] {
   const times = racers.map(({ results }) => results.map(({ ms }) => ms));
   const mentor = racers.findIndex(({ name }) => name === "mentor");
   return racers.map(({ name, results }, i) => {
@@ -219,7 +175,7 @@ function summarize(work: string, racers: readonly Racer[]): Row[] {
 }
 
 /** The sizes of a work, and what is done per second if it takes `ms`. */
-function amount(work: string, ms: number): Pick<Row, "shape" | "rate" | "unit"> {
+function amount(work: string, ms: number): Pick<BenchRow, "shape" | "rate" | "unit"> {
   const parsed = parseWork(work);
   switch (parsed.kind) {
     case "matmul": {

@@ -75,7 +75,7 @@ async function prepareMatmul(n: number): Promise<Job> {
 }
 
 async function prepareStep(model: Model, backend: "webgpu" | "wasm"): Promise<Job> {
-  const { batch: B, length: T, config } = model;
+  const { length: T, config } = model;
   const inputs = np.array(model.inputs);
   const targets = np.array(model.targets);
   const { cos, sin } = rotaryTables(config, T);

@@ -3,7 +3,8 @@
  * gradients.
  *
  * A jitted function computes all of its outputs or, if all are disposed unread, nothing: one output
- * of each pass is kept and waited for.
+ * of each pass is kept and waited for, and all of the last pass, since on Wasm the read of one output
+ * does not wait for those that the workers compute after it.
  *
  * @module
  */
@@ -51,16 +52,16 @@ export async function prepareOperation(operation: Operation): Promise<Job> {
 async function repeated(pass: Pass, sample: (outputs: np.Array[]) => np.Array): Promise<Job> {
   const passes = async (count: number) => {
     const kept: np.Array[] = [];
-    let last: np.Array;
-    for (let i = 0; i < count; i++) {
-      const outputs = pass();
-      if (i === count - 1) last = sample(outputs);
-      kept.push(outputs.pop()!);
-      tree.dispose(outputs);
+    for (let i = 1; i < count; i++) {
+      const [last, ...others] = pass().reverse();
+      tree.dispose(others);
+      kept.push(last!);
     }
-    await blockUntilReady(kept);
-    tree.dispose(kept);
-    return checksum(await floats(last!));
+    const outputs = pass();
+    const value = await floats(sample(outputs));
+    await blockUntilReady([kept, outputs]);
+    tree.dispose([kept, outputs]);
+    return checksum(value);
   };
   const outputs: Float32Array[] = [];
   for (const output of pass()) outputs.push(await floats(output));
@@ -154,9 +155,10 @@ export function attention(q: np.Array, k: np.Array, v: np.Array): np.Array {
 export function nll(logits: np.Array, targets: np.Array): np.Array {
   const [rows, vocabulary] = logits.shape as [number, number];
   // Picked by a mask that the compiler fuses: it can't jit the gradient of takeAlongAxis, whose
-  // scatter wants its indices in memory ("routine primitive scatter input is not imm").
-  const picked = nn.logSoftmax(logits).mul(nn.oneHot(targets, vocabulary));
-  return picked.sum().div(-rows);
+  // scatter wants its indices in memory ("routine primitive scatter input is not imm"), and oneHot
+  // stores the identity matrix, 256 MiB for 8,192 tokens.
+  const isTarget = np.arange(vocabulary).equal(targets.reshape([rows, 1]));
+  return np.where(isTarget, nn.logSoftmax(logits), 0).sum().div(-rows);
 }
 
 /** Both moments zero. */

@@ -199,12 +199,15 @@ function parseOptions(args: readonly string[]): Options {
 export function parseWork(text: string): Work {
   const [kind, size = "0"] = text.split(":");
   if (kind === "step") return { kind };
-  if (kind === "matmul" && Number(size) >= 1) return { kind, n: Number(size) };
-  if (kind === "decode" && Number(size) >= 1) return { kind, batch: Number(size) };
+  const whole = (low: number, high: number, step: number) =>
+    Number(size) >= low && Number(size) <= high && Number(size) % step === 0;
+  if (kind === "matmul" && whole(128, 4096, 4)) return { kind, n: Number(size) };
+  if (kind === "decode" && whole(1, 256, 1)) return { kind, batch: Number(size) };
   const operation = operations.find((name) => name === text);
   if (operation) return { kind: operation };
   throw new RangeError(
-    `Cannot do work "${text}": choose step, ${operations.join(", ")}, matmul:N or decode:B`,
+    `Cannot do work "${text}": choose step, ${operations.join(", ")}, matmul:N (128 to 4096, a ` +
+      "multiple of 4) or decode:N (1 to 256)",
   );
 }
 

@@ -14,20 +14,30 @@
 import * as tf from "@tensorflow/tfjs";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import "@tensorflow/tfjs-backend-webgpu";
+import { matmulChain, matmulFactors } from "./operations.ts";
 import {
-  adamw,
   type Config,
   type Job,
-  matmulChain,
-  matmulFactors,
   type Model,
   readModel,
   rotaryTables,
   serve,
   timed,
 } from "./protocol.ts";
+import {
+  attention,
+  causalMask,
+  freshAdam,
+  nll,
+  oneHot,
+  prepareOperation,
+  product,
+  rmsNorm,
+  swapped,
+  update,
+  type Variables,
+} from "./tfjs_ops.ts";
 
-type Variables = ReadonlyMap<string, tf.Variable>;
 /** What does not change from step to step. */
 interface Constants {
   readonly inputs: tf.Tensor2D;
@@ -49,6 +59,8 @@ await serve("@tensorflow/tfjs 4.22.0", async ({ work, data, backend }) => {
       throw new Error(
         "The library has no key/value cache and no in-place update to write one with",
       );
+    default:
+      return await prepareOperation(work.kind);
   }
 });
 
@@ -80,7 +92,7 @@ async function prepareStep(model: Model): Promise<Job> {
     inputs: oneHot(model.inputs, V),
     cos: tf.tensor(cos, [T, 1, D / 2]),
     sin: tf.tensor(sin, [T, 1, D / 2]),
-    mask: tf.tidy(() => tf.mul(tf.sub(1, tf.linalg.bandPart(tf.ones([T, T]), -1, 0)), -1e9)),
+    mask: causalMask(T),
   };
   const targets = oneHot(model.targets, V);
   const weights = model.weights.map(({ name, shape, data }) => {
@@ -92,18 +104,14 @@ async function prepareStep(model: Model): Promise<Job> {
     ] as const;
   });
   const variables: Variables = new Map(weights.map(([name, value]) => [name, tf.variable(value)]));
-  const loss = () =>
-    tf.losses.softmaxCrossEntropy(targets, logits(config, variables, constants, B)) as tf.Scalar;
+  const loss = () => nll(logits(config, variables, constants, B), targets);
 
-  const { rate, beta1, beta2, eps, decay } = adamw;
-  let adam = tf.train.adam(rate, beta1, beta2, eps);
+  let adam = freshAdam();
   const run = () =>
     timed(async () => {
       const cost = tf.tidy(() => {
         const { value, grads } = tf.variableGrads(loss);
-        // The library's Adam has no decay.
-        for (const w of variables.values()) w.assign(tf.mul(w, 1 - rate * decay));
-        adam.applyGradients(Object.entries(grads).map(([name, tensor]) => ({ name, tensor })));
+        update(adam, variables, grads);
         return value;
       });
       const [value] = await cost.data(); // on WebGPU this waits for the update too
@@ -112,39 +120,9 @@ async function prepareStep(model: Model): Promise<Job> {
     });
   const { value } = await run();
   adam.dispose();
-  adam = tf.train.adam(rate, beta1, beta2, eps);
+  adam = freshAdam();
   for (const [name, value] of weights) variables.get(name)!.assign(tf.clone(value));
   return { value, run };
-}
-
-/** Rows of floats. Cast, since the Wasm backend writes integers whatever type it is asked for. */
-function oneHot(indices: Int32Array, depth: number): tf.Tensor2D {
-  return tf.tidy(() =>
-    tf.cast(tf.oneHot(tf.tensor1d(indices, "int32"), depth), "float32").as2D(-1, depth)
-  );
-}
-
-/**
- * Product of matrices, or of batches of them, whose gradient transposes first. That of the library
- * multiplies by transposed factors, for which its Wasm backend has a slow loop only: a step took
- * 6.7 s instead of 1.7 s (and 4.5 s instead of 3.4 s on WebGPU).
- */
-function product(a: tf.Tensor, b: tf.Tensor): tf.Tensor {
-  return tf.customGrad((...inputs) => {
-    const [a, b, save] = inputs as [tf.Tensor, tf.Tensor, tf.GradSaveFunc];
-    save([a, b]);
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
-      const [a, b] = saved as [tf.Tensor, tf.Tensor];
-      return [tf.matMul(dy, transposed(b)), tf.matMul(transposed(a), dy)];
-    };
-    return { value: tf.matMul(a, b), gradFunc };
-  })(a, b);
-}
-
-/** With the last two axes exchanged. */
-function transposed(x: tf.Tensor): tf.Tensor {
-  const axes = [...x.shape.keys()];
-  return tf.transpose(x, [...axes.slice(0, -2), axes.at(-1)!, axes.at(-2)!]);
 }
 
 /** Logits (B * T, V). */
@@ -156,10 +134,7 @@ function logits(
 ): tf.Tensor2D {
   const T = mask.shape[0]!;
   const linear = (x: tf.Tensor, name: string) => product(x, variables.get(name)!);
-  const norm = (x: tf.Tensor, name: string) => {
-    const meanSquare = tf.mean(tf.square(x), -1, true);
-    return tf.mul(tf.mul(x, tf.rsqrt(tf.add(meanSquare, eps))), variables.get(name)!);
-  };
+  const norm = (x: tf.Tensor, name: string) => rmsNorm(x, variables.get(name)!, eps);
   /** (B, T, H, D), rotate-half layout */
   const rotate = (x: tf.Tensor) => {
     const [a, b] = tf.split(x, 2, -1) as [tf.Tensor, tf.Tensor];
@@ -174,10 +149,8 @@ function logits(
     let h = norm(x, p + "input_layernorm.weight");
     const heads = (name: string) =>
       tf.reshape(linear(h, p + `self_attn.${name}_proj.weight`), [B, T, -1, D]);
-    const swap = (x: tf.Tensor) => tf.transpose(x, [0, 2, 1, 3]); // (B, T, H, D) <-> (B, H, T, D)
-    const [q, k, v] = [swap(rotate(heads("q"))), swap(rotate(heads("k"))), swap(heads("v"))];
-    const scores = tf.add(tf.mul(product(q!, transposed(k!)), 1 / Math.sqrt(D)), mask);
-    const mixed = swap(product(tf.softmax(scores), v!));
+    const [q, k, v] = [rotate(heads("q")), rotate(heads("k")), heads("v")].map(swapped);
+    const mixed = swapped(attention(q!, k!, v!, mask));
     x = tf.add(x, linear(tf.reshape(mixed, [B * T, -1]), p + "self_attn.o_proj.weight"));
     h = norm(x, p + "post_attention_layernorm.weight");
     const gate = linear(h, p + "mlp.gate_proj.weight");

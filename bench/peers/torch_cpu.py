@@ -1,6 +1,6 @@
 """PyTorch on the CPU as a contender; the protocol is described in protocol.ts.
 
-    python3 torch_cpu.py --work matmul:512|step|decode:16 --data DIR [--threads N]
+    python3 torch_cpu.py --work matmul:512|step|decode:16|rmsnorm|... --data DIR [--threads N]
 
 Works with PyTorch 1.13 and 2.x. Eager, as most people run it: no torch.compile. Set
 OPENBLAS_NUM_THREADS to the same N, since a BLAS with threads of its own does not heed torch's
@@ -17,11 +17,20 @@ import os
 import re
 import struct
 import sys
-import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from torch_ops import (
+    OPERATIONS,
+    attention,
+    fresh_adamw,
+    prepare_operation,
+    rms_norm,
+    timed,
+    uniforms,
+)
 
 DECODE_PROMPT = 64
 DECODE_STEPS = 64
@@ -40,23 +49,6 @@ def read_safetensors(path):
         values = np.frombuffer(data[begin:end], dtype="<f4").reshape(entry["shape"])
         weights[name] = torch.from_numpy(values.copy())
     return weights
-
-
-def rms_norm(x, weight, eps):
-    if hasattr(F, "rms_norm"):  # since PyTorch 2.4
-        return F.rms_norm(x, weight.shape, weight, eps)
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
-
-
-def attention(q, k, v, causal):
-    """q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D)"""
-    if hasattr(F, "scaled_dot_product_attention"):  # since PyTorch 2.0
-        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
-        scores = scores.masked_fill(mask, -math.inf)
-    return scores.softmax(-1) @ v
 
 
 class Llama:
@@ -121,16 +113,8 @@ def read_tokens(folder):
     return torch.tensor(tokens["inputs"]), torch.tensor(tokens["targets"])
 
 
-def timed(work, count=1):
-    """Times work that does what is measured `count` times, as in protocol.ts."""
-    cpu, begin = time.process_time(), time.perf_counter()
-    value = work()
-    ms = (time.perf_counter() - begin) * 1000 / count
-    return {"ms": ms, "cpuMs": (time.process_time() - cpu) * 1000 / count, "value": value}
-
-
 def prepare_matmul(n):
-    y0, w = matmul_factors(n)
+    y0, w = (m.view(n, n) for m in uniforms(1, (n * n, 1), (n * n, math.sqrt(12 / n))))
     chain = max(1, round(8 * (1024 / n) ** 3))  # products per repetition, as in protocol.ts
 
     def products():
@@ -142,25 +126,6 @@ def prepare_matmul(n):
     return products(), lambda: timed(products, chain)
 
 
-def matmul_factors(n):
-    """The factors that protocol.ts makes, bit for bit: a generator modulo 2^32, jumped in blocks."""
-    count = 2 * n * n
-    states = np.empty(count, dtype=np.uint32)
-    a, c, state = 1664525, 1013904223, 1
-    factors = np.empty(n, dtype=np.uint32)  # state after i + 1 steps = factor * state + offset
-    offsets = np.empty(n, dtype=np.uint32)
-    factor, offset = 1, 0
-    for i in range(n):
-        factor, offset = factor * a % 2**32, (offset * a + c) % 2**32
-        factors[i], offsets[i] = factor, offset
-    for at in range(0, count, n):
-        states[at : at + n] = factors * np.uint32(state) + offsets
-        state = int(states[at + n - 1])
-    uniform = states / 2.0**32 - 0.5
-    y, w = uniform[: n * n], uniform[n * n :] * math.sqrt(12 / n)
-    return (torch.from_numpy(m.astype(np.float32).reshape(n, n)) for m in (y, w))
-
-
 def prepare_step(folder):
     model = Llama(folder)
     inputs, targets = read_tokens(folder)
@@ -168,11 +133,7 @@ def prepare_step(folder):
 
     def fresh_optimizer():
         model.weights = {name: w.clone().requires_grad_() for name, w in initial.items()}
-        weights = model.weights.values()
-        # The default picks the multi-tensor form only on GPUs; `foreach` is faster on the CPU too.
-        return torch.optim.AdamW(
-            weights, lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, foreach=True
-        )
+        return fresh_adamw(model.weights.values())
 
     def step(optimizer):
         optimizer.zero_grad(set_to_none=True)
@@ -230,7 +191,10 @@ def prepare(work, folder):
         return prepare_step(folder)
     if kind == "decode":
         return prepare_decode(int(size), folder)
-    raise ValueError(f'Cannot do work "{work}": choose step, matmul:N or decode:B')
+    if kind in OPERATIONS:
+        return prepare_operation(kind)
+    names = ", ".join(OPERATIONS)
+    raise ValueError(f'Cannot do work "{work}": choose step, {names}, matmul:N or decode:B')
 
 
 def main():
