@@ -10,7 +10,7 @@ import { Decoder } from "../src/model/decoder.ts";
 import { nllLoss } from "../src/ops/policy_loss.ts";
 import type { AdamWOptions } from "../src/optim/adamw.ts";
 import { Random } from "../src/random.ts";
-import { Learner, type UpdateMetrics } from "../src/rl/learner.ts";
+import { Learner, type Update } from "../src/rl/learner.ts";
 import { activeTokens, type MaskedSequence, packSequences } from "../src/rl/packing.ts";
 import { median, spread } from "./statistics.ts";
 
@@ -196,7 +196,7 @@ export function trainStep(
   learner: Learner,
   sequences: readonly MaskedSequence[],
   learningRate = 1e-3,
-): Promise<UpdateMetrics> {
+): Update {
   const total = activeTokens(sequences);
   return learner.update(packSequences(sequences, Infinity), (tape, statistics, batch, sink) => {
     const weight = new Float32Array(batch.targets.length).fill(1 / total);
@@ -220,7 +220,7 @@ export async function measureStep(
   using model = Decoder.create(gpu, work.config);
   using learner = new Learner(model, adamw);
   const sequences = randomSequences(work);
-  await trainStep(learner, sequences);
+  await trainStep(learner, sequences).metrics();
   const spentMs = performance.now() - begin;
   if (spentMs > limitMs) {
     const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
@@ -237,7 +237,7 @@ export async function measureStep(
   };
   while (!enough()) {
     const start = performance.now();
-    await trainStep(learner, sequences);
+    await trainStep(learner, sequences).metrics();
     times.push(performance.now() - start);
   }
   const { peakBytes, byOwner } = gpu.memory();
@@ -259,9 +259,9 @@ export async function attentionTime(work: StepWork): Promise<{ ms: number; share
   using model = Decoder.create(gpu, work.config);
   using learner = new Learner(model, adamw);
   const sequences = randomSequences(work);
-  await trainStep(learner, sequences);
+  await trainStep(learner, sequences).metrics();
   await gpu.profile();
-  await trainStep(learner, sequences);
+  await trainStep(learner, sequences).metrics();
   let [ms, all] = [0, 0];
   for (const { name, start, end } of await gpu.profile()) {
     if (name.startsWith("attention")) ms += end - start;

@@ -15,7 +15,7 @@
 import { parseArgs } from "@std/cli";
 import { fromFileUrl } from "@std/path";
 import { compactChat, Decoder, Gpu, GpuUnavailableError, Tokenizer } from "../mod.ts";
-import { Learner } from "../src/rl/learner.ts";
+import { Learner, type Update } from "../src/rl/learner.ts";
 import type { MaskedSequence } from "../src/rl/packing.ts";
 import { flawedTrace } from "../src/rl/pretrain.ts";
 import { type Allocator, heapProfile } from "./heap_profile.ts";
@@ -168,7 +168,7 @@ async function mainRun(
   const warmup = known.length;
   const count = steps - warmup;
   const train = async (batches: readonly MaskedSequence[][]) => {
-    for (const batch of batches) await trainStep(learner, batch, LEARNING_RATE);
+    for (const batch of batches) await trainStep(learner, batch, LEARNING_RATE).metrics();
   };
   say(`${warmup} steps of warm-up`);
   await train(known);
@@ -180,7 +180,7 @@ async function mainRun(
   for (let step = 0; step < count; step++) {
     if (step % 100 === 0) say(`step ${warmup + step} of ${steps}`);
     const start = performance.now();
-    await trainStep(learner, known[step % warmup]!, LEARNING_RATE);
+    await trainStep(learner, known[step % warmup]!, LEARNING_RATE).metrics();
     times[step] = performance.now() - start;
     const now = Deno.memoryUsage();
     allocated += Math.max(0, now.heapUsed - last.heapUsed);
@@ -255,12 +255,12 @@ async function gpuBusy(batches: readonly MaskedSequence[][]): Promise<SteadyRepo
   const share = async (inFlight: number) => {
     await gpu.profile();
     const start = performance.now();
-    const running: Promise<unknown>[] = [];
+    const running: Update[] = [];
     for (const batch of batches) {
-      if (running.length === inFlight) await Promise.all(running.splice(0));
       running.push(trainStep(learner, batch, LEARNING_RATE));
+      if (running.length === inFlight) await running.shift()!.metrics();
     }
-    await Promise.all(running);
+    for (const update of running) await update.metrics();
     const wall = performance.now() - start;
     const spans = await gpu.profile();
     return spans.reduce((sum, { start, end }) => sum + end - start, 0) / wall;

@@ -44,6 +44,19 @@ fn begin(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane
   positions[row] = slot.y;
 }
 
+struct StartParams { count: u32 }
+@group(0) @binding(0) var<storage, read> starts: array<u32>;             // [N, 5]: a slot, its state
+@group(1) @binding(0) var<uniform> start_params: StartParams;
+
+// Gives slots a state of the host's.
+@compute @workgroup_size(LANES)
+fn start(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
+  let i = group.x * LANES + lane.x;
+  if (i >= start_params.count) { return; }
+  let row = 5u * i;
+  state[starts[row]] = vec4u(starts[row + 1u], starts[row + 2u], starts[row + 3u], starts[row + 4u]);
+}
+
 const NONE = 0xffffffffu;
 
 var<workgroup> lane_values: array<f32, LANES>;

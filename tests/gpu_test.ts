@@ -368,6 +368,24 @@ Deno.test("several reads may be in flight, each with its own content", async () 
   gpu.free(buffers);
 });
 
+for (const overlap of [false, true]) {
+  Deno.test(`a read-back brings what its submit left, overlap ${overlap}`, async () => {
+    using own = await Gpu.open({ tuning: { ...gpu.tuning, overlap } });
+    const buffer = own.allocate(4, "other", "number");
+    const readBack = (value: number) => {
+      own.write(buffer, Float32Array.of(value));
+      return own.readBack({ buffer, bytes: 4 });
+    };
+    const number = ([bytes]: ArrayBuffer[]) => new Float32Array(bytes!)[0];
+    const [one, , three] = [readBack(1), readBack(2), readBack(3)]; // nobody takes the second
+    assertEquals([number(await three!.take()), number(await one!.take())], [3, 1]);
+    assertEquals(number(await one!.take()), 1, "again");
+    const { created } = own.memory();
+    for (let i = 4; i < 8; i++) assertEquals(number(await readBack(i).take()), i);
+    assertEquals(own.memory().created, created, "staging buffers are used again");
+  });
+}
+
 Deno.test("bytes that are no whole number of words are written and read", async () => {
   const buffer = gpu.allocate(8, "other", "odd");
   gpu.write(buffer, Uint8Array.of(1, 2, 3, 4, 5, 6, 7));

@@ -67,7 +67,8 @@ Deno.test("imitation learns a distribution, and reinforcement moves it to what i
       const one = task(String(random.int(0, 9)));
       return demonstration(chat, one, one.reference!);
     });
-    const { loss } = await sftStep(learner, batch, { learningRate: 1e-2, tokenBudget: 4096 });
+    const update = sftStep(learner, batch, { learningRate: 1e-2, tokenBudget: 4096 });
+    const { loss } = await update.metrics();
     losses.push(loss);
   }
   // Three tokens per answer, of which only the digit is uncertain: log(10) / 3 nats is the floor.

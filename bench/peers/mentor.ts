@@ -10,7 +10,7 @@ import { Gpu } from "../../src/gpu/device.ts";
 import type { Bindable } from "../../src/gpu/recorder.ts";
 import { decodeSafetensors } from "../../src/io/safetensors.ts";
 import { fromHuggingFace } from "../../src/model/config.ts";
-import { DecodeSlots, type SampledToken } from "../../src/model/decode_slots.ts";
+import { DecodeSlots, type Round, type SampledToken } from "../../src/model/decode_slots.ts";
 import { Decoder } from "../../src/model/decoder.ts";
 import { matmul } from "../../src/ops/matmul.ts";
 import { nllLoss } from "../../src/ops/policy_loss.ts";
@@ -83,10 +83,10 @@ async function prepareStep(gpu: Gpu, data: string): Promise<Job> {
       gradClip: Infinity,
     });
   const step = async (learner: Learner) => {
-    const metrics = await learner.update(batches, (tape, statistics, _batch, sink) => {
+    const update = learner.update(batches, (tape, statistics, _batch, sink) => {
       nllLoss(tape, statistics, tape.upload(weight, "weight"), sink);
     }, { learningRate: adamw.rate });
-    return metrics.loss;
+    return (await update.metrics()).loss;
   };
 
   const warm = await fresh();
@@ -120,12 +120,12 @@ async function prepareDecode(gpu: Gpu, data: string, batch: number): Promise<Job
     await gpu.settle();
     return await timed(async () => {
       const sampled: SampledToken[] = [];
-      const rounds: Promise<SampledToken[]>[] = [];
+      const rounds: Round[] = [];
       for (let step = 0; step < steps; step += STEPS_PER_READ) {
         rounds.push(slots.decode(greedy, active));
-        if (rounds.length === ROUNDS_IN_FLIGHT) sampled.push(...await rounds.shift()!);
+        if (rounds.length === ROUNDS_IN_FLIGHT) sampled.push(...await rounds.shift()!.take());
       }
-      for (const round of rounds) sampled.push(...await round);
+      for (const round of rounds) sampled.push(...await round.take());
       return sampled.filter(({ slot }) => slot === 0).map(({ token }) => token);
     });
   };

@@ -14,7 +14,7 @@ import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts"
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
 import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
-import { type ReadRequest, Transfer } from "./transfer.ts";
+import { type ReadBack, type ReadRequest, Transfer } from "./transfer.ts";
 import { deviceClass, type Tuning, tunings } from "./tuning.ts";
 
 /** Who the adapter is. */
@@ -121,7 +121,7 @@ export class Gpu implements Disposable {
       this.#kernels.paramsLayout,
       this.#profiler,
     );
-    this.#transfer = new Transfer(device, this.#memory, this.#recorder);
+    this.#transfer = new Transfer(device, this.#memory, this.#recorder, this.tuning.overlap);
     this.#activations = new Scope(this.#memory, "activations", STORAGE);
     this.#uploads = new Scope(this.#memory, "staging", STORAGE);
   }
@@ -245,7 +245,7 @@ export class Gpu implements Disposable {
   /** Sends the recorded step to the queue without waiting for it. */
   submit(): void {
     this.#raise();
-    this.#recorder.submit();
+    this.#transfer.submit();
     this.#uploads.reset();
   }
 
@@ -274,23 +274,35 @@ export class Gpu implements Disposable {
    * @throws {DeviceLostError} if the device went away.
    */
   async read(...requests: ReadRequest[]): Promise<ArrayBuffer[]> {
-    let result: ArrayBuffer[];
-    try {
-      const reading = this.#transfer.read(requests);
-      this.#uploads.reset();
-      if (this.#activations.evict(KEPT_RESETS)) this.#recorder.forget();
-      result = await reading;
-    } catch (error) {
-      await this.settle();
-      throw error;
-    }
-    this.#raise();
-    return result;
+    return await this.readBack(...requests).take();
+  }
+
+  /**
+   * Submits, to read buffers later: while the host waits for nothing it can record the next step.
+   * `take` throws what {@linkcode Gpu.read} does.
+   */
+  readBack(...requests: ReadRequest[]): ReadBack {
+    const reading = this.#transfer.read(requests);
+    this.#uploads.reset();
+    if (this.#activations.evict(KEPT_RESETS)) this.#recorder.forget();
+    return {
+      take: async () => {
+        let result: ArrayBuffer[];
+        try {
+          result = await reading.take();
+        } catch (error) {
+          await this.settle();
+          throw error;
+        }
+        this.#raise();
+        return result;
+      },
+    };
   }
 
   /** Submits, waits until the queue is idle and throws whatever the device had to complain about. */
   async settle(): Promise<void> {
-    this.#recorder.submit();
+    this.#transfer.submit();
     this.#uploads.reset();
     await this.#device.queue.onSubmittedWorkDone();
     // WebGPU delivers errors as events: one turn of the event loop after the work they belong to.

@@ -30,7 +30,7 @@ interface Pending {
   readonly names: readonly string[];
   readonly staging: GPUBuffer;
   /** Host time at which the work was submitted, ms. */
-  readonly submitted: number;
+  submitted: number;
 }
 
 /** Writes timestamps around passes and reads them back on request. */
@@ -72,7 +72,7 @@ export class Profiler {
     };
   }
 
-  /** To be called when a step's passes are encoded, right before it is submitted. */
+  /** To be called when a step's passes are encoded. */
   resolve(encoder: GPUCommandEncoder): void {
     const names = this.#names;
     if (names.length === 0) return;
@@ -81,8 +81,14 @@ export class Profiler {
     const staging = this.#memory.create(bytes, "staging", usage, "timestamps read-back");
     encoder.resolveQuerySet(this.#set, 0, 2 * names.length, this.#resolved, 0);
     encoder.copyBufferToBuffer(this.#resolved, 0, staging, 0, bytes);
-    this.#pending.push({ names, staging, submitted: performance.now() });
+    this.#pending.push({ names, staging, submitted: Infinity });
     this.#names = [];
+  }
+
+  /** To be called right before a step is submitted. */
+  submitting(): void {
+    const last = this.#pending.at(-1);
+    if (last?.submitted === Infinity) last.submitted = performance.now();
   }
 
   /** Forgets passes that were dropped before they were submitted. */

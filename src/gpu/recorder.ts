@@ -128,8 +128,12 @@ export class Recorder {
     return this.#encoder !== null || this.#copies.length > 0;
   }
 
-  /** Sends everything recorded to the queue; does not wait for it. */
-  submit(): void {
+  /**
+   * Sends everything recorded to the queue; does not wait for it.
+   *
+   * @param before is called when everything is encoded
+   */
+  submit(before?: () => void): void {
     if (!this.pending) return;
     this.#device.queue.writeBuffer(this.#ring, 0, this.#ringBytes, 0, this.#window * WINDOW);
     const encoder = this.#encoder ?? this.#device.createCommandEncoder();
@@ -138,7 +142,10 @@ export class Recorder {
     for (const { source, sourceOffset, target, targetOffset, bytes } of this.#copies) {
       encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes);
     }
-    this.#device.queue.submit([encoder.finish()]);
+    const commands = encoder.finish();
+    before?.();
+    this.#profiler?.submitting();
+    this.#device.queue.submit([commands]);
     this.#encoder = null;
     this.#pass = null;
     this.#copies = [];

@@ -2,7 +2,10 @@
  * Bytes to the GPU and back.
  *
  * A read-back in Deno costs at least 10 ms whatever its size, so callers ask for everything they
- * want in one `read`, and may have several in flight.
+ * want in one of them, and may have several in flight. Worse, `mapAsync` does not return before the
+ * queue is empty. Where host and GPU can work side by side, a buffer is therefore mapped as late as
+ * can be: when its content is waited for, or when the next step is encoded and only has to be
+ * submitted. The host then does its part of a step while the GPU is still at work on the one before.
  *
  * @module
  */
@@ -16,14 +19,25 @@ export interface ReadRequest extends Bindable {
   readonly bytes: number;
 }
 
+/** A read-back that was submitted. */
+export interface ReadBack {
+  /** Waits for it: one `ArrayBuffer` per request, in order. */
+  take(): Promise<ArrayBuffer[]>;
+}
+
 /** Uploads through the queue and reads back through recycled staging buffers. */
 export class Transfer {
   readonly #device: GPUDevice;
   readonly #recorder: Recorder;
   readonly #staging: Scope;
+  readonly #overlap: boolean;
+  /** Starts the mappings of what was submitted and not asked for yet, oldest first. */
+  #unmapped: (() => void)[] = [];
 
-  constructor(device: GPUDevice, memory: Memory, recorder: Recorder) {
+  /** @param overlap whether to map late */
+  constructor(device: GPUDevice, memory: Memory, recorder: Recorder, overlap: boolean) {
     this.#device = device;
+    this.#overlap = overlap;
     this.#recorder = recorder;
     this.#staging = new Scope(
       memory,
@@ -47,12 +61,13 @@ export class Transfer {
     }
   }
 
-  /**
-   * Submits what is recorded and copies buffers to the host, all in one staging buffer.
-   *
-   * @returns one `ArrayBuffer` per request, in order
-   */
-  async read(requests: readonly ReadRequest[]): Promise<ArrayBuffer[]> {
+  /** Sends what is recorded to the queue, and begins to map what was sent before. */
+  submit(): void {
+    this.#recorder.submit(() => this.#map());
+  }
+
+  /** Submits what is recorded and copies buffers to the host, all in one staging buffer. */
+  read(requests: readonly ReadRequest[]): ReadBack {
     const offsets: number[] = [];
     let total = 0;
     for (const { bytes } of requests) {
@@ -63,12 +78,31 @@ export class Transfer {
     requests.forEach(({ buffer, bytes }, i) =>
       this.#recorder.copy(buffer, staging, offsets[i]!, Math.ceil(bytes / 4) * 4)
     );
-    this.#recorder.submit();
-    await staging.mapAsync(GPUMapMode.READ, 0, Math.max(8, total));
-    const mapped = staging.getMappedRange(0, Math.max(8, total));
-    const result = requests.map(({ bytes }, i) => mapped.slice(offsets[i]!, offsets[i]! + bytes));
-    staging.unmap();
-    this.#staging.give(staging);
-    return result;
+    this.submit();
+    const size = Math.max(8, total);
+    let reading: Promise<ArrayBuffer[]> | null = null;
+    const map = async () => {
+      await staging.mapAsync(GPUMapMode.READ, 0, size);
+      const mapped = staging.getMappedRange(0, size);
+      const result = requests.map(({ bytes }, i) => mapped.slice(offsets[i]!, offsets[i]! + bytes));
+      staging.unmap();
+      this.#staging.give(staging);
+      return result;
+    };
+    this.#unmapped.push(() => {
+      reading = map();
+      reading.catch(() => {}); // heard by whoever takes it, if anybody does
+    });
+    if (!this.#overlap) this.#map();
+    return {
+      take: () => {
+        if (!reading) this.#map();
+        return reading!;
+      },
+    };
+  }
+
+  #map(): void {
+    for (const map of this.#unmapped.splice(0)) map();
   }
 }

@@ -38,6 +38,12 @@ export interface Tuning {
   readonly matmul: MatmulTile;
   /** The same for products of a few rows, as in decoding. */
   readonly matmulFew: MatmulTile;
+  /**
+   * Map what is read back when the host has recorded the next step, rather than at once: in Deno
+   * the mapping waits for an idle queue. Where the host takes its time from the adapter's own cores
+   * that makes steps slower: 0.75 instead of 0.68 s on two cores under llvmpipe.
+   */
+  readonly overlap: boolean;
 }
 
 const narrow: MatmulTile = { lanesN: 8, lanesM: 1, blocksN: 1, blocksM: 2, depth: 16 };
@@ -53,6 +59,7 @@ export const tunings: { readonly [name in "simd" | "software" | "gpu"]: Tuning }
     simdBlocks: 4,
     matmul: narrow,
     matmulFew: narrow,
+    overlap: false,
   },
   /** Software adapters without them. */
   software: {
@@ -63,6 +70,7 @@ export const tunings: { readonly [name in "simd" | "software" | "gpu"]: Tuning }
     simdBlocks: 0,
     matmul: narrow,
     matmulFew: { ...narrow, blocksM: 1 },
+    overlap: false,
   },
   gpu: {
     lanes: 64,
@@ -72,6 +80,7 @@ export const tunings: { readonly [name in "simd" | "software" | "gpu"]: Tuning }
     simdBlocks: 0,
     matmul: { lanesN: 16, lanesM: 16, blocksN: 1, blocksM: 1, depth: 16 },
     matmulFew: { lanesN: 32, lanesM: 2, blocksN: 1, blocksM: 1, depth: 32 },
+    overlap: true,
   },
 };
 

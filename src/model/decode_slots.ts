@@ -18,6 +18,7 @@ import {
   sampleNext,
   type SamplingOptions,
   type SlotState,
+  startSlots,
 } from "../ops/sample.ts";
 import { Tape } from "../tape.ts";
 import { elements, Tensor } from "../tensor.ts";
@@ -44,6 +45,16 @@ export interface SampledToken {
   readonly logprob: number;
 }
 
+/** Decode steps that were submitted. */
+export interface Round {
+  /**
+   * Waits for their tokens, in the order of drawing.
+   *
+   * @throws {LogitsError} if a row's logits were not finite.
+   */
+  take(): Promise<SampledToken[]>;
+}
+
 /** Rows that one prefill pass takes at most; bounds its scratch memory. */
 const PREFILL_ROWS = 512;
 
@@ -56,6 +67,8 @@ export class DecodeSlots implements Disposable {
   readonly #slots: Omit<SlotState, "slots">;
   readonly #stepsPerRead: number;
   readonly #stops: readonly [number, number];
+  /** Five numbers each: slots that begin in the next step, and their state. */
+  #starts: number[] = [];
 
   /** @param length positions per slot */
   constructor(
@@ -85,6 +98,7 @@ export class DecodeSlots implements Disposable {
   clear(): void {
     const idle = new Uint32Array(this.count * 4).fill(NONE);
     this.#gpu.write(this.#slots.state.buffer, idle);
+    this.#starts = [];
   }
 
   /** Feeds known tokens: only their keys and values matter. */
@@ -117,8 +131,7 @@ export class DecodeSlots implements Disposable {
    * @param limit longest sequence; its last token may be drawn but is never fed
    */
   start(slot: number, token: number, position: number, limit: number, stream: number): void {
-    const row = Uint32Array.of(token, position, limit - 1, stream);
-    this.#gpu.write(this.#slots.state.buffer, row, slot * 16);
+    this.#starts.push(slot, token, position, limit - 1, stream);
   }
 
   /** Copies prompts between slots; runs after what was prefilled before. */
@@ -127,13 +140,18 @@ export class DecodeSlots implements Disposable {
   }
 
   /**
-   * Records several decode steps, submits them, and reads their tokens in the order of drawing.
+   * Records several decode steps and submits them.
    *
    * @param active the slots that may have something to decode; no other takes part
    */
-  async decode(sampling: SamplingOptions, active: readonly number[]): Promise<SampledToken[]> {
+  decode(sampling: SamplingOptions, active: readonly number[]): Round {
     const gpu = this.#gpu;
     const rows = this.#activeRows(active);
+    if (this.#starts.length > 0) {
+      const starts = Uint32Array.from(this.#starts.splice(0));
+      const tape = new Tape(gpu, { recording: false });
+      startSlots(gpu, rows, tape.upload(starts, "starts", [starts.length / 5, 5]));
+    }
     beginRows(gpu, rows);
     for (let step = 0; step < this.#stepsPerRead; step++) {
       const tape = new Tape(gpu, { recording: false });
@@ -141,8 +159,13 @@ export class DecodeSlots implements Disposable {
       sampleNext(gpu, logits, rows, step, sampling, this.#stops);
       gpu.recycle();
     }
-    const [ring] = await gpu.read(rows.ring);
-    return this.#sampled(ring!, active);
+    const reading = gpu.readBack(rows.ring);
+    return {
+      take: async () => {
+        const [ring] = await reading.take();
+        return this.#sampled(ring!, active);
+      },
+    };
   }
 
   /** The state seen by as many rows as there are active slots. */

@@ -10,7 +10,7 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import { checkSampling, type SamplingOptions } from "../ops/sample.ts";
-import { DecodeSlots, type FedToken, type SampledToken } from "./decode_slots.ts";
+import { DecodeSlots, type FedToken, type Round, type SampledToken } from "./decode_slots.ts";
 import type { Decoder } from "./decoder.ts";
 import type { Fork } from "./kv_cache.ts";
 
@@ -122,7 +122,7 @@ export class Generator implements Disposable {
     }
     this.#check(sequences);
     checkSampling(sampling);
-    const rounds: Promise<SampledToken[]>[] = [];
+    const rounds: Round[] = [];
     this.#busy = true;
     try {
       await this.#run(sequences, sampling, rounds);
@@ -130,7 +130,7 @@ export class Generator implements Disposable {
       this.#gpu.discard(); // half a step may be recorded, and name buffers that are freed next
       throw error;
     } finally {
-      await Promise.allSettled(rounds);
+      await Promise.allSettled(rounds.map((round) => round.take()));
       this.#busy = false;
     }
   }
@@ -162,7 +162,7 @@ export class Generator implements Disposable {
   async #run(
     sequences: readonly Sequence[],
     sampling: SamplingOptions,
-    rounds: Promise<SampledToken[]>[],
+    rounds: Round[],
   ): Promise<void> {
     const slots = this.#slots;
     slots.clear();
@@ -270,7 +270,7 @@ export class Generator implements Disposable {
         rounds.push(slots.decode(sampling, active));
       }
       if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || decoding === 0)) {
-        this.#collect(await rounds.shift()!, running, endTurn);
+        this.#collect(await rounds.shift()!.take(), running, endTurn);
       } else if (decoding === 0) {
         if (turns.size === 0) break;
         await Promise.race(turns);

@@ -56,6 +56,22 @@ export interface SlotState {
   readonly ring: Tensor;
 }
 
+/**
+ * Sets the state of some slots.
+ *
+ * @param starts u32 [N, 5]: a slot, each once, and its row of `state`
+ */
+export function startSlots(gpu: Gpu, { state }: Pick<SlotState, "state">, starts: Tensor): void {
+  const [count] = starts.shape as [number];
+  const { lanes } = gpu.tuning;
+  gpu.dispatch("sample", "start", {
+    constants: { LANES: lanes },
+    bindings: { starts, state },
+    params: { count },
+    workgroups: [Math.ceil(count / lanes)],
+  });
+}
+
 /** Takes the first inputs of each row from its slot; to be called when rows have new slots. */
 export function beginRows(gpu: Gpu, { state, slots, tokens, positions }: SlotState): void {
   const [rows] = slots.shape as [number];

@@ -25,7 +25,7 @@ import { Tape } from "../tape.ts";
 import type { Task } from "../tasks/task.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
 import { deadGroupFraction, groupAdvantages, isDead } from "./advantage.ts";
-import type { Learner, UpdateMetrics } from "./learner.ts";
+import type { Learner, Update, UpdateMetrics } from "./learner.ts";
 import { toolValidity } from "./metrics.ts";
 import { activeTokens, gather, packSequences } from "./packing.ts";
 import type { Reward, RewardResult } from "./reward.ts";
@@ -61,6 +61,8 @@ export interface GrpoContext {
   readonly reference: Decoder | null;
   /** Fresh tasks; asked again where dead groups are resampled. */
   readonly draw: (count: number) => readonly Task[];
+  /** Is told of the episodes while the update is under way. */
+  readonly onScored?: (groups: readonly (readonly ScoredRollout[])[]) => void;
   /** Does a part of the step under its name, for profiles; without, it is just done. */
   readonly span?: <T>(name: string, work: () => T | Promise<T>) => Promise<T>;
 }
@@ -88,11 +90,17 @@ export async function grpoStep(
   const started = performance.now();
   const groups = await scoredGroups(context, prompts, sampling, options, progress);
   const sampled = performance.now();
-  const { span = plain } = context;
-  const updates = await span("update", () => policyUpdates(context, groups, sampling, options));
+  const { span = plain, onScored } = context;
+  const [described, updates] = await span("update", async () => {
+    const submitted = policyUpdates(context, groups, sampling, options);
+    // While the GPU works:
+    onScored?.(groups);
+    const described = describe(groups);
+    return [described, await Promise.all(submitted.map((update) => update.metrics()))] as const;
+  });
   return {
     groups,
-    metrics: { ...describe(groups), ...average(updates) },
+    metrics: { ...described, ...average(updates) },
     seconds: {
       rollout: (sampled - started) / 1000,
       update: (performance.now() - sampled) / 1000,
@@ -139,23 +147,22 @@ async function plain<T>(_name: string, work: () => T | Promise<T>): Promise<T> {
   return await work();
 }
 
-/** An update for each mini-batch that has something to learn from. */
-async function policyUpdates(
+/** Submits an update for each mini-batch that has something to learn from. */
+function policyUpdates(
   context: GrpoContext,
   groups: readonly (readonly ScoredRollout[])[],
   { stream, temperature }: RolloutOptions,
   options: GrpoOptions,
-): Promise<UpdateMetrics[]> {
+): Update[] {
   const order = new Random(`${stream}/mini-batches`).shuffle(groups);
   const size = Math.ceil(order.length / options.miniBatches);
-  // Each is submitted before the numbers of the one before it are back.
-  const updating: Promise<UpdateMetrics>[] = [];
+  const updates: Update[] = [];
   for (let first = 0; first < order.length; first += size) {
     const rollouts = order.slice(first, first + size).flat();
     if (rollouts.every(({ advantage }) => advantage === 0) && options.klCoefficient === 0) continue;
-    updating.push(policyUpdate(context, rollouts, temperature, options));
+    updates.push(policyUpdate(context, rollouts, temperature, options));
   }
-  return await Promise.all(updating);
+  return updates;
 }
 
 /** One clipped-surrogate update on the rollouts of a mini-batch. */
@@ -164,7 +171,7 @@ function policyUpdate(
   rollouts: readonly ScoredRollout[],
   temperature: number,
   { tokenBudget, learningRate, clipLow, clipHigh, klCoefficient }: GrpoOptions,
-): Promise<UpdateMetrics> {
+): Update {
   const total = activeTokens(rollouts);
   return learner.update(packSequences(rollouts, tokenBudget), (tape, statistics, batch, sink) => {
     const values = (label: string, of: (rollout: ScoredRollout) => (t: number) => number) =>

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { ReadBack } from "../gpu/transfer.ts";
 import type { Decoder } from "../model/decoder.ts";
 import { tokenStatistics } from "../model/nll.ts";
 import type { TokenStatistics } from "../ops/lm_head.ts";
@@ -22,6 +23,16 @@ export class DivergedError extends Error {
 
 /** Diagnostics of one optimizer step: the loss's own sums, and the gradient's norm before clipping. */
 export type UpdateMetrics = Record<typeof lossMetrics[number] | "grad_norm", number>;
+
+/** An update that was submitted. */
+export interface Update {
+  /**
+   * Waits for its end.
+   *
+   * @throws {DivergedError} if loss or gradient are not finite; the weights are then unchanged.
+   */
+  metrics(): Promise<UpdateMetrics>;
+}
 
 /** Writes dL/dlogprob for one micro-batch. */
 export type Loss<S extends MaskedSequence> = (
@@ -44,19 +55,15 @@ export class Learner implements Disposable {
     this.#sums = new Tensor(buffer, [lossMetrics.length], "f32", "loss metrics");
   }
 
-  /**
-   * One update from a batch that was cut into micro-batches.
-   *
-   * @throws {DivergedError} if loss or gradient are not finite; the weights are then unchanged.
-   */
-  async update<S extends MaskedSequence>(
+  /** One update from a batch that was cut into micro-batches; it is submitted on return. */
+  update<S extends MaskedSequence>(
     batches: readonly MicroBatch<S>[],
     loss: Loss<S>,
     { learningRate, temperature = 1 }: { learningRate: number; temperature?: number },
-  ): Promise<UpdateMetrics> {
+  ): Update {
     const { gpu } = this.model;
     const sink: MetricSink = { sums: this.#sums, beta: 0 };
-    let reading: Promise<ArrayBuffer[]>;
+    let reading: ReadBack;
     try {
       for (const batch of batches) {
         const tape = new Tape(gpu);
@@ -66,27 +73,30 @@ export class Learner implements Disposable {
         gpu.recycle();
       }
       this.optimizer.step(learningRate);
-      reading = gpu.read(this.#sums, this.optimizer.clip);
+      reading = gpu.readBack(this.#sums, this.optimizer.clip);
     } catch (error) {
       gpu.discard();
       for (const parameter of this.model.parameters.values()) parameter.grad = null;
       throw error;
     }
-    const [sums, clip] = await reading;
-    const values = new Float32Array(sums!);
-    const [norm, , finite] = new Float32Array(clip!);
-    if (!finite || values.some((value) => !Number.isFinite(value))) {
-      throw new DivergedError(
-        `Cannot update the model: loss is ${values[0]}, gradient norm is ${norm}; ` +
-          "lower the learning rate, or resume from an earlier checkpoint",
-      );
-    }
-    const metrics = Object.fromEntries(lossMetrics.map((name, i) => [name, values[i]!]));
-    return { ...metrics, grad_norm: norm! } as UpdateMetrics;
+    return { metrics: async () => readMetrics(await reading.take()) };
   }
 
   [Symbol.dispose](): void {
     this.optimizer[Symbol.dispose]();
     this.model.gpu.free([this.#sums.buffer]);
   }
+}
+
+function readMetrics([sums, clip]: readonly ArrayBuffer[]): UpdateMetrics {
+  const values = new Float32Array(sums!);
+  const [norm, , finite] = new Float32Array(clip!);
+  if (!finite || values.some((value) => !Number.isFinite(value))) {
+    throw new DivergedError(
+      `Cannot update the model: loss is ${values[0]}, gradient norm is ${norm}; ` +
+        "lower the learning rate, or resume from an earlier checkpoint",
+    );
+  }
+  const metrics = Object.fromEntries(lossMetrics.map((name, i) => [name, values[i]!]));
+  return { ...metrics, grad_norm: norm! } as UpdateMetrics;
 }

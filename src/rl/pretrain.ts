@@ -54,6 +54,7 @@ export async function pretrain(
       (_, i) => flawedTrace(chat, seed, step * batch + i),
     );
     const rate = warmupCosine(step, steps, { peak: learningRate, warmup: 50, floor: 0.05 });
-    await onStep(step + 1, await sftStep(learner, traces, { learningRate: rate, tokenBudget }));
+    const update = sftStep(learner, traces, { learningRate: rate, tokenBudget });
+    await onStep(step + 1, await update.metrics());
   }
 }

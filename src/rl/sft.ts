@@ -13,7 +13,7 @@ import { nllLoss } from "../ops/policy_loss.ts";
 import type { Reference, Task } from "../tasks/task.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
 import { resultText } from "../tools/tool.ts";
-import type { Learner, UpdateMetrics } from "./learner.ts";
+import type { Learner, Update } from "./learner.ts";
 import { activeTokens, type MaskedSequence, packSequences } from "./packing.ts";
 
 /**
@@ -43,7 +43,7 @@ export function sftStep(
   learner: Learner,
   sequences: readonly MaskedSequence[],
   { learningRate, tokenBudget }: { learningRate: number; tokenBudget: number },
-): Promise<UpdateMetrics> {
+): Update {
   const batches = packSequences(sequences, tokenBudget);
   const total = activeTokens(sequences);
   return learner.update(batches, (tape, statistics, { targets }, sink) => {

@@ -197,7 +197,7 @@ class Run {
     }
 
     using reference = this.#config.grpo.klCoef > 0 ? await loadStudent(this.#gpu, from) : null;
-    const context: Omit<GrpoContext, "draw"> = {
+    const context: Omit<GrpoContext, "draw" | "onScored"> = {
       learner: this.#learner,
       generator: this.#generator,
       chat: this.#student.chat,
@@ -241,13 +241,13 @@ class Run {
     const { learningRate } = sft;
     const { loss, entropy, grad_norm } = await this.#phases.span(
       "update",
-      () => sftStep(this.#learner, sequences, { learningRate, tokenBudget }),
+      () => sftStep(this.#learner, sequences, { learningRate, tokenBudget }).metrics(),
     );
     return { metrics: { loss, entropy, grad_norm }, parts: {} };
   }
 
   async #reinforce(
-    context: Omit<GrpoContext, "draw">,
+    context: Omit<GrpoContext, "draw" | "onScored">,
     progress: number,
   ): Promise<StepOutcome> {
     const { rollout, grpo, optimizer, tokenBudget, seed } = this.#config;
@@ -259,8 +259,12 @@ class Run {
       drawn += count;
       return tasks;
     };
-    const { groups, metrics, seconds } = await grpoStep(
-      { ...context, draw },
+    const onScored: GrpoContext["onScored"] = (groups) =>
+      groups.forEach((group, g) =>
+        group.forEach((one, sample) => this.#episodes.append(this.#record(one, g, sample)))
+      );
+    const { metrics, seconds } = await grpoStep(
+      { ...context, draw, onScored },
       prompts,
       {
         temperature,
@@ -287,9 +291,6 @@ class Run {
         tokenBudget,
       },
       progress,
-    );
-    groups.forEach((group, g) =>
-      group.forEach((one, sample) => this.#episodes.append(this.#record(one, g, sample)))
     );
     return { metrics, parts: seconds };
   }

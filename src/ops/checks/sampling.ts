@@ -6,7 +6,14 @@
  */
 
 import { samplingFilter } from "../reference/mod.ts";
-import { beginRows, NONE, sampleNext, type SamplingOptions, type SlotState } from "../sample.ts";
+import {
+  beginRows,
+  NONE,
+  sampleNext,
+  type SamplingOptions,
+  type SlotState,
+  startSlots,
+} from "../sample.ts";
 import {
   type Bench,
   type Case,
@@ -275,6 +282,18 @@ Object.assign<typeof draws, typeof draws>(draws, {
       same("positions, that of an idle slot left alone", slots.positions, Uint32Array.of(8, 0, 5)),
     ];
   },
+  "slots that begin, several workgroups of them": (bench) => {
+    const S = 77;
+    const before = Array.from({ length: S }, (_, s) => [s, NONE, 1, 2]);
+    const { state } = slotState(bench, before, 1);
+    const begun = before.filter((_, s) => s % 3 !== 1).map((
+      [s],
+    ) => [s!, 10 + s!, 20, 30, NONE - s!]);
+    const starts = Uint32Array.from(begun.toReversed().flat());
+    startSlots(bench.gpu, { state }, bench.tensor([begun.length, 5], starts));
+    const after = before.map((row, s) => s % 3 !== 1 ? [10 + s, 20, 30, NONE - s] : row);
+    return [same("state", state, Uint32Array.from(after.flat()))];
+  },
   "alone or in a batch, in any slot: the same draws": (bench) => {
     const [V, S, steps] = [50, 9, 4];
     const options = { temperature: 1, topK: 20, topP: 0.9, seed: 11 };
@@ -319,5 +338,5 @@ Object.assign<typeof draws, typeof draws>(draws, {
 
 /** Sampling. */
 export const samplingChecks: readonly KernelCheck[] = [
-  kernelCheck("sample", ["sample.begin", "sample.next"], 1e-5, draws),
+  kernelCheck("sample", ["sample.start", "sample.begin", "sample.next"], 1e-5, draws),
 ];
