@@ -4,8 +4,9 @@
  * @module
  */
 
-import { calculator, Gpu, train } from "./mod.ts";
+import { calculator, train } from "./mod.ts";
 import { MissingReferenceError, TaskFormatError } from "./src/tasks/task.ts";
+import { openAdapter } from "./src/run/adapter.ts";
 import { ConfigError, readConfigFile, resolveConfig, type RunConfig } from "./src/run/config.ts";
 import { converse } from "./src/run/converse.ts";
 import { doctor, renderDoctor } from "./src/run/doctor.ts";
@@ -202,7 +203,7 @@ async function runGenerate(args: ParsedFlags, config: RunConfig): Promise<number
     throw new ConfigError('Cannot generate: no prompt given; write it in quotes: "34 plus 8"');
   }
   const sampled = (flags.rollout as Record<string, unknown> | undefined)?.temperature !== undefined;
-  using gpu = await Gpu.open();
+  using gpu = await openAdapter(config);
   using student = await loadStudent(gpu, config.from);
   const { maxTokens, maxCalls, temperature, topK, topP } = config.rollout;
   const results = [];

@@ -223,5 +223,6 @@ export function renderTuning({ adapter, knobs, tuning }: TuneResult): string {
     const columns = shapes.map((_, i) => i + 1);
     return `${knob}\n${renderTable([head, ...rows, share], columns)}\n${legend}`;
   });
-  return `${parts.join("\n\n")}\n\nbest on ${adapter}: ${JSON.stringify(tuning)}`;
+  return `${parts.join("\n\n")}\n\nbest on ${adapter}: ${JSON.stringify(tuning)}\n` +
+    "with --save FILE, ./mentor train --tuning FILE and eval, generate and pretrain use it";
 }

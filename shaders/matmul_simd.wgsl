@@ -20,8 +20,9 @@ const ROWS = LANES * BLOCKS;
 @group(0) @binding(3) var<storage, read> addend: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Sums of eight rows; the compiler unrolls a loop over one such array, but none around it.
-alias Block = array<vec4f, LANES>;
+// Sums of eight rows, or of the only one; the compiler unrolls a loop over one such array, but none
+// around it.
+alias Block = array<vec4f, FILLED>;
 // Four terms of one row, or of one column, of each lane.
 alias Terms = array<vec4f, 4>;
 
@@ -44,7 +45,7 @@ fn load_b_transposed(column4: u32, k: u32) -> Terms {
 
 // Adds four terms to each sum; lane i holds those of A's row i.
 fn multiply(sum: ptr<function, Block>, x: vec4f, y: Terms) {
-  for (var i = 0u; i < LANES; i++) {
+  for (var i = 0u; i < FILLED; i++) {
     var s = (*sum)[i];
     s = fma(vec4f(subgroupShuffle(x.x, i)), y[0], s);
     s = fma(vec4f(subgroupShuffle(x.y, i)), y[1], s);
@@ -56,7 +57,7 @@ fn multiply(sum: ptr<function, Block>, x: vec4f, y: Terms) {
 
 fn store(row: u32, stride: u32, column4: u32, sum: Block) {
   let columns4 = params.columns / 4u;
-  for (var i = 0u; i < LANES; i++) {
+  for (var i = 0u; i < FILLED; i++) {
     let at = (row + i * stride) * columns4 + column4;
     if (row + i * stride < params.rows && column4 < columns4) {
       if (params.beta == 0.0) { c[at] = sum[i]; } else { c[at] = fma(vec4f(params.beta), c[at], sum[i]); }
@@ -67,7 +68,7 @@ fn store(row: u32, stride: u32, column4: u32, sum: Block) {
 // The same for C = A B + addend.
 fn store_added(row: u32, column4: u32, sum: Block) {
   let columns4 = params.columns / 4u;
-  for (var i = 0u; i < LANES; i++) {
+  for (var i = 0u; i < FILLED; i++) {
     let at = (row + i) * columns4 + column4;
     if (row + i < params.rows && column4 < columns4) { c[at] = sum[i] + addend[at]; }
   }

@@ -65,7 +65,7 @@ function tile({ tuning }: Gpu, layout: "nn" | "nt" | "tn", M: number) {
     // tn always makes 32 rows.
     const most = layout === "tn" ? 4 : tuning.simdBlocks;
     const blocks = layout === "tn" || M > 16 ? most : Math.min(most, M > 8 ? 2 : 1);
-    const prelude = { BLOCKS: blocks };
+    const prelude = { BLOCKS: blocks, FILLED: layout !== "tn" && M === 1 ? 1 : 8 };
     return { kernel: "matmul_simd", rows: 8 * blocks, columns: 32, prelude } as const;
   }
   const few = 4 * tuning.matmulFew.lanesM * tuning.matmulFew.blocksM;

@@ -141,6 +141,8 @@ export interface RunConfig {
   };
   /** Tokens per forward and backward pass. */
   tokenBudget: number;
+  /** Workgroup shapes that `./mentor bench tune --save FILE` found for this adapter. */
+  tuning: string | null;
   /** The built-in teacher. */
   teacher: {
     /** Probability that the teacher skips a call it can do in its head. */

@@ -184,6 +184,7 @@ export const runConfigSchema = v.strictObject({
     everySteps: integer(20, 0, "Save every so many steps; 0 is at the end only"),
   }),
   tokenBudget: integer(8192, 8, "Tokens per forward and backward pass"),
+  tuning: pathOrNull("Workgroup shapes that bench tune --save FILE found for this adapter"),
   teacher: group({
     mental: real(0, 0, 1, "Probability that the teacher skips a call it can do in its head"),
   }),

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { Gpu } from "../gpu/device.ts";
 import type { ProfileDetail } from "../gpu/profiler.ts";
 import { Generator } from "../model/generator.ts";
 import { evaluateModel, type Evaluation, type Scores } from "../rl/evaluate.ts";
 import type { Split } from "../tasks/task.ts";
+import { openAdapter } from "./adapter.ts";
 import { ConfigError, resolveConfig, type RunConfig } from "./config.ts";
 import type { RunEvent } from "./events.ts";
 import { type Profile, RunProfile } from "./profile.ts";
@@ -54,7 +54,7 @@ export async function evaluate(
   options: EvaluateOptions = {},
 ): Promise<EvaluationResult> {
   const config = resolveConfig({ flags: input });
-  using gpu = await Gpu.open({ profile: options.profile });
+  using gpu = await openAdapter(config, { profile: options.profile });
   using student = await loadStudent(gpu, config.from);
   const work = () => evaluateStudent(student, config, options);
   if (!options.profile) return await work();

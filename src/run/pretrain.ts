@@ -4,10 +4,10 @@
  * @module
  */
 
-import { Gpu } from "../gpu/device.ts";
 import type { Evaluation, EvaluationRow } from "../rl/evaluate.ts";
 import { Learner } from "../rl/learner.ts";
 import { pretrain } from "../rl/pretrain.ts";
+import { openAdapter } from "./adapter.ts";
 import type { RunConfig } from "./config.ts";
 import { evaluateStudent } from "./evaluate.ts";
 import { newStudent, type Student, studentFiles } from "./student.ts";
@@ -74,7 +74,7 @@ export async function makeBase(
   folder: string,
   onProgress: (what: string, done: number, total: number, loss?: number) => void,
 ): Promise<Gate> {
-  using gpu = await Gpu.open();
+  using gpu = await openAdapter(config);
   using student = newStudent(gpu, config.size, config.seed);
   await pretrainStudent(student, config, onProgress);
   const gate = judge(await evaluateStudent(student, config, { onProgress }));

@@ -6,6 +6,7 @@
  *   config.json      the resolved configuration, which reproduces the run
  *   events.jsonl     what happened (`events.ts`)
  *   episodes.jsonl   what the model did
+ *   profile.json     where the time went, if that was asked for (`profile.ts`)
  *   checkpoint-20/   a state to resume from, whole or absent
  *   model/           the trained model
  * ```

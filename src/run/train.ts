@@ -5,7 +5,7 @@
  */
 
 import { join } from "@std/path";
-import { Gpu } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
 import type { ProfileDetail } from "../gpu/profiler.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
 import { LogitsError } from "../model/decode_slots.ts";
@@ -15,6 +15,7 @@ import { type GrpoContext, grpoStep, type ScoredRollout } from "../rl/grpo.ts";
 import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward } from "../rl/reward.ts";
 import { demonstration, sftStep } from "../rl/sft.ts";
+import { openAdapter } from "./adapter.ts";
 import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
@@ -78,7 +79,7 @@ export async function train(
   const given = resolveConfig({ flags: input });
   const folder = given.resume ? RunFolder.open(given.resume) : null;
   const config = folder?.config ?? given;
-  using gpu = await Gpu.open({ profile: options.profile });
+  using gpu = await openAdapter(config, { profile: options.profile });
   const resumeAt = folder ? folder.lastCheckpoint() : 0;
   using student = folder
     ? await loadStudent(gpu, folder.checkpoint(resumeAt))
