@@ -72,6 +72,7 @@ Deno.test("the defaults are those that the documentation promises", () => {
     evaluation: { prompts: 32, samples: 4, everySteps: 0 },
     checkpoint: { everySteps: 20 },
     tokenBudget: 8192,
+    tuning: null,
     teacher: { mental: 0 },
   });
 });

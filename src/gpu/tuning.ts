@@ -79,7 +79,7 @@ export const tunings: { readonly [name in "simd" | "software" | "gpu"]: Tuning }
     simd: false,
     simdBlocks: 0,
     matmul: { lanesN: 16, lanesM: 16, blocksN: 1, blocksM: 1, depth: 16 },
-    matmulFew: { lanesN: 32, lanesM: 2, blocksN: 1, blocksM: 1, depth: 32 },
+    matmulFew: { lanesN: 32, lanesM: 2, blocksN: 1, blocksM: 1, depth: 16 },
     overlap: true,
   },
 };
