@@ -79,16 +79,21 @@ export function space(info: GpuInfo): Variant[] {
   for (const partialRows of [64, 128, 256, 512]) {
     add("partialRows", `${partialRows} rows`, { partialRows });
   }
-  const isDefault = ({ change }: Variant) =>
-    Object.entries(change).every(([key, value]) =>
-      JSON.stringify(value) === JSON.stringify(base[key as keyof Tuning])
-    );
+  const isDefault = ({ change }: Variant) => isPart(change, base);
   return [...new Set(variants.map(({ knob }) => knob))].flatMap((knob) => {
     const own = variants.filter((variant) => variant.knob === knob);
     const first = own.find(isDefault)!;
     const rest = own.filter((variant) => variant !== first);
     return [{ ...first, name: `${first.name} (default)` }, ...rest];
   });
+}
+
+/** Whether `whole` has everything that is in `part`. */
+function isPart(part: unknown, whole: unknown): boolean {
+  if (typeof part !== "object" || part === null) return part === whole;
+  return Object.entries(part).every(([key, value]) =>
+    isPart(value, (whole as Record<string, unknown>)[key])
+  );
 }
 
 /** Tiles that the adapter's limits allow; few where barriers are slow, since none is any good. */
