@@ -1,9 +1,10 @@
 // y[t] = table[ids[t]]; the gradient gathers, per distinct token, the rows where it occurs.
 
-struct Params { rows: u32, width: u32 }
-struct BackwardParams { distinct: u32, width: u32 }
+struct Params { rows: u32 }
+struct BackwardParams { distinct: u32 }
 
 override LANES: u32 = 256;
+override WIDTH4: u32 = 16;  // C/4, a constant: a CPU divides by a variable one lane at a time
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;                // [T]
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;            // [V, C/4]
@@ -16,10 +17,9 @@ fn forward(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
-  let width4 = params.width / 4u;
   let at = linear_index(group, groups) * LANES + lane.x;
-  if (at >= params.rows * width4) { return; }
-  y[at] = table[ids[at / width4] * width4 + at % width4];
+  if (at >= params.rows * WIDTH4) { return; }
+  y[at] = table[ids[at / WIDTH4] * WIDTH4 + at % WIDTH4];
 }
 
 // The host sorts the positions by token: tokens[b] occurs at order[starts[b] .. starts[b + 1]].
@@ -37,14 +37,13 @@ fn backward(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
-  let width4 = backward_params.width / 4u;
   let at = linear_index(group, groups) * LANES + lane.x;
-  if (at >= backward_params.distinct * width4) { return; }
-  let bucket = at / width4;
-  let column = at % width4;
+  if (at >= backward_params.distinct * WIDTH4) { return; }
+  let bucket = at / WIDTH4;
+  let column = at % WIDTH4;
   var sum = vec4f();
   for (var i = starts[bucket]; i < starts[bucket + 1u]; i++) {
-    sum += dy[order[i] * width4 + column];
+    sum += dy[order[i] * WIDTH4 + column];
   }
-  dtable[tokens[bucket] * width4 + column] += sum;
+  dtable[tokens[bucket] * WIDTH4 + column] += sum;
 }

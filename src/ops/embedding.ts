@@ -56,10 +56,9 @@ export function embedding(tape: Tape, table: Tensor, ids: Uint32Array | Tensor):
   const input = ids instanceof Uint32Array ? tape.upload(ids, "token ids") : ids;
   const T = input.size;
   const y = tape.tensor([T, C], "embedding", ids instanceof Uint32Array ? [table] : []);
-  elementwise(gpu, "embedding", "forward", T * C / 4, { ids: input, table, y }, {
-    rows: T,
-    width: C,
-  });
+  const width = { WIDTH4: C / 4 };
+  const read = { ids: input, table, y };
+  elementwise(gpu, "embedding", "forward", T * C / 4, read, { rows: T }, width);
 
   if (ids instanceof Uint32Array) {
     tape.record([y], () => {
@@ -71,13 +70,21 @@ export function embedding(tape: Tape, table: Tensor, ids: Uint32Array | Tensor):
         if (beta === 0) {
           elementwise(gpu, "add", "clear", V * C / 4, { y: dtable }, { count: V * C });
         }
-        elementwise(gpu, "embedding", "backward", buckets.tokens.length * C / 4, {
-          tokens: tape.upload(buckets.tokens, "distinct tokens"),
-          starts: tape.upload(buckets.starts, "bucket starts"),
-          order: tape.upload(buckets.order, "positions by token"),
-          dy,
-          dtable,
-        }, { distinct: buckets.tokens.length, width: C });
+        elementwise(
+          gpu,
+          "embedding",
+          "backward",
+          buckets.tokens.length * C / 4,
+          {
+            tokens: tape.upload(buckets.tokens, "distinct tokens"),
+            starts: tape.upload(buckets.starts, "bucket starts"),
+            order: tape.upload(buckets.order, "positions by token"),
+            dy,
+            dtable,
+          },
+          { distinct: buckets.tokens.length },
+          width,
+        );
       });
     });
   }

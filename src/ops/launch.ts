@@ -21,10 +21,11 @@ export function elementwise(
   count: number,
   bindings: Bindings,
   params: Params,
+  constants: Params = {},
 ): void {
   const { wide } = gpu.tuning;
   gpu.dispatch(name, entry, {
-    constants: { LANES: wide },
+    constants: { LANES: wide, ...constants },
     bindings,
     params,
     workgroups: grid(Math.ceil(count / wide)),

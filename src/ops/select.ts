@@ -33,10 +33,9 @@ export function selectRows(tape: Tape, x: Tensor, rows: Uint32Array): Tensor {
   const { gpu } = tape;
   const N = rows.length;
   const y = tape.tensor([N, C], "selected rows", [x]);
-  elementwise(gpu, "select", "forward", N * C / 4, { rows: tape.upload(rows, "rows"), x, y }, {
-    rows: N,
-    width: C,
-  });
+  const width = { WIDTH4: C / 4 };
+  const read = { rows: tape.upload(rows, "rows"), x, y };
+  elementwise(gpu, "select", "forward", N * C / 4, read, { rows: N }, width);
 
   tape.record([y], () => {
     const dy = y.grad;
@@ -45,11 +44,15 @@ export function selectRows(tape: Tape, x: Tensor, rows: Uint32Array): Tensor {
     tape.accumulate(
       x,
       (dx, beta) =>
-        elementwise(gpu, "select", "backward", T * C / 4, { inverse: positions, dy, dx }, {
-          rows: T,
-          width: C,
-          beta,
-        }),
+        elementwise(
+          gpu,
+          "select",
+          "backward",
+          T * C / 4,
+          { inverse: positions, dy, dx },
+          { rows: T, beta },
+          width,
+        ),
     );
   });
   return y;
