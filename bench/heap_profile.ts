@@ -14,6 +14,8 @@ export interface Allocator {
   readonly bytesPerStep: number;
 }
 
+/** Where the project's files are. */
+const root = new URL("..", import.meta.url).href;
 /** Allocators that are reported. */
 const SHOWN = 12;
 
@@ -51,7 +53,7 @@ export async function heapProfile(
   // Built-in functions have no file: what they take is their caller's.
   const visit = ({ callFrame, selfSize, children }: HeapNode, caller: string) => {
     const { functionName, url } = callFrame;
-    const file = url.split("/").slice(-3).join("/");
+    const file = url.startsWith(root) ? url.slice(root.length) : url.split("/").at(-1)!;
     const where = url === "" ? caller : `${functionName || "(anonymous)"} ${file}`;
     bytes.set(where, (bytes.get(where) ?? 0) + selfSize);
     for (const child of children) visit(child, where);

@@ -2,7 +2,7 @@
  * How near every kernel comes to what the adapter can do: the bandwidth of a copy, or the rate of
  * multiply-adds in registers, whichever bounds it.
  *
- *     deno run -A bench/kernels.ts
+ *     ./mentor bench kernels
  *
  * @module
  */
@@ -95,14 +95,21 @@ const COPIED = 2 ** 22;
 /** Lanes that multiply and add, and how often each does all of it. */
 const [LANES, ITERATIONS] = [65_536, 256];
 
-/** Rows of one workload's kernels. */
-export async function measure(
+/** Milliseconds of the fastest dispatch of each kernel whose cost the workload states. */
+export async function fastest(
   gpu: Gpu,
-  workload: Workload,
-  roofline: Roofline,
-  repetitions = REPETITIONS,
-): Promise<BenchRow[]> {
-  return rowsOf(workload, await durations(gpu, workload.record, repetitions), roofline);
+  { costs, record }: Workload,
+  repetitions: number,
+): Promise<number[]> {
+  const times = await durations(gpu, record, repetitions);
+  return Object.keys(costs).map((label) => Math.min(...timesOf(times, label)));
+}
+
+/** @throws {TypeError} if another kernel ran in its place: the workload is out of date. */
+function timesOf(times: ReadonlyMap<string, readonly number[]>, label: string): readonly number[] {
+  const found = times.get(label);
+  if (found) return found;
+  throw new TypeError(`Cannot measure "${label}": ${[...times.keys()]} ran instead`);
 }
 
 function rowsOf(
@@ -111,8 +118,7 @@ function rowsOf(
   roofline: Roofline,
 ): BenchRow[] {
   return Object.entries(costs).map(([label, { bytes, flops }]) => {
-    const all = times.get(label);
-    if (!all) throw new TypeError(`Cannot measure "${label}": ${[...times.keys()]} ran instead`);
+    const all = timesOf(times, label);
     const ms = median(all);
     const [copying, computing] = [bytes / roofline.bandwidth, flops / roofline.flops];
     const bound = copying > computing;

@@ -6,6 +6,7 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import { Gpu } from "../src/gpu/device.ts";
+import { GpuUnavailableError } from "../src/gpu/errors.ts";
 import { Progress } from "../src/run/progress.ts";
 import { compareWithBaseline, readReport } from "./baseline.ts";
 import { kernels } from "./kernels.ts";
@@ -44,7 +45,8 @@ export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
   --quiet           no progress
 
 The libraries come from npm at the first run; PyTorch is taken if python3 has it. Contenders run in
-turn, so that a busy machine slows all of them. Timings are medians.`;
+turn, so that a busy machine slows all of them. Timings are medians; of kernels' shares, growth and
+tune the fastest.`;
 
 const partNames = ["kernels", "recipe", "peers", "growth", "steady", "tune"] as const;
 type Part = typeof partNames[number];
@@ -94,12 +96,14 @@ export async function main(args: readonly string[]): Promise<number> {
     const { json, save, baseline } = flags;
     // Read first: a wrong name should not cost ten minutes.
     const then = baseline === undefined ? null : await readReport(baseline);
+    if (save) await Deno.writeTextFile(save, "", { append: true });
+    if (flags.plots) await Deno.mkdir(flags.plots, { recursive: true });
     const bench = new Bench(named.length > 0 ? named : works[what], flags);
     for (const part of selections[what]!) await bench.run(part);
     const { document, text } = await bench.finish();
-    if (save) await Deno.writeTextFile(save, `${JSON.stringify(document, null, 2)}\n`);
     console.log(json ? JSON.stringify(document, null, 2) : text);
-    if (then && !json) console.log(`\n${compareWithBaseline(document, then)}`);
+    if (then) (json ? console.error : console.log)(`\n${compareWithBaseline(document, then)}`);
+    if (save) await Deno.writeTextFile(save, `${JSON.stringify(document, null, 2)}\n`);
     return 0;
   } catch (error) {
     console.error((error as Error).message);
@@ -126,7 +130,17 @@ class Bench {
     this.#flags = flags;
   }
 
+  /** Does a part; without the timestamps that some need, it is skipped. */
   async run(part: Part): Promise<void> {
+    try {
+      await this.#run(part);
+    } catch (error) {
+      if (!(error instanceof GpuUnavailableError)) throw error;
+      this.#skipped.push({ work: part, contender: "mentor", reason: error.message });
+    }
+  }
+
+  async #run(part: Part): Promise<void> {
     const { quick, plots } = this.#flags;
     switch (part) {
       case "kernels": {
@@ -179,7 +193,8 @@ class Bench {
     };
     const skipped = renderSkipped(this.#skipped);
     const head = [`${document.adapter}, ${document.date.slice(0, 10)}`, ...this.#notes].join("\n");
-    const table = this.#rows.length > 0 ? [[renderRows(this.#rows), ...skipped].join("\n")] : [];
+    const rows = this.#rows.length > 0 ? [renderRows(this.#rows)] : [];
+    const table = rows.length + skipped.length > 0 ? [[...rows, ...skipped].join("\n")] : [];
     return { document, text: [head, ...table, ...this.#texts].join("\n\n") };
   }
 

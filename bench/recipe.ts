@@ -8,7 +8,7 @@ import { type Profile, type StepEvent, train } from "../mod.ts";
 import type { BenchRow } from "./report.ts";
 import { median, spread } from "./statistics.ts";
 
-/** Steps that are run; the first compiles, and counts in no median. */
+/** Steps that are run. The first compiles: the median leaves it out, averages of parts do not. */
 const STEPS = 16;
 
 /** Kernels of a backward pass. */

@@ -2,15 +2,16 @@
  * Searches the knobs of src/gpu/tuning.ts on this adapter. Nothing is tuned silently: the result is
  * printed, and stored where it is told.
  *
- *     deno run -A bench/tune.ts
+ *     ./mentor bench tune --save FILE
  *
  * @module
  */
 
 import { Gpu } from "../src/gpu/device.ts";
 import type { GpuInfo } from "../src/gpu/device.ts";
+import { GpuValidationError } from "../src/gpu/errors.ts";
 import { deviceClass, type MatmulTile, type Tuning, tunings } from "../src/gpu/tuning.ts";
-import { measure, type Roofline } from "./kernels.ts";
+import { fastest } from "./kernels.ts";
 import { renderTable } from "./report.ts";
 import { products, productWorkload, workloads } from "./workloads.ts";
 
@@ -27,7 +28,7 @@ export interface KnobResult {
   readonly knob: Variant["knob"];
   /** Names of what was measured. */
   readonly shapes: readonly string[];
-  /** Milliseconds by shape; null where the adapter refused or the variant took too long. */
+  /** Fewest milliseconds by shape; null where the adapter refused or the variant took too long. */
   readonly variants: readonly {
     readonly variant: Variant;
     readonly ms: readonly (number | null)[];
@@ -47,8 +48,8 @@ export interface TuneResult {
   readonly knobs: readonly KnobResult[];
 }
 
-/** Rates do not matter here, only times. */
-const NO_LIMIT: Roofline = { bandwidth: Infinity, flops: Infinity };
+/** Each round measures every variant; the fastest of all rounds counts. */
+const ROUNDS = 5;
 const REPETITIONS = 5;
 /** A variant this many times slower than the best on a shape is not measured on the others. */
 const HOPELESS = 8;
@@ -125,15 +126,18 @@ export async function tune(
   for (const knob of new Set(variants.map(({ knob }) => knob))) {
     const own = variants.filter((variant) => variant.knob === knob);
     const shapes = shapesOf(knob, probe);
-    const fastest = shapes.map(() => Infinity);
-    const results: { variant: Variant; ms: (number | null)[] }[] = [];
-    for (const variant of own) {
-      onProgress?.(done++, variants.length, `${knob}: ${variant.name}`);
-      results.push({ variant, ms: await timesOf(knob, variant, fastest) });
+    const least = shapes.map(() => Infinity);
+    const results = own.map((variant) => ({ variant, ms: shapes.map((): number | null => null) }));
+    // In turn, since the machine may do something else for a while.
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const { variant, ms } of results) {
+        onProgress?.(done++, ROUNDS * variants.length, `${knob}: ${variant.name}`);
+        if (round === 0 || !ms.includes(null)) await takeTimes(knob, variant, ms, least);
+      }
     }
     knobs.push(resultOf(knob, shapes, results));
   }
-  onProgress?.(done, variants.length, "");
+  onProgress?.(done, done, "");
   const tuning = Object.assign(
     { ...tunings[deviceClass(info)] },
     ...knobs.map(({ variants, best }) => variants[best]!.variant.change),
@@ -165,35 +169,32 @@ function shapesOf(knob: Variant["knob"], gpu: Gpu): string[] {
   );
 }
 
-/** Milliseconds of every shape; `fastest` is what others took, and is brought up to date. */
-async function timesOf(
+/** Brings the times of every shape up to date, and those of the best variant so far. */
+async function takeTimes(
   knob: Variant["knob"],
   { change }: Variant,
-  fastest: number[],
-): Promise<(number | null)[]> {
-  const times: (number | null)[] = [];
+  times: (number | null)[],
+  least: number[],
+): Promise<void> {
   using probe = await Gpu.open();
   const tuning = { ...tunings[deviceClass(probe.info)], ...change };
   using gpu = await Gpu.open({ profile: "kernels", tuning });
-  let hopeless = false;
+  let shape = 0;
   for (const workload of workloadsOf(knob, gpu)) {
-    let rows: { medianMs: number }[] = [];
+    let found: number[];
     try {
-      if (!hopeless) rows = await measure(gpu, workload, NO_LIMIT, REPETITIONS);
+      found = await fastest(gpu, workload, REPETITIONS);
     } catch (error) {
-      if (!(error instanceof Error)) throw error;
-      hopeless = true; // the adapter refuses this shape of workgroup
+      if (!(error instanceof GpuValidationError)) throw error;
+      return; // the adapter refuses this shape of workgroup
     }
-    for (const label of Object.keys(workload.costs).keys()) {
-      const ms = rows[label]?.medianMs ?? null;
-      const i = times.length;
-      times.push(ms);
-      if (ms === null) continue;
-      if (ms > HOPELESS * fastest[i]!) hopeless = true;
-      fastest[i] = Math.min(fastest[i]!, ms);
+    for (const ms of found) {
+      times[shape] = Math.min(times[shape] ?? Infinity, ms);
+      least[shape] = Math.min(least[shape]!, ms);
+      if (ms > HOPELESS * least[shape]!) return;
+      shape++;
     }
   }
-  return times;
 }
 
 function resultOf(
@@ -201,8 +202,11 @@ function resultOf(
   shapes: readonly string[],
   variants: readonly { variant: Variant; ms: readonly (number | null)[] }[],
 ): KnobResult {
-  const means = variants.map(({ ms }) =>
-    ms.reduce<number>((sum, one) => sum + Math.log(one ?? Infinity), 0)
+  // What switches `simd` off switches attention, too, which is not measured with it: never the best.
+  const means = variants.map(({ variant, ms }) =>
+    variant.change.simd === false
+      ? Infinity
+      : ms.reduce<number>((sum, one) => sum + Math.log(one ?? Infinity), 0)
   );
   const least = shapes.map((_, i) => Math.min(...variants.map(({ ms }) => ms[i] ?? Infinity)));
   return {

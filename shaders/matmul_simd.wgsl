@@ -1,5 +1,5 @@
 // C[M,N] = A B + beta C, for the three products that a linear layer needs, on adapters that run a
-// workgroup as one SIMD vector of a CPU core (matmul.wgsl is for GPUs).
+// workgroup as one SIMD vector of a CPU core (matmul.wgsl is for all others).
 //
 // Each lane owns a register tile of 8 BLOCKS rows x 4 columns and runs over the inner dimension
 // alone: no workgroup memory, no barrier, one fixed order of summation for every M. What costs

@@ -92,6 +92,7 @@ const LAYERS: readonly Layer[] = [
     ],
     ...outside,
   },
+  { name: "bench", files: /^bench\//, may: ["*"], ...outside },
   { name: "top", files: /^(mod|cli|server)\.ts$/, may: ["*"], ...outside },
 ];
 
@@ -172,6 +173,7 @@ async function layeredFiles(): Promise<string[]> {
   return [
     ...top.filter((entry) => entry.isFile && entry.name.endsWith(".ts")).map(({ name }) => name),
     ...await Array.fromAsync(sources("src", /\.ts$/)),
+    ...await Array.fromAsync(sources("bench", /\.ts$/)),
   ];
 }
 

@@ -133,14 +133,6 @@ Deno.test("swiglu backward is the gradient of its forward", () => {
   assertIsGradient(dup, up, loss);
 });
 
-Deno.test("add backward is the gradient of its forward", () => {
-  const [a, b, dy] = [random(5, 1), random(5, 2), random(5, 3)];
-  const loss = () => dot(reference.addForward(a, b), dy);
-  const { da, db } = reference.addBackward(dy);
-  assertIsGradient(da, a, loss);
-  assertIsGradient(db, b, loss);
-});
-
 Deno.test("lm head backward is the gradient of logprob and entropy at a temperature", () => {
   const shape = { N: 3, C: 5, V: 7 };
   const [x, W, targets] = [random(15, 1), random(35, 2), [6, 0, 3]];

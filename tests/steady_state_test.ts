@@ -3,6 +3,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
+import { Memory, Scope } from "../src/gpu/memory.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { generate } from "../src/model/generate.ts";
 import { Generator } from "../src/model/generator.ts";
@@ -47,21 +48,25 @@ Deno.test("the second training step creates no buffer and no bind group, and is 
   }
 });
 
-Deno.test("scratch of sizes that are no longer wanted is given up", async () => {
-  using own = await Gpu.open();
-  const step = async (bytes: number) => {
-    const buffer = own.scratch(bytes, "scratch");
-    await own.read({ buffer, bytes: 4 });
-    own.endStep();
+Deno.test("scratch of sizes that are no longer wanted is given up", () => {
+  const device = {
+    limits: { maxBufferSize: Infinity },
+    createBuffer: ({ size }: GPUBufferDescriptor) => ({ size, destroy() {} }),
+  } as unknown as GPUDevice;
+  const memory = new Memory(device, Infinity);
+  const scope = new Scope(memory, "activations", 0);
+  const step = (...sizes: number[]) => {
+    for (const size of sizes) scope.take(size, "scratch");
+    scope.reset();
+    return scope.evict(3);
   };
-  await step(1 << 20);
-  await step(1 << 12);
-  const { liveBytes } = own.memory();
-  for (let i = 0; i < 5000; i++) own.recycle();
-  await step(1 << 12);
-  assertEquals(own.memory().liveBytes, liveBytes - (1 << 20));
-  await step(1 << 20);
-  assertEquals(own.memory().liveBytes, liveBytes);
+  assertEquals(step(1 << 20, 1 << 20, 1 << 12), false);
+  for (let i = 0; i < 2; i++) assertEquals(step(1 << 12), false);
+  assertEquals(memory.report().liveBytes, 2 * (1 << 20) + (1 << 12));
+  assertEquals(step(1 << 12), true);
+  assertEquals(memory.report().liveBytes, 1 << 12);
+  assertEquals(step(1 << 20), false);
+  assertEquals(memory.report().liveBytes, (1 << 20) + (1 << 12));
 });
 
 Deno.test("200 training steps leave the live bytes unchanged, and learn", async () => {

@@ -71,8 +71,9 @@ export async function compete(
     racers = racers.filter((other) => other !== racer);
   };
   const dropDisagreeing = () => {
-    const [first] = racers;
-    for (const racer of racers) { // the first too: a NaN is nobody's value
+    // A NaN differs from itself, and is nobody's value.
+    const first = racers.find((racer) => !disagreement(racer, racer)) ?? racers[0];
+    for (const racer of racers) {
       const difference = disagreement(racer, first!);
       if (difference) drop(racer, difference);
     }

@@ -39,7 +39,7 @@ export interface GpuOptions {
   readonly memoryBudget?: number;
   /** Which adapter to prefer where there are several. */
   readonly powerPreference?: "low-power" | "high-performance";
-  /** Workgroup sizes; those of the adapter's class by default. */
+  /** Workgroup shapes and kernels; those of the adapter's class by default. */
   readonly tuning?: Tuning;
   /** Take timestamps for {@linkcode Gpu.profile}: of every dispatch, or of every submit. */
   readonly profile?: ProfileDetail;
@@ -69,8 +69,8 @@ const SUBGROUPS = "subgroups" as GPUFeatureName;
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
 
-/** Scratch of a size that was not wanted in so many steps is given up; a step of decoding is one, too. */
-const KEPT_RESETS = 4096;
+/** Scratch of a size that was not wanted between so many read-backs is given up. */
+const KEPT_READS = 4096;
 
 /** An open device. `using gpu = await Gpu.open()` closes it at the end of the block. */
 export class Gpu implements Disposable {
@@ -129,7 +129,8 @@ export class Gpu implements Disposable {
   /**
    * Opens the best adapter with its own limits.
    *
-   * @throws {GpuUnavailableError} if no adapter answers or it lacks a limit that the kernels need.
+   * @throws {GpuUnavailableError} if no adapter answers or it lacks a limit that the kernels need, or
+   * timestamps that a profile needs.
    */
   static async open(options: GpuOptions = {}): Promise<Gpu> {
     const { powerPreference = "high-performance" } = options;
@@ -152,13 +153,14 @@ export class Gpu implements Disposable {
         );
       }
     }
-    const device = await requestDevice(adapter, limits);
-    const features = [...usefulFeatures, SUBGROUPS].filter((name) => device.features.has(name));
-    if (options.profile && !features.includes("timestamp-query")) {
+    if (options.profile && !adapter.features.has("timestamp-query")) {
       throw new GpuUnavailableError(
-        `Cannot profile: adapter "${adapter.info.description}" has no timestamp queries; run without --profile`,
+        `Cannot profile: adapter "${adapter.info.description}" has no timestamp queries; ` +
+          "open it without a profile",
       );
     }
+    const device = await requestDevice(adapter, limits);
+    const features = [...usefulFeatures, SUBGROUPS].filter((name) => device.features.has(name));
     const { vendor, description, isFallbackAdapter, subgroupMinSize } = adapter.info;
     const software = isFallbackAdapter || /llvmpipe|swiftshader|lavapipe/i.test(description);
     const subgroupSize = subgroupMinSize ?? 0;
@@ -284,7 +286,7 @@ export class Gpu implements Disposable {
   readBack(...requests: ReadRequest[]): ReadBack {
     const reading = this.#transfer.read(requests);
     this.#uploads.reset();
-    if (this.#activations.evict(KEPT_RESETS)) this.#recorder.forget();
+    if (this.#activations.evict(KEPT_READS)) this.#recorder.forget();
     return {
       take: async () => {
         let result: ArrayBuffer[];

@@ -121,9 +121,9 @@ export class Scope {
   readonly #usage: number;
   readonly #all = new Map<number, GPUBuffer[]>();
   readonly #free = new Map<number, GPUBuffer[]>();
-  /** Number of resets at the last use of each size. */
+  /** The time at the last use of each size, counted in calls of `evict`. */
   readonly #lastUse = new Map<number, number>();
-  #resets = 0;
+  #now = 0;
 
   constructor(memory: Memory, owner: Owner, usage: number) {
     this.#memory = memory;
@@ -134,7 +134,7 @@ export class Scope {
   /** A buffer of at least `bytes` bytes, its content undefined. */
   take(bytes: number, label: string): GPUBuffer {
     const size = sizeClass(bytes);
-    this.#lastUse.set(size, this.#resets);
+    this.#lastUse.set(size, this.#now);
     const free = this.#free.get(size);
     const recycled = free?.pop();
     if (recycled) return recycled;
@@ -154,19 +154,19 @@ export class Scope {
 
   /** Takes every buffer back, in an order that does not depend on what happened in the step. */
   reset(): void {
-    this.#resets++;
     for (const [size, buffers] of this.#all) this.#free.set(size, buffers.toReversed());
   }
 
   /**
-   * Destroys the buffers of sizes that were not asked for in the last `resets` resets: batches grow
-   * and shrink in the course of a run, and each size has buffers of its own. To be called when
-   * nothing is recorded.
+   * Destroys the buffers of sizes that were not asked for since `age` calls of this: batches grow and
+   * shrink in the course of a run, and each size has buffers of its own. To be called when nothing is
+   * recorded.
    *
    * @returns whether there were any
    */
-  evict(resets: number): boolean {
-    const stale = [...this.#lastUse].filter(([, last]) => this.#resets - last > resets);
+  evict(age: number): boolean {
+    this.#now++;
+    const stale = [...this.#lastUse].filter(([, last]) => this.#now - last > age);
     for (const [size] of stale) {
       for (const buffer of this.#all.get(size) ?? []) this.#memory.destroy(buffer);
       for (const map of [this.#all, this.#free, this.#lastUse]) map.delete(size);

@@ -16,7 +16,7 @@ export interface Bindable {
   readonly range?: { readonly offset: number; readonly size: number };
 }
 
-/** Counters that tests and `--profile` read. */
+/** Counters that tests and the bench read. */
 export interface RecorderStats {
   /** Submits so far. */
   submits: number;

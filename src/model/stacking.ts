@@ -32,7 +32,7 @@ export function stacks(config: DecoderConfig): Stack[] {
 }
 
 /** The parameter that a tensor is part of. */
-export function stackedName(tensor: string): string {
+function stackedName(tensor: string): string {
   return tensor.replace(/\.[qkv]_proj\./, ".qkv_proj.").replace(
     /\.(gate|up)_proj\./,
     ".gate_up_proj.",

@@ -45,6 +45,8 @@ export function segmentBounds(
  * @param q [T, H * D]
  * @param k [T, KV * D]
  * @param v [T, KV * D]
+ * @throws {RangeError} if D is not a multiple of 4, or of 8 where lanes share registers.
+ * @throws {TypeError} if a shape does not fit.
  */
 export function attention(
   tape: Tape,
@@ -60,6 +62,10 @@ export function attention(
   assertShape(v, [T, kvHeads * headDim], "attend");
   const { gpu } = tape;
   const { simd, lanes } = gpu.tuning;
+  const unit = simd ? 8 : 4;
+  if (headDim % unit !== 0) {
+    throw new RangeError(`Cannot attend: headDim is ${headDim}, it must be a multiple of ${unit}`);
+  }
   const constants: Record<string, number> = simd ? {} : { LANES: lanes };
   const special = { constants, prelude: { HEAD_DIM: headDim } };
   const backward = simd ? "attention_simd_backward" : "attention_backward";

@@ -96,7 +96,13 @@ export async function grpoStep(
     // While the GPU works:
     onScored?.(groups);
     const described = describe(groups);
-    return [described, await Promise.all(submitted.map((update) => update.metrics()))] as const;
+    const results = await Promise.allSettled(submitted.map((update) => update.metrics()));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) throw failed.reason;
+    return [
+      described,
+      results.flatMap((one) => one.status === "fulfilled" ? one.value : []),
+    ] as const;
   });
   return {
     groups,

@@ -15,7 +15,7 @@ import { Tape } from "../tape.ts";
 import { Tensor } from "../tensor.ts";
 import type { MaskedSequence, MicroBatch } from "./packing.ts";
 
-/** A loss or gradient stopped being a number; the weights are those before the step. */
+/** A loss or gradient stopped being a number; that update changed no weight. */
 export class DivergedError extends Error {
   /** Tells it from other errors where classes are not shared. */
   override name = "DivergedError";
@@ -29,7 +29,8 @@ export interface Update {
   /**
    * Waits for its end.
    *
-   * @throws {DivergedError} if loss or gradient are not finite; the weights are then unchanged.
+   * @throws {DivergedError} if loss or gradient are not finite; this update then changed no weight,
+   * but one that was submitted behind it may have.
    */
   metrics(): Promise<UpdateMetrics>;
 }
@@ -55,7 +56,11 @@ export class Learner implements Disposable {
     this.#sums = new Tensor(buffer, [lossMetrics.length], "f32", "loss metrics");
   }
 
-  /** One update from a batch that was cut into micro-batches; it is submitted on return. */
+  /**
+   * One update from a batch that was cut into micro-batches; it is submitted on return.
+   *
+   * @throws {OutOfMemoryError} if a micro-batch does not fit; nothing was submitted then.
+   */
   update<S extends MaskedSequence>(
     batches: readonly MicroBatch<S>[],
     loss: Loss<S>,

@@ -1,8 +1,9 @@
 /**
  * Where the time of a run goes: spans of the GPU and of the host, added up.
  *
- * The GPU's spans are read after every step, added up and forgotten, so that a long run needs no
- * more memory than a short one. Reading them takes time of its own, which no total includes.
+ * The GPU's spans are read after every step and every phase outside of steps, added up and
+ * forgotten, so that many steps need no more memory than few. Reading them takes time of its own,
+ * which no total includes.
  *
  * @module
  */

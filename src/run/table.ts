@@ -5,7 +5,7 @@
  */
 
 import type { EvaluationRow, Scores } from "../rl/evaluate.ts";
-import type { DomainResult } from "./train.ts";
+import type { DomainResult } from "./evaluate.ts";
 
 const splitNames: Readonly<Record<string, string>> = {
   train: "trained on",

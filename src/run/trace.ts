@@ -8,7 +8,7 @@ import type { GpuSpan } from "../gpu/profiler.ts";
 import { writeError } from "../io/checkpoint.ts";
 
 /** Events in a trace file at most: 17 MB, or some 60 steps of the default run by kernel. */
-export const TRACE_LIMIT = 200_000;
+const TRACE_LIMIT = 200_000;
 
 /** Processes of a trace, each with a thread of the same name. */
 const processes = { host: 1, GPU: 2 } as const;

@@ -26,8 +26,6 @@ import { RunFolder } from "./store.ts";
 import { loadStudent, newStudent, saveStudent, type Student } from "./student.ts";
 import { openTasks, type TaskSource } from "./tasks.ts";
 
-export type { DomainResult };
-
 /** How to watch and stop a run. */
 export interface TrainOptions {
   /** Aborting finishes the step, saves a checkpoint and ends the run as stopped. */
@@ -78,7 +76,8 @@ export async function train(
 ): Promise<RunResult> {
   const given = resolveConfig({ flags: input });
   const folder = given.resume ? RunFolder.open(given.resume) : null;
-  const config = folder?.config ?? given;
+  // Workgroup shapes belong to the machine rather than to the run.
+  const config = folder ? { ...folder.config, tuning: given.tuning } : given;
   using gpu = await openAdapter(config, { profile: options.profile });
   const resumeAt = folder ? folder.lastCheckpoint() : 0;
   using student = folder

@@ -1,5 +1,5 @@
 /**
- * Reference matrix product in f64, the oracle of the matmul and matvec kernels.
+ * Reference matrix product in f64, the oracle of the matmul kernels.
  *
  * M rows and N columns of the result, K the summed dimension; all matrices row-major.
  *
