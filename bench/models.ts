@@ -12,7 +12,7 @@ import type { AdamWOptions } from "../src/optim/adamw.ts";
 import { Random } from "../src/random.ts";
 import { Learner, type Update } from "../src/rl/learner.ts";
 import { activeTokens, type MaskedSequence, packSequences } from "../src/rl/packing.ts";
-import { spread } from "./statistics.ts";
+import { median, spread } from "./statistics.ts";
 
 /** Two layers of 128 with four heads of 32. */
 export const baseConfig: DecoderConfig = {
