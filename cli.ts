@@ -88,7 +88,7 @@ Greedy unless --rollout.temperature is given.`,
     usage: "./mentor pretrain --out FOLDER [--pretrain.steps N]",
     about:
       `Trains a model from scratch on traces of a policy whose decisions are wrong and whose skills
-are sound, and measures whether it is worth starting from. Takes about 15 minutes in software.`,
+are sound, and measures whether it is worth starting from. Takes some three minutes in software.`,
     settings: true,
     run: runPretrain,
   },

@@ -14,7 +14,7 @@ import { Random } from "../random.ts";
 import { behave } from "../tasks/behaviour.ts";
 import { families, generateTask } from "../tasks/domains/mod.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
-import type { Learner, UpdateMetrics } from "./learner.ts";
+import type { Learner, Update, UpdateMetrics } from "./learner.ts";
 import type { MaskedSequence } from "./packing.ts";
 import { demonstration, sftStep } from "./sft.ts";
 
@@ -41,13 +41,17 @@ export function flawedTrace(chat: ChatFormat, seed: number, index: number): Mask
   return demonstration(chat, task, behave(task, random));
 }
 
-/** Trains for `steps` steps; `onStep` may stop it by throwing. */
+/**
+ * Trains for `steps` steps. `onStep` may stop it by throwing; the step after that one was made then,
+ * since the GPU always has the next one to go on with.
+ */
 export async function pretrain(
   learner: Learner,
   chat: ChatFormat,
   { steps, batch, learningRate, seed, tokenBudget }: PretrainOptions,
   onStep: (step: number, metrics: UpdateMetrics) => void | Promise<void>,
 ): Promise<void> {
+  let last: Update | null = null;
   for (let step = 0; step < steps; step++) {
     const traces = Array.from(
       { length: batch },
@@ -55,6 +59,8 @@ export async function pretrain(
     );
     const rate = warmupCosine(step, steps, { peak: learningRate, warmup: 50, floor: 0.05 });
     const update = sftStep(learner, traces, { learningRate: rate, tokenBudget });
-    await onStep(step + 1, await update.metrics());
+    if (last) await onStep(step, await last.metrics());
+    last = update;
   }
+  if (last) await onStep(steps, await last.metrics());
 }
