@@ -14,12 +14,12 @@ import type { Generator } from "../model/generator.ts";
 import { type GrpoContext, grpoStep, type ScoredRollout } from "../rl/grpo.ts";
 import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward } from "../rl/reward.ts";
-import { demonstration, sftStep } from "../rl/sft.ts";
 import { openAdapter } from "./adapter.ts";
 import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
 import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
+import { Imitation } from "./imitation.ts";
 import { pretrainStudent } from "./pretrain.ts";
 import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
 import { RunFolder } from "./store.ts";
@@ -110,6 +110,7 @@ class Run {
   readonly #episodes: JsonlWriter;
   readonly #generator: Generator;
   readonly #learner: Learner;
+  readonly #imitation: Imitation;
   readonly #started = performance.now();
   #step: number;
   readonly #resumed: boolean;
@@ -144,6 +145,7 @@ class Run {
       weightDecay,
       gradClip: gradClip === 0 ? Infinity : gradClip,
     });
+    this.#imitation = new Imitation(config, student, tasks, this.#learner);
   }
 
   async execute(): Promise<RunResult> {
@@ -205,13 +207,12 @@ class Run {
       reference: reference?.model ?? null,
       span: (name, work) => this.#phases.span(name, work),
     };
-    const { everySteps } = this.#config.checkpoint;
     while (this.#step < total) {
       await this.#phases.step(this.#step + 1, async () => {
         const started = performance.now();
         const imitate = method === "sft" || this.#step < warmup;
         const { metrics, parts } = imitate
-          ? await this.#imitate()
+          ? await this.#imitate(method === "sft" ? total : warmup)
           : await this.#reinforce(context, (this.#step - warmup) / steps);
         this.#step++;
         this.#emit({
@@ -222,11 +223,11 @@ class Run {
           timing: { seconds: (performance.now() - started) / 1000, ...parts },
         });
       });
-      if (this.#options.signal?.aborted && this.#step < total) return await this.#stop();
+      if (this.#stopping && this.#step < total) return await this.#stop();
       if (this.#step === total) break;
-      if (everySteps > 0 && this.#step % everySteps === 0) await this.#checkpoint("schedule");
-      const { everySteps: each } = this.#config.evaluation;
-      if (each > 0 && this.#step % each === 0) await this.#evaluate("during");
+      const { checkpoint, evaluation } = this.#due(this.#step);
+      if (checkpoint) await this.#checkpoint("schedule");
+      if (evaluation) await this.#evaluate("during");
     }
     await saveStudent(this.#student, this.#folder.model);
     await this.#checkpoint("end");
@@ -234,16 +235,29 @@ class Run {
     return this.#result("done", this.#folder.model);
   }
 
-  async #imitate(): Promise<StepOutcome> {
-    const { sft, tokenBudget } = this.#config;
-    const tasks = this.#tasks.draw(this.#step, 0, sft.batch);
-    const sequences = tasks.map((task) => demonstration(this.#student.chat, task, task.reference!));
-    const { learningRate } = sft;
+  /** @param end the first step that is no imitation any more */
+  async #imitate(end: number): Promise<StepOutcome> {
+    const next = this.#step + 1;
+    const { checkpoint, evaluation } = this.#due(next);
+    const goesOn = next < end && !checkpoint && !evaluation && !this.#options.signal?.aborted;
     const { loss, entropy, grad_norm } = await this.#phases.span(
       "update",
-      () => sftStep(this.#learner, sequences, { learningRate, tokenBudget }).metrics(),
+      () => this.#imitation.step(this.#step, goesOn),
     );
     return { metrics: { loss, entropy, grad_norm }, parts: {} };
+  }
+
+  /** What is due when so many steps are done. */
+  #due(step: number): { checkpoint: boolean; evaluation: boolean } {
+    const every = (steps: number) => steps > 0 && step % steps === 0;
+    return {
+      checkpoint: every(this.#config.checkpoint.everySteps),
+      evaluation: every(this.#config.evaluation.everySteps),
+    };
+  }
+
+  get #stopping(): boolean {
+    return this.#options.signal?.aborted === true && !this.#imitation.isAhead;
   }
 
   async #reinforce(
@@ -260,10 +274,8 @@ class Run {
       return tasks;
     };
     const onScored: GrpoContext["onScored"] = (groups) =>
-      groups.forEach((group, g) =>
-        group.forEach((one, sample) => this.#episodes.append(this.#record(one, g, sample)))
-      );
-    const { metrics, seconds } = await grpoStep(
+      groups.forEach((group, g) => group.forEach((one, i) => this.#record(one, g, i)));
+    const { metrics, seconds: parts } = await grpoStep(
       { ...context, draw, onScored },
       prompts,
       {
@@ -292,12 +304,12 @@ class Run {
       },
       progress,
     );
-    return { metrics, parts: seconds };
+    return { metrics, parts };
   }
 
-  /** An episode's line in `episodes.jsonl`. */
+  /** Writes an episode's line into `episodes.jsonl`. */
   #record({ task, episode, ids, reward, advantage }: ScoredRollout, group: number, sample: number) {
-    return {
+    this.#episodes.append({
       step: this.#step + 1,
       group,
       sample,
@@ -310,7 +322,7 @@ class Run {
       reward: reward.total,
       terms: reward.terms,
       advantage,
-    };
+    });
   }
 
   async #evaluate(phase: "before" | "during" | "after"): Promise<void> {
@@ -344,9 +356,7 @@ class Run {
   }
 
   async #stop(): Promise<RunResult> {
-    const { everySteps } = this.#config.checkpoint;
-    const due = everySteps > 0 && this.#step % everySteps === 0;
-    await this.#checkpoint(due ? "schedule" : "stop");
+    await this.#checkpoint(this.#due(this.#step).checkpoint ? "schedule" : "stop");
     return this.#result("stopped", this.#folder.checkpoint(this.#step));
   }
 
