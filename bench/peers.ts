@@ -3,7 +3,8 @@
  *
  * All contenders have the same weights, tokens and settings, and must compute the same values. Each
  * is a process of its own, and they run in turn: A B A B. The JavaScript ones come from npm
- * (bench/peers/deno.json), PyTorch from the system.
+ * (bench/peers/npm/deno.json, a config of its own, or every command of Mentor would download
+ * them), PyTorch from the system.
  *
  * @module
  */
@@ -41,11 +42,11 @@ const NO_TORCH = "python3-torch is not installed (Debian: apt-get install python
 const CONTENDERS: Readonly<
   Record<string, (work: string, data: string, python: string | null) => Entry["command"]>
 > = {
-  "mentor": (...work) => script("mentor.ts", "../deno.json", "webgpu", work),
-  "jax-js webgpu": (...work) => script("jax.ts", "peers/deno.json", "webgpu", work),
-  "jax-js wasm": (...work) => script("jax.ts", "peers/deno.json", "wasm", work),
-  "tfjs webgpu": (...work) => script("tfjs.ts", "peers/deno.json", "webgpu", work),
-  "tfjs wasm": (...work) => script("tfjs.ts", "peers/deno.json", "wasm", work),
+  "mentor": (...work) => script("peers/mentor.ts", "../deno.json", "webgpu", work),
+  "jax-js webgpu": (...work) => library("jax.ts", "webgpu", work),
+  "jax-js wasm": (...work) => library("jax.ts", "wasm", work),
+  "tfjs webgpu": (...work) => library("tfjs.ts", "webgpu", work),
+  "tfjs wasm": (...work) => library("tfjs.ts", "wasm", work),
   "torch 1 thread": (...work) => torch(1, ...work),
   "torch 2 threads": (...work) => torch(2, ...work),
 };
@@ -97,6 +98,10 @@ export async function peers(
 
 type ScriptWork = readonly [work: string, data: string, python: string | null];
 
+function library(file: string, backend: "webgpu" | "wasm", work: ScriptWork): Entry["command"] {
+  return script(`peers/npm/${file}`, "peers/npm/deno.json", backend, work);
+}
+
 function script(
   file: string,
   config: string,
@@ -105,7 +110,7 @@ function script(
 ): Entry["command"] {
   const flags = ["run", "-A", "--no-prompt", "--frozen", "--config", pathOf(config)];
   const args = ["--work", work, "--data", data, "--backend", backend];
-  return { program: Deno.execPath(), args: [...flags, pathOf(`peers/${file}`), ...args] };
+  return { program: Deno.execPath(), args: [...flags, pathOf(file), ...args] };
 }
 
 function torch(threads: number, ...[work, data, python]: ScriptWork): Entry["command"] {

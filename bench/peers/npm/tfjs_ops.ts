@@ -19,8 +19,8 @@ import {
   type Operation,
   rmsnormInputs,
   rmsnormSizes,
-} from "./operations.ts";
-import { adamw, type Job, timed } from "./protocol.ts";
+} from "../operations.ts";
+import { adamw, type Job, timed } from "../protocol.ts";
 
 /** By name. */
 export type Variables = ReadonlyMap<string, tf.Variable>;

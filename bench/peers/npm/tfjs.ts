@@ -1,7 +1,7 @@
 /**
  * TensorFlow.js as a contender (`--backend webgpu` or `wasm`), eager as it always is.
  *
- *     deno run -A --config bench/peers/deno.json bench/peers/tfjs.ts --work step --data DIR
+ *     deno run -A --config bench/peers/npm/deno.json bench/peers/npm/tfjs.ts --work step --data DIR
  *
  * Its Wasm backend has one thread outside of browsers.
  *
@@ -14,7 +14,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import "@tensorflow/tfjs-backend-webgpu";
-import { matmulChain, matmulFactors } from "./operations.ts";
+import { matmulChain, matmulFactors } from "../operations.ts";
 import {
   type Config,
   type Job,
@@ -23,7 +23,7 @@ import {
   rotaryTables,
   serve,
   timed,
-} from "./protocol.ts";
+} from "../protocol.ts";
 import {
   attention,
   causalMask,

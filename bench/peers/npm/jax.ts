@@ -1,7 +1,7 @@
 /**
  * jax-js as a contender (`--backend webgpu` or `wasm`): the whole step is one jitted function.
  *
- *     deno run -A --config bench/peers/deno.json bench/peers/jax.ts --work step --data DIR
+ *     deno run -A --config bench/peers/npm/deno.json bench/peers/npm/jax.ts --work step --data DIR
  *
  * Letters in the shape comments: B sequences, T tokens, C hidden size, H heads, K key/value heads,
  * D head size, F intermediate size, V vocabulary. `.ref` is jax-js's reference count: an operation
@@ -30,7 +30,7 @@ import {
   type State,
   update,
 } from "./jax_ops.ts";
-import { matmulChain, matmulFactors } from "./operations.ts";
+import { matmulChain, matmulFactors } from "../operations.ts";
 import {
   type Config,
   type Job,
@@ -39,7 +39,7 @@ import {
   rotaryTables,
   serve,
   timed,
-} from "./protocol.ts";
+} from "../protocol.ts";
 
 await serve("@jax-js/jax 0.1.25", async ({ work, data, backend }) => {
   const available = await init(backend);
