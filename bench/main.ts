@@ -5,6 +5,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { dirname } from "@std/path";
 import { Gpu } from "../src/gpu/device.ts";
 import { GpuUnavailableError } from "../src/gpu/errors.ts";
 import { Progress } from "../src/run/progress.ts";
@@ -96,7 +97,7 @@ export async function main(args: readonly string[]): Promise<number> {
     const { json, save, baseline } = flags;
     // Read first: a wrong name should not cost ten minutes.
     const then = baseline === undefined ? null : await readReport(baseline);
-    if (save) await Deno.writeTextFile(save, "", { append: true });
+    if (save) await Deno.stat(dirname(save));
     if (flags.plots) await Deno.mkdir(flags.plots, { recursive: true });
     const bench = new Bench(named.length > 0 ? named : works[what], flags);
     for (const part of selections[what]!) await bench.run(part);

@@ -120,6 +120,7 @@ export async function tune(
 ): Promise<TuneResult> {
   using probe = await Gpu.open();
   const { info } = probe;
+  const base = tunings[deviceClass(info)];
   const variants = space(info);
   const knobs: KnobResult[] = [];
   let done = 0;
@@ -132,14 +133,14 @@ export async function tune(
     for (let round = 0; round < ROUNDS; round++) {
       for (const { variant, ms } of results) {
         onProgress?.(done++, ROUNDS * variants.length, `${knob}: ${variant.name}`);
-        if (round === 0 || !ms.includes(null)) await takeTimes(knob, variant, ms, least);
+        if (round === 0 || !ms.includes(null)) await takeTimes(knob, variant, base, ms, least);
       }
     }
     knobs.push(resultOf(knob, shapes, results));
   }
   onProgress?.(done, done, "");
   const tuning = Object.assign(
-    { ...tunings[deviceClass(info)] },
+    { ...base },
     ...knobs.map(({ variants, best }) => variants[best]!.variant.change),
   );
   return { adapter: info.description, date: new Date().toISOString(), tuning, knobs };
@@ -173,11 +174,11 @@ function shapesOf(knob: Variant["knob"], gpu: Gpu): string[] {
 async function takeTimes(
   knob: Variant["knob"],
   { change }: Variant,
+  base: Tuning,
   times: (number | null)[],
   least: number[],
 ): Promise<void> {
-  using probe = await Gpu.open();
-  const tuning = { ...tunings[deviceClass(probe.info)], ...change };
+  const tuning = { ...base, ...change };
   using gpu = await Gpu.open({ profile: "kernels", tuning });
   let shape = 0;
   for (const workload of workloadsOf(knob, gpu)) {

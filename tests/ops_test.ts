@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
 import { entryPoints, type KernelName, kernelSources } from "../src/gpu/kernels.ts";
 import { grid } from "../src/gpu/recorder.ts";
-import { type Tuning, tunings } from "../src/gpu/tuning.ts";
+import { sharesRegisters, tunings } from "../src/gpu/tuning.ts";
 import { type KernelCheck, kernelChecks } from "../src/ops/checks/mod.ts";
 import { foldedChecks, narrowTuning } from "../src/ops/checks/folded.ts";
 
@@ -49,16 +49,10 @@ async function assertPasses({ gpu }: Watched, check: KernelCheck): Promise<void>
 
 const watched: Record<string, Watched> = {};
 for (const [name, tuning] of Object.entries(tunings)) {
-  if (await canRun(tuning)) watched[name] = await watch({ tuning });
+  using probe = await Gpu.open();
+  if (!tuning.simd || sharesRegisters(probe.info)) watched[name] = await watch({ tuning });
 }
 Deno.test.afterAll(() => Object.values(watched).forEach(({ gpu }) => gpu.close()));
-
-/** Lanes share registers only where there are subgroups of 8 of them; all else runs anywhere. */
-async function canRun({ simd }: Tuning): Promise<boolean> {
-  using gpu = await Gpu.open();
-  const { features, subgroupSize } = gpu.info;
-  return !simd || (features.includes("subgroups") && subgroupSize >= 8);
-}
 
 /** What each check ran, over all device classes. */
 const ranBy = new Map<KernelCheck, Set<string>>();

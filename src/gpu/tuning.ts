@@ -84,14 +84,22 @@ export const tunings: { readonly [name in "simd" | "software" | "gpu"]: Tuning }
   },
 };
 
+/** What an adapter says of itself, as far as it matters here. */
+interface AdapterTraits {
+  readonly software: boolean;
+  readonly features: readonly string[];
+  readonly subgroupSize: number;
+}
+
+/** Whether kernels may run that hand registers round eight lanes. */
+export function sharesRegisters(
+  { features, subgroupSize }: Pick<AdapterTraits, "features" | "subgroupSize">,
+): boolean {
+  return features.includes("subgroups") && subgroupSize >= 8;
+}
+
 /** The device class of an adapter. */
-export function deviceClass(
-  { software, features, subgroupSize }: {
-    readonly software: boolean;
-    readonly features: readonly string[];
-    readonly subgroupSize: number;
-  },
-): keyof typeof tunings {
-  if (!software) return "gpu";
-  return features.includes("subgroups") && subgroupSize >= 8 ? "simd" : "software";
+export function deviceClass(adapter: AdapterTraits): keyof typeof tunings {
+  if (!adapter.software) return "gpu";
+  return sharesRegisters(adapter) ? "simd" : "software";
 }

@@ -61,8 +61,8 @@ export interface GrpoContext {
   readonly reference: Decoder | null;
   /** Fresh tasks; asked again where dead groups are resampled. */
   readonly draw: (count: number) => readonly Task[];
-  /** Is told of the episodes while the update is under way. */
-  readonly onScored?: (groups: readonly (readonly ScoredRollout[])[]) => void;
+  /** Is told of every episode while the update is under way. */
+  readonly onEpisode?: (episode: ScoredRollout, group: number, sample: number) => void;
   /** Does a part of the step under its name, for profiles; without, it is just done. */
   readonly span?: <T>(name: string, work: () => T | Promise<T>) => Promise<T>;
 }
@@ -90,11 +90,11 @@ export async function grpoStep(
   const started = performance.now();
   const groups = await scoredGroups(context, prompts, sampling, options, progress);
   const sampled = performance.now();
-  const { span = plain, onScored } = context;
+  const { span = plain, onEpisode } = context;
   const [described, updates] = await span("update", async () => {
     const submitted = policyUpdates(context, groups, sampling, options);
     // While the GPU works:
-    onScored?.(groups);
+    groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
     const described = describe(groups);
     const results = await Promise.allSettled(submitted.map((update) => update.metrics()));
     const failed = results.find((result) => result.status === "rejected");

@@ -14,7 +14,8 @@ import { Random } from "../random.ts";
 import { behave } from "../tasks/behaviour.ts";
 import { families, generateTask } from "../tasks/domains/mod.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
-import type { Learner, Update, UpdateMetrics } from "./learner.ts";
+import { StepsAhead } from "./ahead.ts";
+import type { Learner, UpdateMetrics } from "./learner.ts";
 import type { MaskedSequence } from "./packing.ts";
 import { demonstration, sftStep } from "./sft.ts";
 
@@ -42,8 +43,7 @@ export function flawedTrace(chat: ChatFormat, seed: number, index: number): Mask
 }
 
 /**
- * Trains for `steps` steps. `onStep` may stop it by throwing; the step after that one was made then,
- * since the GPU always has the next one to go on with.
+ * Trains for `steps` steps. `onStep` may stop it by throwing; the step after that one was made then.
  */
 export async function pretrain(
   learner: Learner,
@@ -51,16 +51,15 @@ export async function pretrain(
   { steps, batch, learningRate, seed, tokenBudget }: PretrainOptions,
   onStep: (step: number, metrics: UpdateMetrics) => void | Promise<void>,
 ): Promise<void> {
-  let last: Update | null = null;
-  for (let step = 0; step < steps; step++) {
+  const updates = new StepsAhead((step) => {
     const traces = Array.from(
       { length: batch },
       (_, i) => flawedTrace(chat, seed, step * batch + i),
     );
     const rate = warmupCosine(step, steps, { peak: learningRate, warmup: 50, floor: 0.05 });
-    const update = sftStep(learner, traces, { learningRate: rate, tokenBudget });
-    if (last) await onStep(step, await last.metrics());
-    last = update;
+    return sftStep(learner, traces, { learningRate: rate, tokenBudget });
+  });
+  for (let step = 0; step < steps; step++) {
+    await onStep(step + 1, await updates.step(step, step + 1 < steps));
   }
-  if (last) await onStep(steps, await last.metrics());
 }

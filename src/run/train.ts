@@ -11,15 +11,16 @@ import { JsonlWriter } from "../io/jsonl.ts";
 import { LogitsError } from "../model/decode_slots.ts";
 import { warmupCosine } from "../optim/schedule.ts";
 import type { Generator } from "../model/generator.ts";
+import { StepsAhead } from "../rl/ahead.ts";
 import { type GrpoContext, grpoStep, type ScoredRollout } from "../rl/grpo.ts";
 import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward } from "../rl/reward.ts";
+import { demonstration, sftStep } from "../rl/sft.ts";
 import { openAdapter } from "./adapter.ts";
 import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
 import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
-import { Imitation } from "./imitation.ts";
 import { pretrainStudent } from "./pretrain.ts";
 import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
 import { RunFolder } from "./store.ts";
@@ -110,7 +111,7 @@ class Run {
   readonly #episodes: JsonlWriter;
   readonly #generator: Generator;
   readonly #learner: Learner;
-  readonly #imitation: Imitation;
+  readonly #imitation: StepsAhead;
   readonly #started = performance.now();
   #step: number;
   readonly #resumed: boolean;
@@ -145,7 +146,12 @@ class Run {
       weightDecay,
       gradClip: gradClip === 0 ? Infinity : gradClip,
     });
-    this.#imitation = new Imitation(config, student, tasks, this.#learner);
+    const { sft: { batch, learningRate }, tokenBudget } = config;
+    this.#imitation = new StepsAhead((step) => {
+      const shown = tasks.draw(step, 0, batch);
+      const sequences = shown.map((task) => demonstration(student.chat, task, task.reference!));
+      return sftStep(this.#learner, sequences, { learningRate, tokenBudget });
+    });
   }
 
   async execute(): Promise<RunResult> {
@@ -199,20 +205,22 @@ class Run {
     }
 
     using reference = this.#config.grpo.klCoef > 0 ? await loadStudent(this.#gpu, from) : null;
-    const context: Omit<GrpoContext, "draw" | "onScored"> = {
+    const context: Omit<GrpoContext, "draw"> = {
       learner: this.#learner,
       generator: this.#generator,
       chat: this.#student.chat,
       reward: mentorReward({ preset: this.#config.reward }),
       reference: reference?.model ?? null,
+      onEpisode: (...episode) => this.#record(...episode),
       span: (name, work) => this.#phases.span(name, work),
     };
+    const imitated = method === "sft" ? total : warmup;
     while (this.#step < total) {
       await this.#phases.step(this.#step + 1, async () => {
         const started = performance.now();
-        const imitate = method === "sft" || this.#step < warmup;
+        const imitate = this.#step < imitated;
         const { metrics, parts } = imitate
-          ? await this.#imitate(method === "sft" ? total : warmup)
+          ? await this.#imitate(imitated)
           : await this.#reinforce(context, (this.#step - warmup) / steps);
         this.#step++;
         this.#emit({
@@ -223,8 +231,8 @@ class Run {
           timing: { seconds: (performance.now() - started) / 1000, ...parts },
         });
       });
-      if (this.#stopping && this.#step < total) return await this.#stop();
       if (this.#step === total) break;
+      if (this.#options.signal?.aborted && !this.#imitation.isAhead) return await this.#stop();
       const { checkpoint, evaluation } = this.#due(this.#step);
       if (checkpoint) await this.#checkpoint("schedule");
       if (evaluation) await this.#evaluate("during");
@@ -256,14 +264,7 @@ class Run {
     };
   }
 
-  get #stopping(): boolean {
-    return this.#options.signal?.aborted === true && !this.#imitation.isAhead;
-  }
-
-  async #reinforce(
-    context: Omit<GrpoContext, "draw" | "onScored">,
-    progress: number,
-  ): Promise<StepOutcome> {
+  async #reinforce(context: Omit<GrpoContext, "draw">, progress: number): Promise<StepOutcome> {
     const { rollout, grpo, optimizer, tokenBudget, seed } = this.#config;
     const { temperature, topK, topP, maxCalls, prompts, group } = rollout;
     const step = this.#step;
@@ -273,10 +274,8 @@ class Run {
       drawn += count;
       return tasks;
     };
-    const onScored: GrpoContext["onScored"] = (groups) =>
-      groups.forEach((group, g) => group.forEach((one, i) => this.#record(one, g, i)));
     const { metrics, seconds: parts } = await grpoStep(
-      { ...context, draw, onScored },
+      { ...context, draw },
       prompts,
       {
         temperature,
