@@ -5,7 +5,7 @@
  */
 
 import { Gpu } from "../src/gpu/device.ts";
-import type { DecoderConfig } from "../src/model/config.ts";
+import { type DecoderConfig, llamaConfig } from "../src/model/config.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { nllLoss } from "../src/ops/policy_loss.ts";
 import type { AdamWOptions } from "../src/optim/adamw.ts";
@@ -15,7 +15,7 @@ import { activeTokens, type MaskedSequence, packSequences } from "../src/rl/pack
 import { median, spread } from "./statistics.ts";
 
 /** Two layers of 128 with four heads of 32. */
-export const baseConfig: DecoderConfig = {
+const baseSizes = {
   vocabSize: 512,
   hiddenSize: 128,
   intermediateSize: 384,
@@ -28,6 +28,9 @@ export const baseConfig: DecoderConfig = {
   normEpsilon: 1e-5,
   tiedEmbeddings: false,
 };
+
+/** What every axis varies. */
+export const baseConfig: DecoderConfig = llamaConfig(baseSizes);
 
 /** The optimizer of the benchmarks that train. */
 export const adamw: AdamWOptions = {
@@ -103,7 +106,7 @@ export const SWEEPS: readonly Sweep[] = [
     label: "layers",
     values: [1, 2, 3, 4, 6, 8],
     quick: [1, 3, 8],
-    work: (layers) => ({ ...base, config: { ...baseConfig, layers } }),
+    work: (layers) => ({ ...base, config: llamaConfig({ ...baseSizes, layers }) }),
     fits: { step: linear("layers are alike; embedding and LM head are there once") },
   },
   {
@@ -114,7 +117,7 @@ export const SWEEPS: readonly Sweep[] = [
     work: (hiddenSize) => {
       const heads = hiddenSize / baseConfig.headDim;
       const sizes = { hiddenSize, intermediateSize: 3 * hiddenSize, heads, kvHeads: heads };
-      return { ...base, config: { ...baseConfig, ...sizes } };
+      return { ...base, config: llamaConfig({ ...baseSizes, ...sizes }) };
     },
     fits: {
       step: { expected: [1, 2], why: "products are quadratic, everything between them is linear" },

@@ -9,7 +9,7 @@ import type { Gpu } from "../src/gpu/device.ts";
 import { attention, segmentBounds } from "../src/ops/attention.ts";
 import { attentionDecode } from "../src/ops/attention_decode.ts";
 import { embedding } from "../src/ops/embedding.ts";
-import { swiglu } from "../src/ops/glu.ts";
+import { glu } from "../src/ops/glu.ts";
 import { elementwise } from "../src/ops/launch.ts";
 import { lmHead } from "../src/ops/lm_head.ts";
 import { matmul } from "../src/ops/matmul.ts";
@@ -144,7 +144,11 @@ export function workloads(gpu: Gpu): Workload[] {
   const bounds = segmentBounds(lengths);
   const segments = { start: fixture.numbers(bounds.start), end: fixture.numbers(bounds.end) };
   const positions = fixture.numbers(bounds.positions);
-  const table = ropeTable(gpu, 2048, D, 10_000);
+  const table = ropeTable(
+    gpu,
+    2048,
+    Float64Array.from({ length: D / 2 }, (_, i) => 10_000 ** (-2 * i / D)),
+  );
   // Causal: half of the length x length scores of each head, D multiply-adds each.
   const scores = T * H * (length + 1) / 2 * D * 2;
 
@@ -172,7 +176,7 @@ export function workloads(gpu: Gpu): Workload[] {
     costs: { "glu.forward": pass(3, 8)(T * F), "glu.backward": pass(5, 16)(T * F) },
     record() {
       const tape = new Tape(gpu);
-      fixture.backward([swiglu(tape, gateUp)], tape);
+      fixture.backward([glu(tape, gateUp, "silu")], tape);
       gateUp.grad = null;
       gpu.recycle();
     },

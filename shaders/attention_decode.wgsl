@@ -5,7 +5,7 @@
 // slot alone, so decoding one by one or in a batch, or feeding a prompt in one piece or several,
 // gives the same bits.
 
-struct Params { heads: u32, kv_heads: u32, length: u32, scale: f32 }
+struct Params { heads: u32, kv_heads: u32, length: u32, window: u32, scale: f32 }
 
 override LANES: u32 = 8;
 const WIDTH4 = HEAD_DIM / 4u;
@@ -31,6 +31,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) la
   let base = (row * params.heads + head) * WIDTH4;
   // A skipped row has position 0xffffffff: position + 1 wraps to no keys at all.
   let keys = min(positions[row] + 1u, params.length);
+  let first = keys - min(keys, params.window);
   let cache = (slots[row] * params.length * params.kv_heads + kv_head) * WIDTH4;
 
   var query: array<vec4f, WIDTH4>;
@@ -38,7 +39,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) la
   for (var i = 0u; i < WIDTH4; i++) { query[i] = q[base + i] * params.scale; }
   var highest = LOWEST;
   var total = 0.0;
-  for (var j = lane.x; j < keys; j += LANES) {
+  for (var j = first + lane.x; j < keys; j += LANES) {
     let at = cache + j * params.kv_heads * WIDTH4;
     var s = 0.0;
     for (var i = 0u; i < WIDTH4; i++) { s += dot(query[i], cache_k[at + i]); }

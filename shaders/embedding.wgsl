@@ -1,7 +1,7 @@
-// y[t] = table[ids[t]]; the gradient gathers, per distinct token, the rows where it occurs.
+// y[t] = scale * table[ids[t]]; the gradient gathers, per distinct token, the rows where it occurs.
 
-struct Params { rows: u32 }
-struct BackwardParams { distinct: u32 }
+struct Params { rows: u32, scale: f32 }
+struct BackwardParams { distinct: u32, scale: f32 }
 
 override LANES: u32 = 256;
 override WIDTH4: u32 = 16;  // C/4, a constant: a CPU divides by a variable one lane at a time
@@ -19,7 +19,7 @@ fn forward(
 ) {
   let at = linear_index(group, groups) * LANES + lane.x;
   if (at >= params.rows * WIDTH4) { return; }
-  y[at] = table[ids[at / WIDTH4] * WIDTH4 + at % WIDTH4];
+  y[at] = params.scale * table[ids[at / WIDTH4] * WIDTH4 + at % WIDTH4];
 }
 
 // The host sorts the positions by token: tokens[b] occurs at order[starts[b] .. starts[b + 1]].
@@ -45,5 +45,5 @@ fn backward(
   for (var i = starts[bucket]; i < starts[bucket + 1u]; i++) {
     sum += dy[order[i] * WIDTH4 + column];
   }
-  dtable[tokens[bucket] * WIDTH4 + column] += sum;
+  dtable[tokens[bucket] * WIDTH4 + column] += backward_params.scale * sum;
 }

@@ -50,8 +50,31 @@ fn accumulate(
   );
 }
 
+struct LimitParams { rows: u32, chunk: u32, columns: u32, cap: f32 }
+
+@group(0) @binding(0) var<storage, read_write> limited: array<vec4f>;    // [N, chunk/4], the logits
+@group(1) @binding(0) var<uniform> limit_params: LimitParams;
+
+// In place: logits become cap tanh(logits / cap) where cap is not 0, and those of the columns behind
+// the end of the vocabulary so low that they have no part in anything.
+@compute @workgroup_size(WIDE)
+fn limit(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_id) lane: vec3u,
+) {
+  let chunk4 = limit_params.chunk / 4u;
+  let at = linear_index(group, groups) * WIDE + lane.x;
+  if (at >= limit_params.rows * chunk4) { return; }
+  var z = limited[at];
+  if (limit_params.cap != 0.0) { z = limit_params.cap * tanh(z / limit_params.cap); }
+  let column = (at % chunk4) * 4u;
+  let real = vec4u(column, column + 1u, column + 2u, column + 3u) < vec4u(limit_params.columns);
+  limited[at] = select(vec4f(-1e30), z, real);
+}
+
 struct FinishParams { rows: u32 }
-struct BackwardParams { rows: u32, chunk: u32, offset: u32, with_entropy: u32, inverse_temperature: f32 }
+struct BackwardParams { rows: u32, chunk: u32, offset: u32, with_entropy: u32, inverse_temperature: f32, cap: f32 }
 
 @group(0) @binding(3) var<storage, read> final_statistics: array<vec4f>; // [N]
 @group(0) @binding(4) var<storage, read_write> logprob: array<f32>;      // [N] log p(target)
@@ -73,7 +96,8 @@ fn finish(
   entropy[row] = log_sum - s.z / s.y;
 }
 
-// dlogits[n, v] = (dlogprob[n] (1[v = target] - p) - dentropy[n] p (log p + H)) / temperature, in place
+// dlogits[n, v] = (dlogprob[n] (1[v = target] - p) - dentropy[n] p (log p + H)) / temperature, times
+// 1 - (logits / cap)^2 where they are capped; in place
 @group(0) @binding(0) var<storage, read_write> dlogits: array<vec4f>;    // [N, chunk/4], holds the logits
 @group(0) @binding(4) var<storage, read> dlogprob: array<f32>;           // [N]
 @group(0) @binding(5) var<storage, read> dentropy: array<f32>;           // [N]
@@ -97,5 +121,9 @@ fn backward(
   let hit = vec4u(column, column + 1u, column + 2u, column + 3u) == vec4u(targets[row]);
   var d = dlogprob[row] * (select(vec4f(), vec4f(1.0), hit) - p);
   if (backward_params.with_entropy != 0u) { d -= dentropy[row] * p * (log_p + (log_sum - s.z / s.y)); }
+  if (backward_params.cap != 0.0) {
+    let level = clamp(dlogits[at] / backward_params.cap, vec4f(-1.0), vec4f(1.0));
+    d *= 1.0 - level * level;
+  }
   dlogits[at] = d * backward_params.inverse_temperature;
 }

@@ -1,7 +1,7 @@
-// y = x * rstd * w with rstd = 1 / sqrt(mean(x^2) + epsilon); one lane per row.
+// y = x * rstd * (offset + w) with rstd = 1 / sqrt(mean(x^2) + epsilon); one lane per row.
 
-struct Params { rows: u32, width: u32, epsilon: f32 }
-struct BackwardParams { rows: u32, width: u32, beta: f32 }
+struct Params { rows: u32, width: u32, epsilon: f32, offset: f32 }
+struct BackwardParams { rows: u32, width: u32, beta: f32, offset: f32 }
 struct PartialParams { rows: u32, width: u32, block: u32 }
 
 override LANES: u32 = 8;
@@ -30,10 +30,10 @@ fn forward(
   let mean = dot(squares, vec4f(1.0)) / f32(params.width);
   let r = 1.0 / sqrt(mean + params.epsilon);
   rstd[row] = r;
-  for (var i = 0u; i < width4; i++) { y[base + i] = x[base + i] * r * w[i]; }
+  for (var i = 0u; i < width4; i++) { y[base + i] = x[base + i] * r * (w[i] + params.offset); }
 }
 
-// dx = rstd (w dy - x rstd^2 mean(w dy x))
+// With w standing for offset + w: dx = rstd (w dy - x rstd^2 mean(w dy x))
 @group(0) @binding(4) var<storage, read> dy: array<vec4f>;               // [T, C/4]
 @group(0) @binding(5) var<storage, read> saved_rstd: array<f32>;         // [T]
 @group(0) @binding(6) var<storage, read_write> dx: array<vec4f>;         // [T, C/4]
@@ -51,12 +51,12 @@ fn backward_x(
   let base = row * width4;
   var products = vec4f();
   for (var i = 0u; i < width4; i++) {
-    products = fma(w[i] * dy[base + i], x[base + i], products);
+    products = fma((w[i] + backward_params.offset) * dy[base + i], x[base + i], products);
   }
   let r = saved_rstd[row];
   let scale = r * r * dot(products, vec4f(1.0)) / f32(backward_params.width);
   for (var i = 0u; i < width4; i++) {
-    var value = r * (w[i] * dy[base + i] - x[base + i] * scale);
+    var value = r * ((w[i] + backward_params.offset) * dy[base + i] - x[base + i] * scale);
     if (backward_params.beta != 0.0) { value += backward_params.beta * dx[base + i]; }
     dx[base + i] = value;
   }

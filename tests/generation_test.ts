@@ -4,7 +4,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
 import type { StoredTensor } from "../src/io/safetensors.ts";
-import { sizedConfig, tensorShapes } from "../src/model/config.ts";
+import { sizedConfig } from "../src/model/config.ts";
+import { tensorShapes } from "../src/model/parameters.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { generate } from "../src/model/generate.ts";
 import {

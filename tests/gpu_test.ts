@@ -168,7 +168,9 @@ Deno.test("after an error the next step works", async () => {
   const matrix = (values: number[], shape: number[]) =>
     tape.upload(Float32Array.from(values), "x", shape);
   const identity = matrix([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], [4, 4]);
-  const y = linear(tape, matrix([1, 2, 3, 4], [1, 4]), identity, matrix([10, 20, 30, 40], [1, 4]));
+  const y = linear(tape, matrix([1, 2, 3, 4], [1, 4]), identity, {
+    residual: matrix([10, 20, 30, 40], [1, 4]),
+  });
   const [content] = await gpu.read(y);
   assertEquals([...new Float32Array(content!)], [11, 22, 33, 44]);
   gpu.endStep();
@@ -322,7 +324,7 @@ Deno.test("an identical step creates no buffer and no bind group and is one subm
     const table = parameters.get("table")!;
     const logits = linear(tape, hidden, table);
     const down = tape.upload(random(3200), "w", [16, 200]);
-    const twice = linear(tape, logits, down, hidden);
+    const twice = linear(tape, logits, down, { residual: hidden });
     const targets = tape.upload(new Uint32Array(tokens).fill(7), "targets");
     const statistics = lmHead(tape, twice, table, targets, { chunk: 64 });
     const weight = tape.upload(new Float32Array(tokens).fill(1 / tokens), "weight");

@@ -3,8 +3,9 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Gpu } from "../src/gpu/device.ts";
 import { decodeSafetensors, toFloat32 } from "../src/io/safetensors.ts";
-import { type DecoderConfig, fromHuggingFace } from "../src/model/config.ts";
+import { type DecoderConfig, llamaConfig } from "../src/model/config.ts";
 import { Decoder } from "../src/model/decoder.ts";
+import { fromHuggingFace } from "../src/model/families.ts";
 import { type PackedBatch, tokenStatistics } from "../src/model/nll.ts";
 import { lossMetrics, nllLoss } from "../src/ops/policy_loss.ts";
 import { AdamW } from "../src/optim/adamw.ts";
@@ -12,7 +13,7 @@ import { Tape } from "../src/tape.ts";
 import { Tensor } from "../src/tensor.ts";
 
 /** Two layers with grouped-query heads; no dimension is a multiple of a tile of the kernels. */
-export const tiny: DecoderConfig = {
+export const tiny: DecoderConfig = llamaConfig({
   vocabSize: 52,
   hiddenSize: 36,
   intermediateSize: 44,
@@ -24,7 +25,7 @@ export const tiny: DecoderConfig = {
   ropeTheta: 10000,
   normEpsilon: 1e-5,
   tiedEmbeddings: false,
-};
+});
 
 /** The folder of a PyTorch golden as a decoder, and what PyTorch computed with it. */
 export function golden(gpu: Gpu, name: "llama_tied" | "llama_untied") {

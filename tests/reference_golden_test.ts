@@ -93,7 +93,7 @@ function nllGradients(weights: Tensors, ids: number[], lengths: number[]) {
     const n2 = norm(p + "post_attention_layernorm.weight", x1);
     const gate = linear(n2, weight(p + "mlp.gate_proj.weight"), C);
     const up = linear(n2, weight(p + "mlp.up_proj.weight"), C);
-    const hidden = reference.swigluForward(gate, up);
+    const hidden = reference.gluForward(gate, up, "silu");
     x = reference.addForward(x1, linear(hidden, weight(p + "mlp.down_proj.weight"), F));
     layers.push({ p, x0, n1, q, k, v, out, x1, n2, gate, up, hidden });
   }
@@ -122,7 +122,7 @@ function nllGradients(weights: Tensors, ids: number[], lengths: number[]) {
   let dx = normBackward("model.norm.weight", x, dhead.dx);
   for (const { p, x0, n1, q, k, v, out, x1, n2, gate, up, hidden } of layers.reverse()) {
     const dhidden = linearBackward(p + "mlp.down_proj.weight", hidden, dx, F);
-    const { dgate, dup } = reference.swigluBackward(gate, up, dhidden);
+    const { dgate, dup } = reference.gluBackward(gate, up, dhidden, "silu");
     const dn2 = reference.addForward(
       linearBackward(p + "mlp.gate_proj.weight", n2, dgate, C),
       linearBackward(p + "mlp.up_proj.weight", n2, dup, C),

@@ -73,6 +73,31 @@ Deno.test("rmsnorm backward is the gradient of its forward", () => {
   assertIsGradient(dw, w, loss);
 });
 
+Deno.test("layernorm backward is the gradient of its forward", () => {
+  const shape = { T: 3, C: 7 };
+  const [x, w, b, dy] = [random(21, 1), random(7, 2), random(7, 3), random(21, 4)];
+  const loss = () => dot(reference.layernormForward(x, w, b, 0.3, shape), dy);
+  const { dx, dw, db } = reference.layernormBackward(x, w, 0.3, dy, shape);
+  assertIsGradient(dx, x, loss);
+  assertIsGradient(dw, w, loss);
+  assertIsGradient(db, b, loss);
+});
+
+Deno.test("rope that rotates a part and scales it is its own gradient's forward", () => {
+  const shape = { H: 2, D: 10, R: 6, magnitude: 1.3 };
+  const [x, dy] = [random(40, 1), random(40, 2)];
+  const dx = reference.ropeBackward(dy, [3, 50], 100, shape);
+  assertIsGradient(dx, x, () => dot(reference.ropeForward(x, [3, 50], 100, shape), dy));
+});
+
+Deno.test("activations without a gate have the gradient of their forward", () => {
+  for (const name of ["silu", "gelu"] as const) {
+    const [x, dy] = [random(11, 1).map((x) => 4 * x), random(11, 2)];
+    const dx = reference.activationBackward(x, dy, name);
+    assertIsGradient(dx, x, () => dot(reference.activationForward(x, name), dy));
+  }
+});
+
 Deno.test("rope backward is the gradient of its forward, and position zero is left as it is", () => {
   const shape = { H: 3, D: 6 };
   const positions = [0, 5, 1, 70];
@@ -84,8 +109,9 @@ Deno.test("rope backward is the gradient of its forward, and position zero is le
 });
 
 Deno.test("attention backward is the gradient of its forward on packed grouped-query heads", () => {
-  const shape = { T: 8, H: 6, KV: 2, D: 3 };
-  const segmentStart = [0, 1, 1, 1, 1, 5, 5, 5];
+  const shape = { T: 8, H: 6, KV: 2, D: 3, scale: 0.4 };
+  // The last sequence with a window of two.
+  const segmentStart = [0, 1, 1, 1, 1, 5, 5, 6];
   const [q, k, v] = [random(144, 1), random(48, 2), random(48, 3)];
   const dout = random(144, 4);
   const loss = () => dot(reference.attentionForward(q, k, v, segmentStart, shape).out, dout);
@@ -125,17 +151,19 @@ Deno.test("attention over the cache equals the packed attention of the same sequ
   assertEquals(decoded, Float64Array.of(...out.slice(4 * H * D), ...out.slice(0, H * D)));
 });
 
-Deno.test("swiglu backward is the gradient of its forward", () => {
-  const [gate, up, dy] = [random(11, 1).map((x) => 4 * x), random(11, 2), random(11, 3)];
-  const loss = () => dot(reference.swigluForward(gate, up), dy);
-  const { dgate, dup } = reference.swigluBackward(gate, up, dy);
-  assertIsGradient(dgate, gate, loss);
-  assertIsGradient(dup, up, loss);
-});
+for (const name of ["silu", "gelu"] as const) {
+  Deno.test(`gated ${name} backward is the gradient of its forward`, () => {
+    const [gate, up, dy] = [random(11, 1).map((x) => 4 * x), random(11, 2), random(11, 3)];
+    const loss = () => dot(reference.gluForward(gate, up, name), dy);
+    const { dgate, dup } = reference.gluBackward(gate, up, dy, name);
+    assertIsGradient(dgate, gate, loss);
+    assertIsGradient(dup, up, loss);
+  });
+}
 
 Deno.test("lm head backward is the gradient of logprob and entropy at a temperature", () => {
-  const shape = { N: 3, C: 5, V: 7 };
-  const [x, W, targets] = [random(15, 1), random(35, 2), [6, 0, 3]];
+  const shape = { N: 3, C: 5, V: 9, vocabulary: 7, cap: 1.5 };
+  const [x, W, targets] = [random(15, 1), random(45, 2), [6, 0, 3]];
   const [dlogprob, dentropy] = [random(3, 3), random(3, 4)];
   const loss = () => {
     const { logprob, entropy } = reference.lmHeadForward(x, W, targets, 0.7, shape);

@@ -9,7 +9,7 @@
 import { Gpu } from "../../src/gpu/device.ts";
 import type { Bindable } from "../../src/gpu/recorder.ts";
 import { decodeSafetensors } from "../../src/io/safetensors.ts";
-import { fromHuggingFace } from "../../src/model/config.ts";
+import { fromHuggingFace } from "../../src/model/families.ts";
 import { DecodeSlots, type Round, type SampledToken } from "../../src/model/decode_slots.ts";
 import { Decoder } from "../../src/model/decoder.ts";
 import { matmul } from "../../src/ops/matmul.ts";

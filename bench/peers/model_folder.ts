@@ -5,7 +5,7 @@
  */
 
 import { Gpu } from "../../src/gpu/device.ts";
-import type { DecoderConfig } from "../../src/model/config.ts";
+import { type DecoderConfig, llamaConfig } from "../../src/model/config.ts";
 import { Decoder } from "../../src/model/decoder.ts";
 import { Random } from "../../src/random.ts";
 import { stepSizes } from "./protocol.ts";
@@ -14,7 +14,7 @@ import { stepSizes } from "./protocol.ts";
  * A Llama of 3.5 M parameters: 4 layers of width 256. The width of the MLP is 8/3 of that, rounded
  * up, so that it has as many parameters as the ungated MLP of 4 times the width.
  */
-export const modelConfig: DecoderConfig = {
+export const modelConfig: DecoderConfig = llamaConfig({
   vocabSize: 512,
   hiddenSize: 256,
   intermediateSize: 704,
@@ -26,7 +26,7 @@ export const modelConfig: DecoderConfig = {
   ropeTheta: 10000,
   normEpsilon: 1e-5,
   tiedEmbeddings: false,
-};
+});
 
 /**
  * Writes config.json, model.safetensors and tokens.json into `folder`; the same in every run.

@@ -16,7 +16,9 @@ import attentionSimdBackward from "../../shaders/attention_simd_backward.wgsl" w
 import cast from "../../shaders/cast.wgsl" with { type: "text" };
 import embedding from "../../shaders/embedding.wgsl" with { type: "text" };
 import glu from "../../shaders/glu.wgsl" with { type: "text" };
+import headNorm from "../../shaders/head_norm.wgsl" with { type: "text" };
 import kvCache from "../../shaders/kv_cache.wgsl" with { type: "text" };
+import layernorm from "../../shaders/layernorm.wgsl" with { type: "text" };
 import lmHead from "../../shaders/lm_head.wgsl" with { type: "text" };
 import matmul from "../../shaders/matmul.wgsl" with { type: "text" };
 import matmulSimd from "../../shaders/matmul_simd.wgsl" with { type: "text" };
@@ -43,7 +45,9 @@ export type KernelName =
   | "cast"
   | "embedding"
   | "glu"
+  | "head_norm"
   | "kv_cache"
+  | "layernorm"
   | "lm_head"
   | "matmul"
   | "matmul_simd"
@@ -67,7 +71,9 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   cast,
   embedding,
   glu,
+  head_norm: headNorm,
   kv_cache: kvCache,
+  layernorm,
   lm_head: lmHead,
   matmul,
   matmul_simd: matmulSimd,

@@ -1,16 +1,23 @@
 /**
- * What a decoder is made of, read from and written as Hugging Face's `config.json`.
+ * What a decoder is made of. The families of `families.ts` are values of this, not code paths.
  *
  * @module
  */
 
-/** Sizes and constants of a Llama-style decoder. */
+import type { RopeConfig } from "./rope_frequencies.ts";
+
+/** Whose tensor names and `config.json` a decoder has: Hugging Face's `model_type`. */
+export type FamilyName = "llama" | "qwen2" | "qwen3" | "gemma3_text" | "gpt2";
+
+/** Sizes and constants of a decoder. */
 export interface DecoderConfig {
+  /** Whose tensor names and `config.json` it has. */
+  readonly family: FamilyName;
   /** V */
   readonly vocabSize: number;
   /** C */
   readonly hiddenSize: number;
-  /** F, the width of the gated MLP */
+  /** F, the width of the MLP */
   readonly intermediateSize: number;
   /** Transformer blocks. */
   readonly layers: number;
@@ -22,12 +29,76 @@ export interface DecoderConfig {
   readonly headDim: number;
   /** Longest sequence. */
   readonly maxPositions: number;
-  /** Base of the rotary embedding's frequencies. */
-  readonly ropeTheta: number;
-  /** Added to the mean square in RMSNorm. */
+  /** RMSNorm that scales by w, RMSNorm that scales by 1 + w, or LayerNorm with a bias. */
+  readonly norm: "rms" | "rms1" | "layer";
+  /** Added to the mean square, or to the variance. */
   readonly normEpsilon: number;
+  /** Whether attention and MLP are normalised behind as well, before they join the residual. */
+  readonly postNorms: boolean;
+  /** Whether each head of queries and keys is normalised before it is rotated. */
+  readonly headNorms: boolean;
+  /** Which linear layers add a bias. */
+  readonly biases: { readonly qkv: boolean; readonly o: boolean; readonly mlp: boolean };
+  /** Of the MLP; `gelu` is the tanh approximation. */
+  readonly activation: "silu" | "gelu";
+  /** Whether the MLP is down(act(gate x) * up x), or down(act(up x)). */
+  readonly gated: boolean;
+  /** Rotary embedding of the layers without a window; null where positions are learned. */
+  readonly rope: RopeConfig | null;
+  /** Rotary embedding of the layers with a window. */
+  readonly windowRope: RopeConfig | null;
+  /** By layer: how many tokens back a token sees, itself included; null is all. */
+  readonly windows: readonly (number | null)[];
+  /** What scores are multiplied by, 1/sqrt(D) in most families. */
+  readonly attentionScale: number;
+  /** What embeddings are multiplied by. */
+  readonly embeddingScale: number;
+  /** Logits become cap * tanh(logits / cap); null leaves them. */
+  readonly logitCap: number | null;
   /** Whether the LM head is the embedding table. */
   readonly tiedEmbeddings: boolean;
+}
+
+/** What makes one Llama differ from another. */
+export type LlamaSizes =
+  & Pick<
+    DecoderConfig,
+    | "vocabSize"
+    | "hiddenSize"
+    | "intermediateSize"
+    | "layers"
+    | "heads"
+    | "kvHeads"
+    | "headDim"
+    | "maxPositions"
+    | "normEpsilon"
+    | "tiedEmbeddings"
+  >
+  & { readonly ropeTheta: number };
+
+/**
+ * A Llama of given sizes.
+ *
+ * @throws {RangeError} if they do not fit together.
+ */
+export function llamaConfig({ ropeTheta, ...sizes }: LlamaSizes): DecoderConfig {
+  const rope = { theta: ropeTheta, dims: sizes.headDim, scaling: { kind: "default" } } as const;
+  return checked({
+    family: "llama",
+    ...sizes,
+    norm: "rms",
+    postNorms: false,
+    headNorms: false,
+    biases: { qkv: false, o: false, mlp: false },
+    activation: "silu",
+    gated: true,
+    rope,
+    windowRope: rope,
+    windows: Array(sizes.layers).fill(null),
+    attentionScale: 1 / Math.sqrt(sizes.headDim),
+    embeddingScale: 1,
+    logitCap: null,
+  });
 }
 
 /** Sizes by tag; `vocabSize` comes from the tokenizer. */
@@ -44,7 +115,7 @@ export function sizedConfig(
   maxPositions = 2048,
 ): DecoderConfig {
   const { heads, hiddenSize } = sizes[size];
-  return checked({
+  return llamaConfig({
     ...sizes[size],
     vocabSize,
     kvHeads: heads,
@@ -56,112 +127,17 @@ export function sizedConfig(
   });
 }
 
-/** Fields that change the maths, with the only value that is implemented. */
-const fixed: Readonly<Record<string, unknown>> = {
-  model_type: "llama",
-  hidden_act: "silu",
-  attention_bias: false,
-  mlp_bias: false,
-  rope_scaling: null,
-  pretraining_tp: 1,
-};
+/** Rows of the vocabulary tables: kernels move four at a time. Those past V are zero and never win. */
+export function tableRows({ vocabSize }: DecoderConfig): number {
+  return Math.ceil(vocabSize / 4) * 4;
+}
 
 /**
- * Reads `config.json`.
+ * The config itself, if its sizes fit together.
  *
- * @throws {TypeError} if a field is missing, or names maths that is not implemented.
+ * @throws {RangeError} if they do not.
  */
-export function fromHuggingFace(json: Readonly<Record<string, unknown>>): DecoderConfig {
-  for (const [name, value] of Object.entries(fixed)) {
-    const given = json[name];
-    if (given !== undefined && given !== null && given !== value) {
-      throw new TypeError(
-        `Cannot read config.json: "${name}" is ${JSON.stringify(given)}, only ${
-          JSON.stringify(value)
-        } is implemented`,
-      );
-    }
-  }
-  // Transformers 5 writes an object where 4 wrote one number.
-  const rope = (json["rope_parameters"] ?? {}) as Record<string, unknown>;
-  if (rope["rope_type"] !== undefined && rope["rope_type"] !== "default") {
-    throw new TypeError(
-      `Cannot read config.json: "rope_parameters.rope_type" is ${
-        JSON.stringify(rope["rope_type"])
-      }, only "default" is implemented`,
-    );
-  }
-  const number = (name: string, fallback?: unknown): number => {
-    const value = json[name] ?? fallback;
-    if (typeof value !== "number" || !Number.isFinite(value)) {
-      throw new TypeError(
-        `Cannot read config.json: "${name}" is ${JSON.stringify(value)}, expected a number`,
-      );
-    }
-    return value;
-  };
-  const heads = number("num_attention_heads");
-  const hiddenSize = number("hidden_size");
-  return checked({
-    vocabSize: number("vocab_size"),
-    hiddenSize,
-    intermediateSize: number("intermediate_size"),
-    layers: number("num_hidden_layers"),
-    heads,
-    kvHeads: number("num_key_value_heads", heads),
-    headDim: number("head_dim", hiddenSize / heads),
-    maxPositions: number("max_position_embeddings", 2048),
-    ropeTheta: number("rope_theta", rope["rope_theta"] ?? 10000),
-    normEpsilon: number("rms_norm_eps", 1e-6),
-    tiedEmbeddings: json["tie_word_embeddings"] === true,
-  });
-}
-
-/** What `config.json` holds for this config; Transformers 4 and 5 read it. */
-export function toHuggingFace(config: DecoderConfig): Record<string, unknown> {
-  return {
-    architectures: ["LlamaForCausalLM"],
-    model_type: "llama",
-    vocab_size: config.vocabSize,
-    hidden_size: config.hiddenSize,
-    intermediate_size: config.intermediateSize,
-    num_hidden_layers: config.layers,
-    num_attention_heads: config.heads,
-    num_key_value_heads: config.kvHeads,
-    head_dim: config.headDim,
-    max_position_embeddings: config.maxPositions,
-    rope_theta: config.ropeTheta,
-    rms_norm_eps: config.normEpsilon,
-    hidden_act: "silu",
-    attention_bias: false,
-    mlp_bias: false,
-    tie_word_embeddings: config.tiedEmbeddings,
-    torch_dtype: "float32",
-  };
-}
-
-/** Shape of every tensor by its Hugging Face name, in the order in which they are stored. */
-export function tensorShapes(config: DecoderConfig): Map<string, number[]> {
-  const { vocabSize, hiddenSize: C, intermediateSize: F, heads, kvHeads, headDim: D } = config;
-  const shapes = new Map<string, number[]>([["model.embed_tokens.weight", [vocabSize, C]]]);
-  for (let layer = 0; layer < config.layers; layer++) {
-    const block = `model.layers.${layer}`;
-    shapes.set(`${block}.input_layernorm.weight`, [C]);
-    shapes.set(`${block}.self_attn.q_proj.weight`, [heads * D, C]);
-    shapes.set(`${block}.self_attn.k_proj.weight`, [kvHeads * D, C]);
-    shapes.set(`${block}.self_attn.v_proj.weight`, [kvHeads * D, C]);
-    shapes.set(`${block}.self_attn.o_proj.weight`, [C, heads * D]);
-    shapes.set(`${block}.post_attention_layernorm.weight`, [C]);
-    shapes.set(`${block}.mlp.gate_proj.weight`, [F, C]);
-    shapes.set(`${block}.mlp.up_proj.weight`, [F, C]);
-    shapes.set(`${block}.mlp.down_proj.weight`, [C, F]);
-  }
-  shapes.set("model.norm.weight", [C]);
-  if (!config.tiedEmbeddings) shapes.set("lm_head.weight", [vocabSize, C]);
-  return shapes;
-}
-
-function checked(config: DecoderConfig): DecoderConfig {
+export function checked(config: DecoderConfig): DecoderConfig {
   const whole = ["vocabSize", "hiddenSize", "intermediateSize", "layers", "heads"] as const;
   for (const name of [...whole, "kvHeads", "headDim", "maxPositions"] as const) {
     if (!Number.isInteger(config[name]) || config[name] <= 0) {
@@ -170,7 +146,7 @@ function checked(config: DecoderConfig): DecoderConfig {
       );
     }
   }
-  for (const name of ["vocabSize", "hiddenSize", "intermediateSize"] as const) {
+  for (const name of ["hiddenSize", "intermediateSize"] as const) {
     if (config[name] % 4 !== 0) {
       throw new RangeError(
         `Cannot build a decoder: ${name} is ${config[name]}, it must be a multiple of 4`,
@@ -184,7 +160,20 @@ function checked(config: DecoderConfig): DecoderConfig {
   }
   if (config.headDim % 8 !== 0) {
     throw new RangeError(
-      `Cannot build a decoder: headDim is ${config.headDim}, rotary embedding needs a multiple of 8`,
+      `Cannot build a decoder: headDim is ${config.headDim}, it must be a multiple of 8`,
+    );
+  }
+  for (const rope of [config.rope, config.windowRope]) {
+    if (rope && (rope.dims % 8 !== 0 || rope.dims > config.headDim)) {
+      throw new RangeError(
+        `Cannot build a decoder: it rotates ${rope.dims} of ${config.headDim} dimensions of a head, ` +
+          "it must be a multiple of 8",
+      );
+    }
+  }
+  if (config.windows.length !== config.layers) {
+    throw new RangeError(
+      `Cannot build a decoder: ${config.layers} layers have ${config.windows.length} windows`,
     );
   }
   return config;

@@ -1,5 +1,8 @@
 /**
- * The Llama-style transformer decoder, forward only; the tape knows the way back.
+ * The transformer decoder, forward only; the tape knows the way back.
+ *
+ * Every family is this one code: which norms, biases, activations and positions it has are values
+ * of its config.
  *
  * @module
  */
@@ -15,18 +18,29 @@ import {
   type TensorDtype,
   toFloat32,
 } from "../io/safetensors.ts";
+import { add } from "../ops/add.ts";
 import { attention, segmentBounds, type Segments } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
-import { swiglu } from "../ops/glu.ts";
+import { activate, glu } from "../ops/glu.ts";
 import { linear } from "../ops/linear.ts";
+import { limitLogits, type LogitLimits } from "../ops/lm_head.ts";
 import { matmul } from "../ops/matmul.ts";
-import { rmsnorm } from "../ops/norm.ts";
-import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
-import { Random } from "../random.ts";
+import { headNorm, layernorm, rmsnorm } from "../ops/norm.ts";
+import { rope, type RopeTable } from "../ops/rope.ts";
 import { Tape } from "../tape.ts";
-import { elements, Parameter, type Tensor } from "../tensor.ts";
-import { type DecoderConfig, fromHuggingFace, tensorShapes, toHuggingFace } from "./config.ts";
-import { stack, stacks, unstack } from "./stacking.ts";
+import { Parameter, type Tensor } from "../tensor.ts";
+import { type DecoderConfig, tableRows } from "./config.ts";
+import { fromHuggingFace, toHuggingFace } from "./families.ts";
+import {
+  assemble,
+  type ParameterSpec,
+  parameterSpecs,
+  type Role,
+  takeApart,
+  tensorShapes,
+} from "./parameters.ts";
+import { ropeTables } from "./rope_tables.ts";
+import { matchTensors, randomValues } from "./weights.ts";
 
 /**
  * How a layer's queries meet keys and values: packed training, or a KV cache.
@@ -36,14 +50,13 @@ import { stack, stacks, unstack } from "./stacking.ts";
  */
 export type Attend = (layer: number, qkv: Tensor, rope: RopeTable) => Tensor;
 
-interface Block {
-  readonly inputNorm: Parameter;
-  readonly qkv: Parameter;
-  readonly o: Parameter;
-  readonly mlpNorm: Parameter;
-  readonly gateUp: Parameter;
-  readonly down: Parameter;
+/** Weight and bias of one role. */
+interface Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
 }
+
+type Block = Readonly<Partial<Record<Role, Module>>>;
 
 /** A decoder-only transformer on a GPU. */
 export class Decoder implements Disposable {
@@ -53,30 +66,28 @@ export class Decoder implements Disposable {
   readonly config: DecoderConfig;
   /** Every trained parameter by name; Hugging Face's, but for those that stack several tensors. */
   readonly parameters: ReadonlyMap<string, Parameter>;
+  readonly #modules: Block;
   readonly #blocks: readonly Block[];
-  readonly #rope: RopeTable;
+  /** Of the layers without a window, and of those with one. */
+  readonly #ropes: { readonly full: RopeTable; readonly window: RopeTable };
 
-  private constructor(gpu: Gpu, config: DecoderConfig, values: Map<string, Float32Array>) {
+  private constructor(gpu: Gpu, config: DecoderConfig, parameters: Map<string, Parameter>) {
     this.gpu = gpu;
     this.config = config;
-    const parameters = new Map<string, Parameter>();
-    for (const whole of stacks(config)) {
-      const { name, shape } = whole;
-      parameters.set(name, new Parameter(gpu, shape, name, stack(whole, values)));
-    }
     this.parameters = parameters;
-    this.#blocks = Array.from({ length: config.layers }, (_, layer) => {
-      const own = (name: string) => parameters.get(`model.layers.${layer}.${name}.weight`)!;
-      return {
-        inputNorm: own("input_layernorm"),
-        qkv: own("self_attn.qkv_proj"),
-        o: own("self_attn.o_proj"),
-        mlpNorm: own("post_attention_layernorm"),
-        gateUp: own("mlp.gate_up_proj"),
-        down: own("mlp.down_proj"),
-      };
-    });
-    this.#rope = ropeTable(gpu, config.maxPositions, config.headDim, config.ropeTheta);
+    const specs = parameterSpecs(config);
+    const modules = (layer: number | null): Block => {
+      const found: Partial<Record<Role, { weight: Tensor; bias: Tensor | undefined }>> = {};
+      for (const spec of specs.filter((spec) => spec.layer === layer)) {
+        const parameter = parameters.get(spec.name)!;
+        if (spec.kind === "weight") found[spec.role] = { weight: parameter, bias: undefined };
+        else found[spec.role]!.bias = parameter;
+      }
+      return found;
+    };
+    this.#modules = modules(null);
+    this.#blocks = Array.from({ length: config.layers }, (_, layer) => modules(layer));
+    this.#ropes = ropeTables(gpu, config);
   }
 
   /**
@@ -84,19 +95,7 @@ export class Decoder implements Disposable {
    * the residual stream scaled down by sqrt(2 layers) (Radford et al. 2019).
    */
   static create(gpu: Gpu, config: DecoderConfig, { seed = 0 }: { seed?: number } = {}): Decoder {
-    const values = new Map<string, Float32Array>();
-    for (const [name, shape] of tensorShapes(config)) {
-      const data = new Float32Array(elements(shape));
-      if (shape.length === 1) data.fill(1);
-      else {
-        const random = new Random(`${seed}/${name}`);
-        const residual = /o_proj|down_proj/.test(name) ? Math.sqrt(2 * config.layers) : 1;
-        const deviation = 1 / Math.sqrt(shape[1]!) / residual;
-        for (let i = 0; i < data.length; i++) data[i] = deviation * normal(random);
-      }
-      values.set(name, data);
-    }
-    return new Decoder(gpu, config, values);
+    return Decoder.#of(gpu, config, (spec) => randomValues(spec, config, seed));
   }
 
   /**
@@ -110,28 +109,25 @@ export class Decoder implements Disposable {
     tensors: ReadonlyMap<string, StoredTensor>,
     label = "model.safetensors",
   ): Decoder {
-    const problems: string[] = [];
-    const values = new Map<string, Float32Array>();
-    const shapes = tensorShapes(config);
-    for (const [name, shape] of shapes) {
-      const tensor = tensors.get(name);
-      if (!tensor) problems.push(`"${name}" is missing`);
-      else if (tensor.shape.join() !== shape.join()) {
-        problems.push(
-          `"${name}" has shape [${tensor.shape.join(", ")}], config expects [${shape.join(", ")}]`,
-        );
-      } else values.set(name, toFloat32(tensor));
-    }
-    for (const name of tensors.keys()) {
-      if (!shapes.has(name)) problems.push(`"${name}" is not part of this model`);
-    }
-    if (problems.length > 0) {
-      throw new CheckpointError(
-        `Cannot load model from "${label}": ${problems.join("; ")}. ` +
-          "Check that config.json belongs to these weights",
+    const stored = matchTensors(config, tensors, label);
+    return Decoder.#of(gpu, config, (spec) => {
+      const parts = spec.parts.map(({ name }) =>
+        [name, toFloat32(tensors.get(stored.get(name)!)!)] as const
       );
+      return assemble(spec, new Map(parts));
+    });
+  }
+
+  static #of(
+    gpu: Gpu,
+    config: DecoderConfig,
+    values: (spec: ParameterSpec) => Float32Array,
+  ): Decoder {
+    const parameters = new Map<string, Parameter>();
+    for (const spec of parameterSpecs(config)) {
+      parameters.set(spec.name, new Parameter(gpu, spec.shape, spec.name, values(spec)));
     }
-    return new Decoder(gpu, config, values);
+    return new Decoder(gpu, config, parameters);
   }
 
   /**
@@ -150,9 +146,11 @@ export class Decoder implements Disposable {
 
   /** The weights by Hugging Face tensor name, row-major. */
   async values(): Promise<Map<string, Float32Array>> {
-    const all = stacks(this.config);
+    const all = parameterSpecs(this.config);
     const buffers = await this.gpu.read(...all.map(({ name }) => this.parameters.get(name)!));
-    return new Map(all.flatMap((whole, i) => [...unstack(whole, new Float32Array(buffers[i]!))]));
+    return new Map(
+      all.flatMap((spec, i) => [...takeApart(spec, new Float32Array(buffers[i]!))]),
+    );
   }
 
   /** `config.json` and `model.safetensors` as bytes, loadable by Transformers. */
@@ -176,27 +174,85 @@ export class Decoder implements Disposable {
     await folder().write(directory, await this.files());
   }
 
-  /** The vocabulary table that turns hidden states into logits, [V,C]. */
+  /** The vocabulary table that turns hidden states into logits, [tableRows, C]. */
   get head(): Parameter {
-    const name = this.config.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-    return this.parameters.get(name)!;
+    return (this.#modules.head ?? this.#modules.embedding!).weight as Parameter;
+  }
+
+  /** What becomes of its logits. */
+  get logitLimits(): LogitLimits {
+    return { cap: this.config.logitCap, vocabulary: this.config.vocabSize };
   }
 
   /**
    * Final hidden states [T,C], normalised.
    *
    * @param ids u32 [T]; on the host where the embedding is to be trained
+   * @param positions u32 [T]; on the host where they are to be trained
    */
-  hidden(tape: Tape, ids: Uint32Array | Tensor, attend: Attend): Tensor {
-    const { normEpsilon } = this.config;
-    let x = embedding(tape, this.parameters.get("model.embed_tokens.weight")!, ids);
+  hidden(
+    tape: Tape,
+    ids: Uint32Array | Tensor,
+    positions: Uint32Array | Tensor,
+    attend: Attend,
+  ): Tensor {
+    const { config } = this;
+    const table = this.#modules.embedding!.weight;
+    let x = embedding(tape, table, ids, config.embeddingScale);
+    const learned = this.#modules.positions?.weight;
+    if (learned) x = add(tape, x, embedding(tape, learned, positions));
     this.#blocks.forEach((block, layer) => {
-      const qkv = linear(tape, rmsnorm(tape, x, block.inputNorm, normEpsilon), block.qkv);
-      x = linear(tape, attend(layer, qkv, this.#rope), block.o, x);
-      const inner = rmsnorm(tape, x, block.mlpNorm, normEpsilon);
-      x = linear(tape, swiglu(tape, linear(tape, inner, block.gateUp)), block.down, x);
+      x = this.#attention(tape, block, layer, x, attend);
+      x = this.#mlp(tape, block, x);
     });
-    return rmsnorm(tape, x, this.parameters.get("model.norm.weight")!, normEpsilon);
+    return this.#norm(tape, x, this.#modules.finalNorm!);
+  }
+
+  #attention(tape: Tape, block: Block, layer: number, x: Tensor, attend: Attend): Tensor {
+    const { config } = this;
+    let qkv = this.#linear(tape, this.#norm(tape, x, block.attentionNorm!), block.qkv!);
+    const { queryNorm, keyNorm } = block;
+    if (queryNorm && keyNorm) {
+      const { normEpsilon } = config;
+      qkv = headNorm(
+        tape,
+        qkv,
+        queryNorm.weight,
+        keyNorm.weight,
+        config,
+        normEpsilon,
+        this.#normOffset,
+      );
+    }
+    const rope = config.windows[layer] === null ? this.#ropes.full : this.#ropes.window;
+    return this.#join(tape, x, attend(layer, qkv, rope), block.o!, block.attentionPostNorm);
+  }
+
+  #mlp(tape: Tape, block: Block, x: Tensor): Tensor {
+    const { activation, gated } = this.config;
+    const up = this.#linear(tape, this.#norm(tape, x, block.mlpNorm!), block.up!);
+    const inner = gated ? glu(tape, up, activation) : activate(tape, up, activation);
+    return this.#join(tape, x, inner, block.down!, block.mlpPostNorm);
+  }
+
+  /** x + linear(y), the latter normalised in some families. */
+  #join(tape: Tape, x: Tensor, y: Tensor, module: Module, postNorm: Module | undefined): Tensor {
+    if (!postNorm) return this.#linear(tape, y, module, x);
+    return add(tape, x, this.#norm(tape, this.#linear(tape, y, module), postNorm));
+  }
+
+  #linear(tape: Tape, x: Tensor, { weight, bias }: Module, residual?: Tensor): Tensor {
+    return linear(tape, x, weight, { bias, residual });
+  }
+
+  get #normOffset(): number {
+    return this.config.norm === "rms1" ? 1 : 0;
+  }
+
+  #norm(tape: Tape, x: Tensor, { weight, bias }: Module): Tensor {
+    const { normEpsilon } = this.config;
+    if (bias) return layernorm(tape, x, weight, bias, normEpsilon);
+    return rmsnorm(tape, x, weight, normEpsilon, this.#normOffset);
   }
 
   /**
@@ -220,24 +276,30 @@ export class Decoder implements Disposable {
         `Cannot run a sequence of ${longest} tokens: the model's context is ${this.config.maxPositions}`,
       );
     }
-    const bounds = segmentBounds(lengths);
-    const segments: Segments = {
-      start: tape.upload(bounds.start, "segment starts"),
-      end: tape.upload(bounds.end, "segment ends"),
-    };
-    const positions = tape.upload(bounds.positions, "positions");
-    return this.hidden(tape, ids, (_layer, qkv, table) => {
-      const { q, k, v } = rope(tape, qkv, positions, table, this.config);
-      return attention(tape, q, k, v, segments, this.config);
+    const { positions, ...whole } = segmentBounds(lengths);
+    const onGpu = ({ start, end }: { start: Uint32Array; end: Uint32Array }): Segments => ({
+      start: tape.upload(start, "segment starts"),
+      end: tape.upload(end, "segment ends"),
+    });
+    // By window; most models have one or two.
+    const segments = new Map<number | null, Segments>([[null, onGpu(whole)]]);
+    for (const window of new Set(this.config.windows)) {
+      if (window !== null) segments.set(window, onGpu(segmentBounds(lengths, window)));
+    }
+    const at = tape.upload(positions, "positions");
+    return this.hidden(tape, ids, positions, (layer, qkv, table) => {
+      const { q, k, v } = rope(tape, qkv, at, table, this.config);
+      return attention(tape, q, k, v, segments.get(this.config.windows[layer]!)!, this.config);
     });
   }
 
-  /** Logits [R,V] of hidden states [R,C]. */
+  /** Logits [R, tableRows] of hidden states [R,C]; those behind V are as low as can be. */
   project(tape: Tape, hidden: Tensor): Tensor {
     const [R, C] = hidden.shape as [number, number];
-    const { vocabSize: V } = this.config;
-    const logits = tape.tensor([R, V], "logits");
-    matmul(this.gpu, "nt", hidden, this.head, logits, { M: R, N: V, K: C });
+    const N = tableRows(this.config);
+    const logits = tape.tensor([R, N], "logits");
+    matmul(this.gpu, "nt", hidden, this.head, logits, { M: R, N, K: C });
+    limitLogits(this.gpu, logits, [R, N], this.logitLimits);
     return logits;
   }
 
@@ -253,20 +315,22 @@ export class Decoder implements Disposable {
     const reading = this.gpu.read(logits);
     this.gpu.endStep();
     const [bytes] = await reading;
-    return new Float32Array(bytes!);
+    const padded = new Float32Array(bytes!);
+    const V = this.config.vocabSize;
+    const [T, rows] = [ids.length, tableRows(this.config)];
+    if (rows === V) return padded;
+    const values = new Float32Array(T * V);
+    for (let t = 0; t < T; t++) values.set(padded.subarray(t * rows, t * rows + V), t * V);
+    return values;
   }
 
   /** Frees everything that the model holds on the GPU. */
   [Symbol.dispose](): void {
     const parameters = [...this.parameters.values()].flatMap((parameter) => parameter.buffers());
-    this.gpu.free([...parameters, this.#rope.cosines.buffer, this.#rope.sines.buffer]);
+    const tables = [...new Set([this.#ropes.full, this.#ropes.window])];
+    const angles = tables.flatMap(({ cosines, sines }) => [cosines.buffer, sines.buffer]);
+    this.gpu.free([...parameters, ...angles]);
   }
-}
-
-/** Box-Muller. */
-function normal(random: Random): number {
-  const radius = Math.sqrt(-2 * Math.log(1 - random.float()));
-  return radius * Math.cos(2 * Math.PI * random.float());
 }
 
 function parseJson(bytes: Uint8Array, label: string): Record<string, unknown> {

@@ -9,7 +9,7 @@ import { lossMetrics, nllLoss } from "../ops/policy_loss.ts";
 import { selectRows } from "../ops/select.ts";
 import { Tape } from "../tape.ts";
 import type { Decoder } from "./decoder.ts";
-import { stacks, unstack } from "./stacking.ts";
+import { parameterSpecs, takeApart } from "./parameters.ts";
 
 /** Sequences packed end to end, and which tokens are predicted. */
 export interface PackedBatch {
@@ -30,7 +30,7 @@ export function tokenStatistics(
   tape: Tape,
   model: Decoder,
   { ids, lengths, targets }: PackedBatch,
-  options?: LmHeadOptions,
+  options: LmHeadOptions = {},
 ): TokenStatistics {
   if (targets.length === 0) {
     throw new RangeError("Cannot compute a loss: no tokens are predicted; check the batch's mask");
@@ -48,7 +48,7 @@ export function tokenStatistics(
   const rows = targets.map((t) => t - 1);
   const hidden = selectRows(tape, model.packed(tape, ids, lengths), rows);
   const wanted = tape.upload(targets.map((t) => ids[t]!), "targets");
-  return lmHead(tape, hidden, model.head, wanted, options);
+  return lmHead(tape, hidden, model.head, wanted, { ...model.logitLimits, ...options });
 }
 
 /**
@@ -75,7 +75,7 @@ export async function nllGradients(
   const sums = tape.tensor([lossMetrics.length], "loss metrics");
   nllLoss(tape, statistics, weight, { sums, beta: 0 });
   tape.backward();
-  const all = stacks(model.config);
+  const all = parameterSpecs(model.config);
   const reading = gpu.read(sums, ...all.map(({ name }) => model.parameters.get(name)!.grad!));
   for (const parameter of model.parameters.values()) parameter.grad = null;
   gpu.endStep();
@@ -83,7 +83,7 @@ export async function nllGradients(
   return {
     loss: new Float32Array(loss!)[0]!,
     gradients: new Map(
-      all.flatMap((whole, i) => [...unstack(whole, new Float32Array(gradients[i]!))]),
+      all.flatMap((spec, i) => [...takeApart(spec, new Float32Array(gradients[i]!))]),
     ),
   };
 }

@@ -12,6 +12,8 @@ export interface HeadSizes {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  /** What scores are multiplied by; 1/sqrt(D) when absent. */
+  readonly attentionScale?: number;
 }
 
 /** Where each token's sequence begins and ends in the packed batch; u32 [T] each. */
@@ -21,9 +23,15 @@ export interface Segments {
   readonly end: Tensor;
 }
 
-/** Segment bounds of sequences packed end to end, from their lengths. */
+/**
+ * Segment bounds of sequences packed end to end, from their lengths.
+ *
+ * @param window how many tokens back a token sees, itself included: its segment begins no earlier,
+ * and that of a key ends no later
+ */
 export function segmentBounds(
   lengths: readonly number[],
+  window: number | null = null,
 ): { start: Uint32Array; end: Uint32Array; positions: Uint32Array } {
   const T = lengths.reduce((sum, n) => sum + n, 0);
   const start = new Uint32Array(T);
@@ -33,14 +41,20 @@ export function segmentBounds(
   for (const length of lengths) {
     start.fill(first, first, first + length);
     end.fill(first + length, first, first + length);
-    for (let i = 0; i < length; i++) positions[first + i] = i;
+    for (let i = 0; i < length; i++) {
+      positions[first + i] = i;
+      if (window !== null) {
+        start[first + i] = first + Math.max(0, i + 1 - window);
+        end[first + i] = first + Math.min(length, i + window);
+      }
+    }
     first += length;
   }
   return { start, end, positions };
 }
 
 /**
- * y[T, H * D] = softmax(q k^T / sqrt(D)) v, causal within each segment; no [T, T] matrix is stored.
+ * y[T, H * D] = softmax(scale q k^T) v, causal within each segment; no [T, T] matrix is stored.
  *
  * @param q [T, H * D]
  * @param k [T, KV * D]
@@ -54,7 +68,7 @@ export function attention(
   k: Tensor,
   v: Tensor,
   segments: Segments,
-  { heads, kvHeads, headDim }: HeadSizes,
+  { heads, kvHeads, headDim, attentionScale }: HeadSizes,
 ): Tensor {
   const [T] = q.shape as [number];
   assertShape(q, [T, heads * headDim], "attend");
@@ -69,7 +83,7 @@ export function attention(
   const constants: Record<string, number> = simd ? {} : { LANES: lanes };
   const special = { constants, prelude: { HEAD_DIM: headDim } };
   const backward = simd ? "attention_simd_backward" : "attention_backward";
-  const scale = 1 / Math.sqrt(headDim);
+  const scale = attentionScale ?? 1 / Math.sqrt(headDim);
   // A lane owns one key, and one query or two.
   const keyTiles = Math.ceil(T / (simd ? 8 : lanes));
   const queryTiles = simd ? Math.ceil(T / 16) : keyTiles;

@@ -9,6 +9,9 @@ import type { Tape } from "../tape.ts";
 import { assertShape, type Tensor } from "../tensor.ts";
 import type { HeadSizes } from "./attention.ts";
 
+/** A window that reaches further back than any position. */
+const NO_WINDOW = 0xffffffff;
+
 /** Keys and values of one layer; [slots, length, KV * D] each. */
 export interface LayerCache {
   readonly k: Tensor;
@@ -38,13 +41,18 @@ export function forkCache(gpu: Gpu, cache: LayerCache, forks: Tensor, longest: n
   });
 }
 
-/** y[R, H * D]: each row's query over its slot's positions up to its own. */
+/**
+ * y[R, H * D]: each row's query over its slot's positions up to its own.
+ *
+ * @param window how many of the last positions it sees, its own included; null is all
+ */
 export function attentionDecode(
   tape: Tape,
   q: Tensor,
   cache: LayerCache,
   { slots, positions }: CacheRows,
-  { heads, kvHeads, headDim }: HeadSizes,
+  { heads, kvHeads, headDim, attentionScale }: HeadSizes,
+  window: number | null = null,
 ): Tensor {
   const [R] = q.shape as [number];
   assertShape(q, [R, heads * headDim], "attend to the cache");
@@ -58,7 +66,8 @@ export function attentionDecode(
       heads,
       kv_heads: kvHeads,
       length: cache.k.shape[1]!,
-      scale: 1 / Math.sqrt(headDim),
+      window: window ?? NO_WINDOW,
+      scale: attentionScale ?? 1 / Math.sqrt(headDim),
     },
     workgroups: [R, heads],
   });

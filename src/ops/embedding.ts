@@ -36,13 +36,18 @@ export function bucketTokens(ids: Uint32Array): TokenBuckets {
 }
 
 /**
- * y[T,C] = table[ids].
+ * y[T,C] = scale * table[ids].
  *
  * @param table [V,C], C a multiple of 4
  * @param ids token ids below V, on the host where a gradient is wanted (it sorts them)
  * @throws {RangeError} if an id is not in the table.
  */
-export function embedding(tape: Tape, table: Tensor, ids: Uint32Array | Tensor): Tensor {
+export function embedding(
+  tape: Tape,
+  table: Tensor,
+  ids: Uint32Array | Tensor,
+  scale = 1,
+): Tensor {
   const [V, C] = table.shape as [number, number];
   assertShape(table, [V, C], "embed tokens");
   assertMultipleOf4(C, "the width", "embed tokens");
@@ -58,7 +63,7 @@ export function embedding(tape: Tape, table: Tensor, ids: Uint32Array | Tensor):
   const y = tape.tensor([T, C], "embedding", ids instanceof Uint32Array ? [table] : []);
   const width = { WIDTH4: C / 4 };
   const read = { ids: input, table, y };
-  elementwise(gpu, "embedding", "forward", T * C / 4, read, { rows: T }, width);
+  elementwise(gpu, "embedding", "forward", T * C / 4, read, { rows: T, scale }, width);
 
   if (ids instanceof Uint32Array) {
     tape.record([y], () => {
@@ -82,7 +87,7 @@ export function embedding(tape: Tape, table: Tensor, ids: Uint32Array | Tensor):
             dy,
             dtable,
           },
-          { distinct: buckets.tokens.length },
+          { distinct: buckets.tokens.length, scale },
           width,
         );
       });

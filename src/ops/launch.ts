@@ -40,10 +40,11 @@ export function rowwise(
   rows: number,
   bindings: Bindings,
   params: Params,
+  constants: Params = {},
 ): void {
   const { lanes } = gpu.tuning;
   gpu.dispatch(name, entry, {
-    constants: { LANES: lanes },
+    constants: { LANES: lanes, ...constants },
     bindings,
     params,
     workgroups: grid(Math.ceil(rows / lanes)),

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Gpu } from "../gpu/device.ts";
 import { type Bindable, grid } from "../gpu/recorder.ts";
 import type { Tape } from "../tape.ts";
 import { assertMultipleOf4, assertShape, type Tensor } from "../tensor.ts";
@@ -21,8 +22,16 @@ export interface TokenStatistics {
   readonly entropy: Tensor;
 }
 
+/** What becomes of logits before anything is made of them. */
+export interface LogitLimits {
+  /** Logits become cap * tanh(logits / cap); null or absent leaves them. */
+  readonly cap?: number | null | undefined;
+  /** Rows of the table that are tokens; those behind never win. All when absent. */
+  readonly vocabulary?: number | undefined;
+}
+
 /** Options of `lmHead`. */
-export interface LmHeadOptions {
+export interface LmHeadOptions extends LogitLimits {
   /** Divides the logits, in sampling and in training alike. */
   readonly temperature?: number;
   /** Vocabulary rows per chunk, a multiple of 64; chosen by memory when absent. */
@@ -42,7 +51,7 @@ export function lmHead(
   x: Tensor,
   w: Tensor,
   targets: Tensor,
-  { temperature = 1, chunk }: LmHeadOptions = {},
+  { temperature = 1, chunk, cap, vocabulary }: LmHeadOptions = {},
 ): TokenStatistics {
   const [N, C] = x.shape as [number, number];
   const [V] = w.shape as [number];
@@ -70,8 +79,10 @@ export function lmHead(
       ? tensor
       : { buffer: tensor.buffer, range: { offset: offset * C * 4, size: count * C * 4 } };
   /** Logits of one chunk. */
-  const project = (offset: number, count: number) =>
+  const project = (offset: number, count: number) => {
     matmul(gpu, "nt", x, range(w, offset, count), logits, { M: N, N: count, K: C });
+    limitLogits(gpu, logits, [N, count], { cap, vocabulary: (vocabulary ?? V) - offset });
+  };
   for (let offset = 0; offset < V; offset += rows) {
     const count = Math.min(rows, V - offset);
     project(offset, count);
@@ -104,6 +115,7 @@ export function lmHead(
           offset,
           with_entropy: entropy.grad ? 1 : 0,
           inverse_temperature,
+          cap: cap ?? 0,
         },
         workgroups: grid(Math.ceil(N * count / 4 / wide)),
       });
@@ -119,4 +131,26 @@ export function lmHead(
     }
   }, [logits, statistics]);
   return { logprob, entropy };
+}
+
+/** Applies the limits to logits [rows, columns] in place; does nothing where there are none. */
+export function limitLogits(
+  gpu: Gpu,
+  logits: Tensor,
+  [rows, columns]: readonly [number, number],
+  { cap, vocabulary = columns }: LogitLimits,
+): void {
+  if (!cap && vocabulary >= columns) return;
+  const { wide } = gpu.tuning;
+  gpu.dispatch("lm_head", "limit", {
+    constants: { WIDE: wide },
+    bindings: { limited: logits },
+    params: {
+      rows,
+      chunk: columns,
+      columns: Math.max(0, Math.min(vocabulary, columns)),
+      cap: cap ?? 0,
+    },
+    workgroups: grid(Math.ceil(rows * columns / 4 / wide)),
+  });
 }

@@ -11,8 +11,10 @@ import type { HeadSizes } from "./attention.ts";
 import type { CacheRows, LayerCache } from "./attention_decode.ts";
 import { elementwise, zeros } from "./launch.ts";
 
-/** Cosines and sines of position * theta^(-2i/D), each [positions, D/2]. */
+/** Cosines and sines of position * frequency, each [positions, R/2] for R rotated dimensions. */
 export interface RopeTable {
+  /** R, at most D; 0 rotates nothing. */
+  readonly dims: number;
   /** cos(angle). */
   readonly cosines: Tensor;
   /** sin(angle). */
@@ -22,31 +24,43 @@ export interface RopeTable {
 /**
  * Computes the table in f64 on the host: at position 1,000 an angle from f32 powers is off by 1e-4.
  *
- * @param D head dimension, a multiple of 8
- * @throws {RangeError} if D is not.
+ * @param frequencies angle per position of each rotated pair, [R/2]; none where nothing is rotated
+ * @param magnitude what cosines and sines are multiplied by
+ * @throws {RangeError} if R is not a multiple of 8.
  */
-export function ropeTable(gpu: Gpu, positions: number, D: number, theta: number): RopeTable {
-  if (D % 8 !== 0) {
+export function ropeTable(
+  gpu: Gpu,
+  positions: number,
+  frequencies: Float64Array,
+  magnitude = 1,
+): RopeTable {
+  const half = frequencies.length;
+  if (half % 4 !== 0) {
     throw new RangeError(
-      `Cannot rotate heads of dimension ${D}: rotary embedding needs a multiple of 8`,
+      `Cannot rotate ${2 * half} dimensions: rotary embedding needs a multiple of 8`,
     );
   }
-  const half = D / 2;
-  const cosines = new Float32Array(positions * half);
-  const sines = new Float32Array(positions * half);
+  // A buffer can't be empty.
+  const size = Math.max(positions * half, 4);
+  const cosines = new Float32Array(size);
+  const sines = new Float32Array(size);
   for (let p = 0; p < positions; p++) {
     for (let i = 0; i < half; i++) {
-      const angle = p * theta ** (-2 * i / D);
-      cosines[p * half + i] = Math.cos(angle);
-      sines[p * half + i] = Math.sin(angle);
+      const angle = p * frequencies[i]!;
+      cosines[p * half + i] = magnitude * Math.cos(angle);
+      sines[p * half + i] = magnitude * Math.sin(angle);
     }
   }
   const table = (values: Float32Array, label: string) => {
     const buffer = gpu.allocate(values.byteLength, "weights", label);
     gpu.write(buffer, values);
-    return new Tensor(buffer, [positions, half], "f32", label);
+    return new Tensor(buffer, half === 0 ? [1, 4] : [positions, half], "f32", label);
   };
-  return { cosines: table(cosines, "rope cosines"), sines: table(sines, "rope sines") };
+  return {
+    dims: 2 * half,
+    cosines: table(cosines, "rope cosines"),
+    sines: table(sines, "rope sines"),
+  };
 }
 
 /** Queries, keys and values of T tokens, [T, H * D] and twice [T, KV * D]. */
@@ -116,10 +130,13 @@ function layout(
   { heads, kvHeads, headDim }: HeadSizes,
 ) {
   const [T] = qkv.shape as [number];
-  const half = table.cosines.shape[1]!;
   const all = heads + 2 * kvHeads;
   assertShape(qkv, [T, all * headDim], "part queries, keys and values");
-  assertShape(table.cosines, [-1, headDim / 2], "rotate");
+  if (table.dims > headDim) {
+    throw new RangeError(`Cannot rotate ${table.dims} dimensions of heads that have ${headDim}`);
+  }
   assertShape(positions, [T], "rotate");
-  return { T, units: T * all * half / 4, params: { rows: T, heads, kv_heads: kvHeads, half } };
+  const half = headDim / 2;
+  const params = { rows: T, heads, kv_heads: kvHeads, half, rotated: table.dims / 2 };
+  return { T, units: T * all * half / 4, params };
 }

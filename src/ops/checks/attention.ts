@@ -22,8 +22,11 @@ import {
   same,
 } from "./check.ts";
 
-/** Sequence lengths; query heads, key/value heads, head dimension; scale of q: large is peaked. */
-const packings: readonly (readonly [number[], number, number, number, number?])[] = [
+/**
+ * Sequence lengths; query heads, key/value heads, head dimension; scale of q: large is peaked;
+ * window.
+ */
+const packings: readonly (readonly [number[], number, number, number, number?, number?])[] = [
   [[1], 1, 1, 8],
   [[7], 2, 1, 16],
   [[8], 4, 4, 8],
@@ -33,6 +36,9 @@ const packings: readonly (readonly [number[], number, number, number, number?])[
   [[3, 70, 5], 2, 1, 8],
   [[64, 1, 64], 2, 2, 8],
   [[40, 25], 2, 1, 16, 30],
+  [[40, 25, 3], 2, 1, 8, 1, 1],
+  [[40, 25, 3], 2, 1, 16, 1, 17],
+  [[9], 2, 1, 128],
 ];
 
 /**
@@ -46,13 +52,21 @@ function difference(what: string, tensor: Tensor, expected: Float64Array): Compa
 function packed(
   bench: Bench,
   lengths: readonly number[],
-  { heads, kvHeads, headDim }: HeadSizes,
+  sizes: HeadSizes,
   scale: number,
+  window: number | null,
   held: readonly ("q" | "k" | "v")[],
 ): Comparison[] {
-  const bounds = segmentBounds(lengths);
+  const { heads, kvHeads, headDim, attentionScale } = sizes;
+  const bounds = segmentBounds(lengths, window);
   const T = bounds.start.length;
-  const shape = { T, H: heads, KV: kvHeads, D: headDim };
+  const shape = {
+    T,
+    H: heads,
+    KV: kvHeads,
+    D: headDim,
+    ...(attentionScale === undefined ? {} : { scale: attentionScale }),
+  };
   const [wide, narrow] = [[T, heads * headDim], [T, kvHeads * headDim]];
   const values = {
     q: bench.random(wide, scale),
@@ -68,7 +82,6 @@ function packed(
     start: bench.tensor([T], bounds.start),
     end: bench.tensor([T], bounds.end),
   };
-  const sizes = { heads, kvHeads, headDim };
   const { q, k, v } = inputs;
   const result = attention(bench.forward, q, k, v, segments, sizes);
   const y = attention(bench.tape, q, k, v, segments, sizes);
@@ -90,11 +103,15 @@ function packed(
 }
 
 const sequences: Record<string, Case> = {};
-for (const [lengths, heads, kvHeads, headDim, scale = 1] of packings) {
+for (const [lengths, heads, kvHeads, headDim, scale = 1, window = null] of packings) {
   for (const held of [[], ["k"], ["q", "v"]] as const) {
     const label = `lengths ${lengths}, ${heads}/${kvHeads} heads of ${headDim}` +
-      `${scale === 1 ? "" : `, scores x ${scale}`}, held gradients: ${held.join() || "none"}`;
-    sequences[label] = (bench) => packed(bench, lengths, { heads, kvHeads, headDim }, scale, held);
+      `${scale === 1 ? "" : `, scores x ${scale}`}${
+        window ? `, window ${window}` : ""
+      }, held gradients: ${held.join() || "none"}`;
+    // Those with a window have a scale of their own as well.
+    const sizes = { heads, kvHeads, headDim, ...(window ? { attentionScale: 0.2 } : {}) };
+    sequences[label] = (bench) => packed(bench, lengths, sizes, scale, window, held);
   }
 }
 
@@ -111,11 +128,21 @@ function randomCache(bench: Bench, slots: number, length: number, width: number)
 
 const decodes: Record<string, Case> = {};
 for (
-  const [heads, kvHeads, headDim] of [[1, 1, 8], [2, 1, 16], [4, 2, 8], [4, 4, 64]] as const
+  const [heads, kvHeads, headDim, window, attentionScale] of [
+    [1, 1, 8],
+    [2, 1, 16],
+    [4, 2, 8],
+    [4, 4, 64],
+    [2, 1, 256],
+    [2, 1, 8, 1],
+    [2, 1, 8, 33, 0.2],
+  ] as const
 ) {
-  decodes[`${heads}/${kvHeads} heads of ${headDim}`] = (bench) => {
+  const label = `${heads}/${kvHeads} heads of ${headDim}${window ? `, window ${window}` : ""}`;
+  decodes[label] = (bench) => {
     const [slots, length] = [5, 150];
-    const sizes = { heads, kvHeads, headDim };
+    const own = attentionScale ? { attentionScale } : {};
+    const sizes = { heads, kvHeads, headDim, ...own };
     const { cache, values } = randomCache(bench, slots, length, kvHeads * headDim);
     // Lane and workgroup edges, the whole cache, two rows of one slot, rows to skip.
     const at = Uint32Array.of(0, 6, 7, 8, NONE, 63, 64, length - 1, 65, NONE);
@@ -123,9 +150,8 @@ for (
     const R = at.length;
     const q = bench.random([R, heads * headDim], 3);
     const rows = { slots: bench.tensor([R], owner), positions: bench.tensor([R], at) };
-    const y = attentionDecode(bench.forward, bench.tensor([R, heads * headDim], q), cache, rows, {
-      ...sizes,
-    });
+    const queries = bench.tensor([R, heads * headDim], q);
+    const y = attentionDecode(bench.forward, queries, cache, rows, sizes, window);
     const seen = at.map((position) => position === NONE ? 0 : position);
     const expected = reference.attentionDecode(q, values.k, values.v, owner, seen, {
       R,
@@ -133,6 +159,8 @@ for (
       KV: kvHeads,
       D: headDim,
       maxLength: length,
+      ...(window ? { window } : {}),
+      ...(attentionScale ? { scale: attentionScale } : {}),
     });
     at.forEach((position, r) => {
       if (position === NONE) expected.fill(0, r * heads * headDim, (r + 1) * heads * headDim);

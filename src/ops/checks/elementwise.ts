@@ -1,14 +1,15 @@
 /**
- * Checks of the kernels that give each lane a few elements: accumulate, SwiGLU, rotary embedding,
+ * Checks of the kernels that give each lane a few elements: sums, activations, rotary embedding,
  * cast.
  *
  * @module
  */
 
 import { Tensor } from "../../tensor.ts";
+import { add } from "../add.ts";
 import type { HeadSizes } from "../attention.ts";
 import { bf16ToF32, f32ToBf16 } from "../cast.ts";
-import { swiglu } from "../glu.ts";
+import { activate, type Activation, glu } from "../glu.ts";
 import { elementwise } from "../launch.ts";
 import * as reference from "../reference/mod.ts";
 import { rope, ropeTable, ropeToCache } from "../rope.ts";
@@ -26,9 +27,10 @@ import {
   same,
 } from "./check.ts";
 
-/** SwiGLU of rows of gates and ups. */
+/** A gated activation of rows of gates and ups. */
 function gating(
   bench: Bench,
+  activation: Activation,
   rows: number,
   gates: Float32Array,
   ups: Float32Array,
@@ -43,26 +45,66 @@ function gating(
     });
   const shape = [rows, 2 * width];
   const x = bench.input(shape, joined(gates, ups));
-  const result = swiglu(bench.forward, x);
-  const y = swiglu(bench.tape, x);
+  const result = glu(bench.forward, x, activation);
+  const y = glu(bench.tape, x, activation);
   const [dy, before] = [bench.random([rows, width]), bench.random(shape)];
   bench.seed(y, dy);
   if (held) bench.hold(x, before);
   bench.tape.backward();
-  const { dgate, dup } = reference.swigluBackward(gates, ups, dy);
+  const { dgate, dup } = reference.gluBackward(gates, ups, dy, activation);
   const dx = joined(dgate, dup);
   return [
-    near("y", result, reference.swigluForward(gates, ups)),
+    near("y", result, reference.gluForward(gates, ups, activation)),
     near("dx", x.grad!, held ? plus(dx, before) : dx),
   ];
 }
 
-/** SwiGLU on random numbers. */
-export function gate(rows: number, width: number, held: boolean): Case {
+/** A gated activation on random numbers. */
+export function gate(
+  rows: number,
+  width: number,
+  held: boolean,
+  activation: Activation = "silu",
+): Case {
   return (bench) => {
     const [gates, ups] = [bench.random([rows, width], 4), bench.random([rows, width], 4)];
-    return gating(bench, rows, gates, ups, held);
+    return gating(bench, activation, rows, gates, ups, held);
   };
+}
+
+/** An activation without a gate. */
+function activation(bench: Bench, name: Activation, values: Float32Array, held: boolean) {
+  const shape = [1, values.length];
+  const x = bench.input(shape, values);
+  const result = activate(bench.forward, x, name);
+  const y = activate(bench.tape, x, name);
+  const [dy, before] = [bench.random(shape), bench.random(shape)];
+  bench.seed(y, dy);
+  if (held) bench.hold(x, before);
+  bench.tape.backward();
+  const dx = reference.activationBackward(values, dy, name);
+  return [
+    near("y", result, reference.activationForward(values, name)),
+    near("dx", x.grad!, held ? plus(dx, before) : dx),
+  ];
+}
+
+/** y = a + b of one size, and their gradients. */
+function addition(bench: Bench, count: number, held: boolean): Comparison[] {
+  const [va, vb, dy] = [bench.random([count]), bench.random([count]), bench.random([count])];
+  const [a, b] = [bench.input([count], va), bench.input([count], vb)];
+  const result = add(bench.forward, a, b);
+  const y = add(bench.tape, a, b);
+  const before = bench.random([count]);
+  bench.seed(y, dy);
+  if (held) { for (const x of [a, b]) bench.hold(x, before); }
+  bench.tape.backward();
+  const expected = held ? plus(dy, before) : dy;
+  return [
+    near("y", result, plus(va, vb)),
+    near("da", a.grad!, expected),
+    near("db", b.grad!, expected),
+  ];
 }
 
 /** y = a + beta y on the first `count` elements and no others. */
@@ -87,17 +129,19 @@ export function clearing(count: number): Case {
 }
 
 /** Queries, keys and values of T tokens at positions up to 1,099, and what they should become. */
-function projection(bench: Bench, T: number, sizes: HeadSizes) {
+function projection(bench: Bench, T: number, sizes: HeadSizes, R: number) {
   const { heads, kvHeads, headDim: D } = sizes;
   const theta = 10_000;
   const length = 1100;
   const at = bench.integers(T, length);
   at[T - 1] = length - 1;
-  const table = ropeTable(bench.gpu, length, D, theta);
+  const magnitude = R === D ? 1 : 1.2;
+  const frequencies = Float64Array.from({ length: R / 2 }, (_, i) => theta ** (-2 * i / R));
+  const table = ropeTable(bench.gpu, length, frequencies, magnitude);
   bench.defer(() => bench.gpu.free([table.cosines.buffer, table.sines.buffer]));
   const widths = [heads * D, kvHeads * D, kvHeads * D];
   const [q, k, v] = widths.map((width) => bench.random([T, width]));
-  const heights = { q: { H: heads, D }, k: { H: kvHeads, D } };
+  const heights = { q: { H: heads, D, R, magnitude }, k: { H: kvHeads, D, R, magnitude } };
   return {
     table,
     at,
@@ -131,9 +175,14 @@ function beside(T: number, parts: readonly ArrayLike<number>[]): Float32Array {
 }
 
 /** Parts and rotates T tokens. */
-export function rotation(T: number, sizes: HeadSizes, held: boolean): Case {
+export function rotation(
+  T: number,
+  sizes: HeadSizes,
+  held: boolean,
+  rotatedDims = sizes.headDim,
+): Case {
   return (bench) => {
-    const { table, at, qkv, rotated, backward } = projection(bench, T, sizes);
+    const { table, at, qkv, rotated, backward } = projection(bench, T, sizes, rotatedDims);
     const shape = [T, qkv.length / T];
     const before = bench.random(shape);
     const positions = bench.tensor([T], at);
@@ -158,9 +207,13 @@ export function rotation(T: number, sizes: HeadSizes, held: boolean): Case {
 }
 
 /** The same into a cache, every seventh row skipped: the bits of `rope`, at the right places. */
-export function cachedRotation(T: number, sizes: HeadSizes): Case {
+export function cachedRotation(
+  T: number,
+  sizes: HeadSizes,
+  rotatedDims = sizes.headDim,
+): Case {
   return (bench) => {
-    const { table, at, qkv } = projection(bench, T, sizes);
+    const { table, at, qkv } = projection(bench, T, sizes, rotatedDims);
     const { heads, kvHeads, headDim: D } = sizes;
     const length = 1100;
     const [slots, width] = [4, kvHeads * D];
@@ -255,9 +308,14 @@ const gates: Record<string, Case> = {
   // exp() overflows at one end and vanishes at the other.
   "gates of +-100": (bench) => {
     const gates = Float32Array.of(-100, -95, -20, 0, 20, 80, 95, 100);
-    return gating(bench, 1, gates, bench.random([8]), false);
+    return gating(bench, "silu", 1, gates, bench.random([8]), false);
   },
 };
+const activations: Record<string, Case> = {
+  "GELU of +-100": (bench) =>
+    activation(bench, "gelu", Float32Array.of(-100, -10, -3, 0, 1e-3, 3, 10, 100), false),
+};
+const additions: Record<string, Case> = {};
 const clears: Record<string, Case> = {};
 // One vec4, the edges of a 256-lane workgroup of vec4s, several workgroups.
 for (const count of [4, 1020, 1024, 1028, 5004]) {
@@ -268,7 +326,14 @@ for (const count of [4, 1020, 1024, 1028, 5004]) {
 }
 for (const [rows, width] of [[1, 4], [3, 340], [1, 1024], [257, 4], [9, 556]] as const) {
   for (const held of [false, true]) {
-    gates[`${rows} x ${width}, beta ${held ? 1 : 0}`] = gate(rows, width, held);
+    const label = `${rows} x ${width}, beta ${held ? 1 : 0}`;
+    gates[`SiLU, ${label}`] = gate(rows, width, held, "silu");
+    gates[`GELU, ${label}`] = gate(rows, width, held, "gelu");
+    for (const name of ["silu", "gelu"] as const) {
+      activations[`${name}, ${label}`] = (bench) =>
+        activation(bench, name, bench.random([rows * width], 4), held);
+    }
+    additions[label] = (bench) => addition(bench, rows * width, held);
   }
 }
 
@@ -281,6 +346,13 @@ for (const [T, heads, kvHeads, D] of [[1, 1, 1, 8], [7, 3, 1, 16], [9, 4, 2, 64]
     rotations[`${label}, beta ${held ? 1 : 0}`] = rotation(T!, sizes, held);
   }
   cachedRotations[label] = cachedRotation(T!, sizes);
+}
+// A part of each head, or nothing.
+for (const [T, heads, kvHeads, D, R] of [[9, 3, 1, 32, 8], [9, 2, 1, 24, 16], [5, 2, 2, 8, 0]]) {
+  const sizes = { heads: heads!, kvHeads: kvHeads!, headDim: D! };
+  const label = `T ${T}, ${heads}/${kvHeads} heads of ${D}, ${R} rotated`;
+  rotations[label] = rotation(T!, sizes, true, R!);
+  cachedRotations[label] = cachedRotation(T!, sizes, R!);
 }
 
 const casts: Record<string, Case> = {
@@ -297,7 +369,9 @@ for (const count of [2, 14, 510, 512, 514, 4098]) casts[`${count} values`] = cas
 export const elementwiseChecks: readonly KernelCheck[] = [
   kernelCheck("accumulate", ["add.accumulate"], 1e-6, accumulations),
   kernelCheck("clear", ["add.clear"], 0, clears),
-  kernelCheck("swiglu", ["glu.forward", "glu.backward"], 1e-5, gates),
+  kernelCheck("gated activation", ["glu.forward", "glu.backward"], 1e-5, gates),
+  kernelCheck("activation", ["glu.plain_forward", "glu.plain_backward"], 1e-5, activations),
+  kernelCheck("add", ["add.sum"], 1e-6, additions),
   kernelCheck("rope", ["rope.split", "rope.join"], 1e-5, rotations),
   kernelCheck("rope into the cache", ["rope.split_to_cache"], 0, cachedRotations),
   kernelCheck("cast bf16", ["cast.bf16_to_f32", "cast.f32_to_bf16"], 0, casts),

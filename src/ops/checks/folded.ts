@@ -24,7 +24,7 @@ export const foldedChecks: readonly KernelCheck[] = [
   kernelCheck("folded grids", [], 5e-5, {
     "accumulate": accumulation(4 * N, 1),
     "clear": clearing(4 * N),
-    "swiglu": gate(N, 4, true),
+    "gated activation": gate(N, 4, true),
     "rope": rotation(N, { heads: 1, kvHeads: 1, headDim: 8 }, true),
     "cast": casting(2 * N),
     "embedding": lookup(N, N, 4, true),

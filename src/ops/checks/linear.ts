@@ -103,45 +103,67 @@ type Residual = "no" | "a" | "its own";
 /** The layer through the tape: y and gradients; first or further contribution; trained or frozen W. */
 function layers(): Record<string, Case> {
   const cases: Record<string, Case> = {};
-  for (const T of [1, 4, 5, 19, 40]) {
+  for (const T of [1, 4, 5, 19, 40, 600]) {
     for (const residual of ["no", "a", "its own"] as const) {
       for (const [trained, held] of [[true, true], [true, false], [false, true]] as const) {
         const label = `T ${T}, ${trained ? "trained" : "frozen"} W, ${residual} residual, beta ${
           held ? 1 : 0
         }`;
-        cases[label] = (bench) => layer(bench, T, residual, trained, held);
+        // 600 tokens are there for the sums over tokens that are a bias's gradient.
+        if (T < 600) cases[label] = (bench) => layer(bench, T, residual, trained, held, false);
+        if (T !== 4) {
+          cases[`${label}, biased`] = (bench) => layer(bench, T, residual, trained, held, true);
+        }
       }
     }
   }
   return cases;
 }
 
-function layer(bench: Bench, T: number, residual: Residual, trained: boolean, held: boolean) {
+function layer(
+  bench: Bench,
+  T: number,
+  residual: Residual,
+  trained: boolean,
+  held: boolean,
+  biased: boolean,
+) {
   const [N, K] = residual === "its own" ? [20, 20] : [20, 12];
   const values = {
     x: bench.random([T, K]),
     w: bench.random([N, K]),
     r: bench.random([T, N]),
+    b: bench.random([N]),
   };
-  const before = { x: bench.random([T, K]), w: bench.random([N, K]), r: bench.random([T, N]) };
+  const before = {
+    x: bench.random([T, K]),
+    w: bench.random([N, K]),
+    r: bench.random([T, N]),
+    b: bench.random([N]),
+  };
   const x = bench.input([T, K], values.x);
   const w = trained ? bench.parameter([N, K], values.w) : bench.tensor([N, K], values.w);
   const r = residual === "no" ? undefined : residual === "a" ? bench.input([T, N], values.r) : x;
-  const result = linear(bench.forward, x, w, r);
-  const y = linear(bench.tape, x, w, r);
+  const bias = biased ? bench.parameter([N], values.b) : undefined;
+  const result = linear(bench.forward, x, w, { bias, residual: r });
+  const y = linear(bench.tape, x, w, { bias, residual: r });
   const dy = bench.random([T, N]);
   bench.seed(y, dy);
   if (held) {
     bench.hold(x, before.x);
     if (trained) bench.hold(w, before.w);
+    if (bias) bench.hold(bias, before.b);
     if (residual === "a") bench.hold(r!, before.r);
   }
   bench.tape.backward();
   const added = (gradient: ArrayLike<number>, old: Float32Array) =>
     held ? plus(gradient, old) : Float64Array.from(gradient);
-  const product = reference.matmul("nt", values.x, values.w, { M: T, N, K });
+  const whole = reference.matmul("nt", values.x, values.w, { M: T, N, K });
+  const product = biased ? whole.map((v, i) => v + values.b[i % N]!) : whole;
   const dx = reference.matmul("nn", dy, values.w, { M: T, N: K, K: N });
   const dw = reference.matmul("tn", dy, values.x, { M: N, N: K, K: T });
+  const db = new Float64Array(N);
+  dy.forEach((d, i) => db[i % N]! += d);
   const of = {
     no: () => product,
     a: () => plus(product, values.r),
@@ -150,6 +172,7 @@ function layer(bench: Bench, T: number, residual: Residual, trained: boolean, he
   return [
     near("y", result, of[residual]()),
     near("dx", x.grad!, added(residual === "its own" ? plus(dx, dy) : dx, before.x)),
+    ...(bias ? [near("db", bias.grad!, added(db, before.b))] : []),
     ...(trained ? [near("dW", w.grad!, added(dw, before.w))] : []),
     ...(residual === "a" ? [near("dr", r!.grad!, added(dy, before.r))] : []),
   ];
@@ -174,7 +197,7 @@ export const linearChecks: readonly KernelCheck[] = [
   kernelCheck("rows of a product", [...both("nn"), ...both("nt")], 0, together),
   kernelCheck(
     "linear layer",
-    ["nn", "nt", "nt_add", "tn"].flatMap(both),
+    [...["nn", "nt", "nt_add", "tn"].flatMap(both), "add.bias"],
     1e-5,
     layers(),
   ),

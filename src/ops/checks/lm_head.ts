@@ -39,6 +39,9 @@ const headCases: Readonly<Record<string, HeadCase>> = {
   "entropy alone": { sizes: [10, 12, 60], gradients: ["entropy"] },
   "a large vocabulary": { sizes: [2, 4, 140_000] },
   "logits of +-60": { sizes: [9, 12, 140], chunk: 64, scale: 20 },
+  "capped logits": { sizes: [9, 12, 140], chunk: 64, scale: 5, cap: 3, held: true },
+  "a padded table": { sizes: [9, 12, 140], chunk: 64, vocabulary: 137 },
+  "a padded table in one chunk, capped": { sizes: [5, 8, 12], vocabulary: 9, cap: 2 },
 };
 
 /** The LM head through the tape. */
@@ -47,10 +50,10 @@ export function head(
     HeadCase,
 ): Case {
   return (bench) => {
-    const shape = { N, C, V };
-    const { temperature = 1 } = options;
+    const { temperature = 1, cap, vocabulary = V } = options;
+    const shape = { N, C, V, vocabulary, ...(cap ? { cap } : {}) };
     const values = { x: bench.random([N, C], scale), w: bench.random([V, C]) };
-    const ids = bench.integers(N, V);
+    const ids = bench.integers(N, vocabulary);
     const seeds = { logprob: bench.random([N]), entropy: bench.random([N]) };
     const before = { x: bench.random([N, C]), w: bench.random([V, C]) };
     const x = bench.input([N, C], values.x);
@@ -101,7 +104,7 @@ heads["a certain target"] = (bench) => {
 export const lmHeadChecks: readonly KernelCheck[] = [
   kernelCheck(
     "LM head",
-    ["lm_head.accumulate", "lm_head.finish", "lm_head.backward"],
+    ["lm_head.accumulate", "lm_head.limit", "lm_head.finish", "lm_head.backward"],
     2e-5,
     heads,
   ),

@@ -18,6 +18,9 @@ export interface AttentionDecodeShape {
   KV: number;
   D: number;
   maxLength: number;
+  /** How many of the last positions are seen; all when absent. */
+  window?: number;
+  scale?: number;
 }
 
 /** q [R,H,D], cacheK and cacheV [slots,maxLength,KV,D], slots [R], positions [R] -> out [R,H,D]. */
@@ -27,7 +30,7 @@ export function attentionDecode(
   cacheV: ArrayLike<number>,
   slots: ArrayLike<number>,
   positions: ArrayLike<number>,
-  { R, H, KV, D, maxLength }: AttentionDecodeShape,
+  { R, H, KV, D, maxLength, window = Infinity, scale }: AttentionDecodeShape,
 ): Float64Array {
   const out = new Float64Array(R * H * D);
   for (let r = 0; r < R; r++) {
@@ -35,9 +38,10 @@ export function attentionDecode(
       const row = (r * H + h) * D;
       const kv = Math.floor(h / (H / KV));
       const keyRow = (j: number) => ((slots[r]! * maxLength + j) * KV + kv) * D;
-      const { p } = causalSoftmax(q, row, cacheK, keyRow, 0, positions[r]!, D);
-      for (let j = 0; j <= positions[r]!; j++) {
-        for (let d = 0; d < D; d++) out[row + d]! += p[j]! * cacheV[keyRow(j) + d]!;
+      const first = Math.max(0, positions[r]! + 1 - window);
+      const { p } = causalSoftmax(q, row, cacheK, keyRow, first, positions[r]!, D, scale);
+      for (let j = first; j <= positions[r]!; j++) {
+        for (let d = 0; d < D; d++) out[row + d]! += p[j - first]! * cacheV[keyRow(j) + d]!;
       }
     }
   }

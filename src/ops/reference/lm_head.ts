@@ -17,6 +17,10 @@ export interface LmHeadShape {
   N: number;
   C: number;
   V: number;
+  /** Logits become cap tanh(logits / cap); absent leaves them. */
+  cap?: number;
+  /** How many of the V are tokens; all when absent. */
+  vocabulary?: number;
 }
 
 /** x [N,C], W [V,C], targets [N] -> logprob [N], entropy [N]. */
@@ -25,14 +29,17 @@ export function lmHeadForward(
   W: ArrayLike<number>,
   targets: ArrayLike<number>,
   temperature: number,
-  { N, C, V }: LmHeadShape,
+  shape: LmHeadShape,
 ): { logprob: Float64Array; entropy: Float64Array } {
-  const logp = logSoftmax(x, W, temperature, { N, C, V });
+  const { N, V, vocabulary = V } = shape;
+  const { logp } = logSoftmax(x, W, temperature, shape);
   const logprob = new Float64Array(N);
   const entropy = new Float64Array(N);
   for (let n = 0; n < N; n++) {
     logprob[n] = logp[n * V + targets[n]!]!;
-    for (let v = 0; v < V; v++) entropy[n]! -= Math.exp(logp[n * V + v]!) * logp[n * V + v]!;
+    for (let v = 0; v < vocabulary; v++) {
+      entropy[n]! -= Math.exp(logp[n * V + v]!) * logp[n * V + v]!;
+    }
   }
   return { logprob, entropy };
 }
@@ -45,18 +52,19 @@ export function lmHeadBackward(
   temperature: number,
   dlogprob: ArrayLike<number>,
   dentropy: ArrayLike<number>,
-  { N, C, V }: LmHeadShape,
+  shape: LmHeadShape,
 ): { dx: Float64Array; dW: Float64Array } {
-  const logp = logSoftmax(x, W, temperature, { N, C, V });
-  const { entropy } = lmHeadForward(x, W, targets, temperature, { N, C, V });
+  const { N, C, V, vocabulary = V } = shape;
+  const { logp, slope } = logSoftmax(x, W, temperature, shape);
+  const { entropy } = lmHeadForward(x, W, targets, temperature, shape);
   const dlogits = new Float64Array(N * V);
   for (let n = 0; n < N; n++) {
-    for (let v = 0; v < V; v++) {
+    for (let v = 0; v < vocabulary; v++) {
       const lp = logp[n * V + v]!;
       const p = Math.exp(lp);
       const dz = dlogprob[n]! * ((v === targets[n] ? 1 : 0) - p) -
         dentropy[n]! * p * (lp + entropy[n]!);
-      dlogits[n * V + v] = dz / temperature;
+      dlogits[n * V + v] = dz / temperature * slope[n * V + v]!;
     }
   }
   return {
@@ -65,23 +73,30 @@ export function lmHeadBackward(
   };
 }
 
+/** Log-probabilities, and the derivative of each capped logit with respect to the one before. */
 function logSoftmax(
   x: ArrayLike<number>,
   W: ArrayLike<number>,
   temperature: number,
-  { N, C, V }: LmHeadShape,
-): Float64Array {
+  { N, C, V, cap, vocabulary = V }: LmHeadShape,
+): { logp: Float64Array; slope: Float64Array } {
   const z = matmul("nt", x, W, { M: N, N: V, K: C });
+  const slope = new Float64Array(z.length).fill(1);
   for (let n = 0; n < N; n++) {
     let max = -Infinity;
-    for (let v = 0; v < V; v++) {
-      z[n * V + v]! /= temperature;
-      max = Math.max(max, z[n * V + v]!);
+    for (let i = n * V; i < n * V + vocabulary; i++) {
+      if (cap !== undefined) {
+        const level = Math.tanh(z[i]! / cap);
+        z[i] = cap * level;
+        slope[i] = 1 - level * level;
+      }
+      z[i]! /= temperature;
+      max = Math.max(max, z[i]!);
     }
     let sum = 0;
-    for (let v = 0; v < V; v++) sum += Math.exp(z[n * V + v]! - max);
+    for (let i = n * V; i < n * V + vocabulary; i++) sum += Math.exp(z[i]! - max);
     const lse = max + Math.log(sum);
-    for (let v = 0; v < V; v++) z[n * V + v]! -= lse;
+    for (let i = n * V; i < n * V + vocabulary; i++) z[i]! -= lse;
   }
-  return z;
+  return { logp: z, slope };
 }

@@ -7,15 +7,16 @@
  * @module
  */
 
+export * from "./activation.ts";
 export * from "./add.ts";
 export * from "./adamw.ts";
 export * from "./attention.ts";
 export * from "./attention_decode.ts";
 export * from "./embedding.ts";
+export * from "./layernorm.ts";
 export * from "./lm_head.ts";
 export * from "./matmul.ts";
 export * from "./policy_loss.ts";
 export * from "./rmsnorm.ts";
 export * from "./rope.ts";
 export * from "./sampling.ts";
-export * from "./swiglu.ts";

@@ -1,10 +1,10 @@
 /**
  * Reference rotary position embedding in f64, rotate-half convention of Hugging Face's Llama.
- * T tokens, H heads, D head dimension (even); the pair of channel i is i + D/2.
+ * T tokens, H heads, D head dimension, of which the first R rotate; the pair of channel i is i + R/2.
  *
- *   angle = position theta^(-2i/D),  i in 0..D/2-1
- *   forward   y[i]       = x[i] cos - x[i+D/2] sin
- *             y[i+D/2]   = x[i+D/2] cos + x[i] sin
+ *   angle = position theta^(-2i/R),  i in 0..R/2-1
+ *   forward   y[i]       = m (x[i] cos - x[i+R/2] sin)
+ *             y[i+R/2]   = m (x[i+R/2] cos + x[i] sin)
  *   backward  the transpose of a rotation is the rotation by -angle
  *
  * @module
@@ -14,6 +14,10 @@
 export interface RopeShape {
   H: number;
   D: number;
+  /** How many channels rotate; D when absent. */
+  R?: number;
+  /** m, 1 when absent. */
+  magnitude?: number;
 }
 
 /** x [T,H,D], positions [T] -> y [T,H,D]. */
@@ -40,18 +44,18 @@ function rotate(
   x: ArrayLike<number>,
   positions: ArrayLike<number>,
   theta: number,
-  { H, D }: RopeShape,
+  { H, D, R = D, magnitude = 1 }: RopeShape,
   sign: 1 | -1,
 ): Float64Array {
-  const y = new Float64Array(x.length);
-  const half = D / 2;
+  const y = Float64Array.from(x);
+  const half = R / 2;
   for (let t = 0; t < positions.length; t++) {
     for (let h = 0; h < H; h++) {
       const row = (t * H + h) * D;
       for (let i = 0; i < half; i++) {
-        const angle = sign * positions[t]! * Math.pow(theta, -2 * i / D);
-        const cos = Math.cos(angle);
-        const sin = Math.sin(angle);
+        const angle = sign * positions[t]! * Math.pow(theta, -2 * i / R);
+        const cos = magnitude * Math.cos(angle);
+        const sin = magnitude * Math.sin(angle);
         const a = x[row + i]!;
         const b = x[row + i + half]!;
         y[row + i] = a * cos - b * sin;
