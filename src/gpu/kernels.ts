@@ -20,6 +20,7 @@ import headNorm from "../../shaders/head_norm.wgsl" with { type: "text" };
 import kvCache from "../../shaders/kv_cache.wgsl" with { type: "text" };
 import layernorm from "../../shaders/layernorm.wgsl" with { type: "text" };
 import lmHead from "../../shaders/lm_head.wgsl" with { type: "text" };
+import lora from "../../shaders/lora.wgsl" with { type: "text" };
 import matmul from "../../shaders/matmul.wgsl" with { type: "text" };
 import matmulSimd from "../../shaders/matmul_simd.wgsl" with { type: "text" };
 import policyLoss from "../../shaders/policy_loss.wgsl" with { type: "text" };
@@ -49,6 +50,7 @@ export type KernelName =
   | "kv_cache"
   | "layernorm"
   | "lm_head"
+  | "lora"
   | "matmul"
   | "matmul_simd"
   | "policy_loss"
@@ -75,6 +77,7 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   kv_cache: kvCache,
   layernorm,
   lm_head: lmHead,
+  lora,
   matmul,
   matmul_simd: matmulSimd,
   policy_loss: policyLoss,

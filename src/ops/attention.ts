@@ -16,6 +16,12 @@ export interface HeadSizes {
   readonly attentionScale?: number;
 }
 
+/**
+ * Largest head that lanes share in registers: a row of 128 no longer fits them, and llvmpipe takes
+ * 50 s to compile the unrolled loops (25 s at 64), to run no faster than with loads.
+ */
+const WIDEST_SHARED = 64;
+
 /** Where each token's sequence begins and ends in the packed batch; u32 [T] each. */
 export interface Segments {
   readonly start: Tensor;
@@ -75,7 +81,8 @@ export function attention(
   assertShape(k, [T, kvHeads * headDim], "attend");
   assertShape(v, [T, kvHeads * headDim], "attend");
   const { gpu } = tape;
-  const { simd, lanes } = gpu.tuning;
+  const { lanes } = gpu.tuning;
+  const simd = gpu.tuning.simd && headDim <= WIDEST_SHARED;
   const unit = simd ? 8 : 4;
   if (headDim % unit !== 0) {
     throw new RangeError(`Cannot attend: headDim is ${headDim}, it must be a multiple of ${unit}`);

@@ -10,6 +10,7 @@ import type { KernelCheck } from "./check.ts";
 import { elementwiseChecks } from "./elementwise.ts";
 import { linearChecks } from "./linear.ts";
 import { lmHeadChecks } from "./lm_head.ts";
+import { loraChecks } from "./lora.ts";
 import { lossChecks } from "./losses.ts";
 import { optimizerChecks } from "./optimizer.ts";
 import { rooflineChecks } from "./roofline.ts";
@@ -25,6 +26,7 @@ export const kernelChecks: readonly KernelCheck[] = [
   ...rowChecks,
   ...attentionChecks,
   ...lmHeadChecks,
+  ...loraChecks,
   ...lossChecks,
   ...optimizerChecks,
   ...samplingChecks,

@@ -1,0 +1,120 @@
+/**
+ * Low-rank adaptation (Hu et al. 2021).
+ *
+ * @module
+ */
+
+import type { Tape } from "../tape.ts";
+import { assertShape, type Tensor } from "../tensor.ts";
+import { passOn } from "./add.ts";
+import { elementwise } from "./launch.ts";
+import { matmul } from "./matmul.ts";
+
+/** Rows of a stacked matrix that one adapter belongs to: from the first to one past the last. */
+export interface RowBlock {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** The adapter of one matrix W[N,K]; several, side by side, where W is several stacked. */
+export interface LowRank {
+  /** [R,K], R / blocks.length rows for each block. */
+  readonly a: Tensor;
+  /** [N,R], zero outside of the blocks. */
+  readonly b: Tensor;
+  /** Rows of W that each adapter belongs to, up to three. */
+  readonly blocks: readonly RowBlock[];
+  /** alpha / rank. */
+  readonly scale: number;
+}
+
+/** Which inputs an adapter does not see. */
+export interface Dropout {
+  /** Share of them, from 0 to below 1. */
+  readonly rate: number;
+  readonly seed: number;
+  /** Another draw for each layer and each step. */
+  readonly stream: number;
+}
+
+/**
+ * y[T,N] = base + scale * dropout(x) A^T B^T.
+ *
+ * @param x [T,K]
+ * @param base [T,N], what the frozen matrix makes of x
+ */
+export function lowRank(
+  tape: Tape,
+  x: Tensor,
+  base: Tensor,
+  { a, b, blocks, scale }: LowRank,
+  dropout: Dropout | null = null,
+): Tensor {
+  const [T, K] = x.shape as [number, number];
+  const [R] = a.shape as [number];
+  const [, N] = base.shape as [number, number];
+  assertShape(a, [R, K], "adapt a linear layer");
+  assertShape(b, [N, R], "adapt a linear layer");
+  assertShape(base, [T, N], "adapt a linear layer");
+  const { gpu } = tape;
+  const { rate = 0, seed = 0, stream = 0 } = dropout ?? {};
+  if (!(rate >= 0 && rate < 1)) {
+    throw new RangeError(`Cannot drop a share of ${rate}: it must be from 0 to below 1`);
+  }
+  /** y = factor * x + beta y, with the inputs dropped that this call drops. */
+  const drop = (x: Tensor, y: Tensor, beta: 0 | 1) => {
+    const params = { count: x.size, scale: 1 / (1 - rate), rate, seed, stream, beta };
+    elementwise(gpu, "lora", "dropout", x.size / 4, { x, y }, params);
+  };
+  const multiply = (x: Tensor, y: Tensor) => {
+    const params = { count: x.size, scale, rate: 0, seed: 0, stream: 0, beta: 0 };
+    elementwise(gpu, "lora", "dropout", x.size / 4, { x, y }, params);
+  };
+  let seen = x;
+  if (rate > 0) drop(x, seen = tape.tensor([T, K], "dropout"), 0);
+  const narrow = tape.tensor([T, R], "x A^T");
+  matmul(gpu, "nt", seen, a, narrow, { M: T, N: R, K });
+  const scaled = tape.tensor([T, R], "scaled x A^T");
+  multiply(narrow, scaled);
+  gpu.release(narrow.buffer);
+  const y = tape.tensor([T, N], `adapted(${base.label})`, [x, base, a, b]);
+  matmul(gpu, "nt", scaled, b, y, { M: T, N, K: R }, base);
+
+  tape.record([y], () => {
+    const dy = y.grad;
+    if (!dy) return;
+    tape.accumulate(b, (db, beta) => {
+      matmul(gpu, "tn", dy, scaled, db, { M: N, N: R, K: T }, beta);
+      if (blocks.length > 1 || blocks[0]!.last - blocks[0]!.first < N) {
+        const [p, q, r] = [0, 1, 2].map((i) => blocks[i] ?? { first: 0, last: 0 });
+        elementwise(gpu, "lora", "keep_blocks", N * R / 4, { blocks: db }, {
+          ...{ rows: N, columns: R, width: R / blocks.length },
+          ...{ first_a: p!.first, last_a: p!.last, first_b: q!.first, last_b: q!.last },
+          ...{ first_c: r!.first, last_c: r!.last },
+        });
+      }
+    });
+    const wide = tape.tensor([T, R], "d(scaled x A^T)");
+    matmul(gpu, "nn", dy, b, wide, { M: T, N: R, K: N });
+    const dnarrow = tape.tensor([T, R], "d(x A^T)");
+    multiply(wide, dnarrow);
+    gpu.release(wide.buffer);
+    tape.accumulate(
+      a,
+      (da, beta) => matmul(gpu, "tn", dnarrow, seen, da, { M: R, N: K, K: T }, beta),
+    );
+    tape.accumulate(x, (dx, beta) => {
+      if (rate === 0) {
+        matmul(gpu, "nn", dnarrow, a, dx, { M: T, N: K, K: R }, beta);
+        return;
+      }
+      const dseen = tape.tensor([T, K], "d dropout");
+      matmul(gpu, "nn", dnarrow, a, dseen, { M: T, N: K, K: R });
+      drop(dseen, dx, beta);
+      gpu.release(dseen.buffer);
+    });
+    gpu.release(dnarrow.buffer);
+    passOn(tape, y, base);
+  }, rate > 0 ? [scaled, seen] : [scaled]);
+  return y;
+}
