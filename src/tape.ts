@@ -23,13 +23,20 @@ interface Entry {
 export class Tape {
   /** Where the ops run. */
   readonly gpu: Gpu;
-  readonly #recording: boolean;
+  /** Whether backwards are recorded: training, not generation or evaluation. */
+  readonly recording: boolean;
+  /** Which random draw ops like dropout make: another number, another draw. */
+  readonly draw: number;
   readonly #entries: Entry[] = [];
 
   /** Starts empty; `recording: false` is a pass without gradients. */
-  constructor(gpu: Gpu, { recording = true }: { recording?: boolean } = {}) {
+  constructor(
+    gpu: Gpu,
+    { recording = true, draw = 0 }: { recording?: boolean; draw?: number } = {},
+  ) {
     this.gpu = gpu;
-    this.#recording = recording;
+    this.recording = recording;
+    this.draw = draw;
   }
 
   /** A scratch tensor of this step; wants a gradient if any of `inputs` does. */
@@ -39,7 +46,7 @@ export class Tape {
     inputs: readonly Tensor[] = [],
     dtype: DType = "f32",
   ): Tensor {
-    const needsGrad = this.#recording && inputs.some((input) => input.needsGrad);
+    const needsGrad = this.recording && inputs.some((input) => input.needsGrad);
     const buffer = this.gpu.scratch(elements(shape) * 4, label);
     return new Tensor(buffer, shape, dtype, label, needsGrad);
   }
