@@ -14,19 +14,13 @@ export const TokenType = {
   byte: 6,
 } as const;
 
-interface Merge {
-  readonly left: string;
-  readonly right: string;
-  readonly score: number;
-}
-
 /**
  * The merges, best first, with which byte-pair encoding finds what SentencePiece finds by scores.
  *
  * SentencePiece joins the two neighbours whose piece has the highest score, so every way to cut a
  * piece into two others is a merge of that piece's rank. User-defined pieces come before all: it
- * looks for them before anything else, whatever score a converter gave them. Among equals the
- * longer left part goes first, which takes the longest run of repeated characters from the left.
+ * looks for them before anything else, whatever score a converter gave them. Among equals longer
+ * pieces and then longer left parts go first, which takes long runs of one character from the left.
  *
  * @param vocab ids by piece
  * @param types GGUF's kind of each id
@@ -42,30 +36,18 @@ export function spmMerges(
     if (types[id] === TokenType.userDefined) rank.set(piece, Infinity);
     else if (types[id] === TokenType.normal) rank.set(piece, scores[id]!);
   }
-  const merges: Merge[] = [];
-  for (const [piece, score] of rank) {
-    for (let at = 1; at < piece.length; at++) {
+  // Equal infinities have no difference.
+  const best = [...rank].sort(([a, x], [b, y]) => (x === y ? 0 : y - x) || b.length - a.length);
+  const merges: [string, string][] = [];
+  for (const [piece] of best) {
+    for (let at = piece.length - 1; at > 0; at--) {
       // Not between the two halves of one character.
       if ((piece.charCodeAt(at) & 0xfc00) === 0xdc00) continue;
       const left = piece.slice(0, at);
       if (!rank.has(left)) continue;
       const right = piece.slice(at);
-      if (rank.has(right)) merges.push({ left, right, score });
+      if (rank.has(right)) merges.push([left, right]);
     }
   }
-  merges.sort((a, b) =>
-    // Equal infinities have no difference.
-    (a.score === b.score ? 0 : b.score - a.score) ||
-    length(b.left) - length(a.left) || length(b.right) - length(a.right)
-  );
-  return merges.map(({ left, right }) => [left, right]);
-}
-
-/** In characters, as SentencePiece counts. */
-function length(text: string): number {
-  let surrogates = 0;
-  for (let i = 0; i < text.length; i++) {
-    if ((text.charCodeAt(i) & 0xfc00) === 0xdc00) surrogates++;
-  }
-  return text.length - surrogates;
+  return merges;
 }

@@ -52,19 +52,19 @@ const gpt2Split: Splitting = {
 /** GPT-2's rule on what is left when every digit stands alone. */
 const digitSplit: Splitting = {
   ...gpt2Split,
-  preTokenizer: sequence({ type: "Digits", individual_digits: true }, byteLevel(true)),
+  preTokenizer: sequence(isolated("\\p{N}"), byteLevel(true)),
 };
 
 const llama3Split: Splitting = {
   normalizer: null,
-  preTokenizer: regexSplit("{1,3}"),
+  preTokenizer: wordSplit("\\p{N}{1,3}"),
   ignoreMerges: true,
   addBos: true,
 };
 
 const qwen2Split: Splitting = {
   normalizer: { type: "NFC" },
-  preTokenizer: regexSplit(""),
+  preTokenizer: wordSplit("\\p{N}"),
   ignoreMerges: false,
   addBos: false,
 };
@@ -277,11 +277,11 @@ function bpe(parts: Json): Json {
 
 /** Ids by token, without the unused ones. */
 function indexed({ tokens, types }: Vocabulary): Record<string, number> {
-  // A vocabulary may have a token "__proto__"; fromEntries makes it a property like any other.
-  const entries = tokens.map((token, id) => [token, id] as const);
-  return Object.fromEntries(
-    entries.filter(([, id]) => types[id] !== TokenType.unused).reverse(),
-  );
+  const ids = new Map<string, number>();
+  for (const [id, token] of tokens.entries()) {
+    if (types[id] !== TokenType.unused && !ids.has(token)) ids.set(token, id);
+  }
+  return Object.fromEntries(ids);
 }
 
 function addedTokens({ tokens, types }: Vocabulary): Json[] {
@@ -315,11 +315,15 @@ function isNumber(value: unknown): value is number {
 }
 
 /** The rule of Llama 3 and Qwen 2, which differ in how many digits stand together. */
-function regexSplit(digits: string): Json {
-  const pattern = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" + digits +
+function wordSplit(digits: string): Json {
+  const words = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" + digits +
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-  const split = { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false };
-  return sequence(split, byteLevel(false));
+  return sequence(isolated(words), byteLevel(false));
+}
+
+/** Cuts out what a pattern matches. */
+function isolated(pattern: string): Json {
+  return { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false };
 }
 
 function sequence(...pretokenizers: Json[]): Json {
