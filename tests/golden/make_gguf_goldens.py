@@ -62,7 +62,6 @@ def main():
     writer.add_float64("value.f64", 0.1)
     writer.add_bool("value.bool", True)
     writer.add_string("value.string", "gr\u00fc\u00dfe \U0001f600")
-    writer.add_string("value.string.empty", "")
     writer.add_array("array.u32", [1, 2, 3])
     writer.add_array("array.f32", [0.5, -1.5])
     writer.add_array("array.bool", [True, False])
