@@ -158,6 +158,7 @@ function spmTokenizer(
   const added = addedTokens(vocabulary).filter(({ content }) =>
     (content as string).replaceAll(metaspace, "") !== ""
   );
+  // A space in front of each stretch of text between added tokens, as llama.cpp puts it.
   const prefix = metadata.get("tokenizer.ggml.add_space_prefix") !== false;
   const unknown = optionalToken(metadata, "unknown", vocabulary);
   const spaces = { type: "Replace", pattern: { String: " " }, content: metaspace };
