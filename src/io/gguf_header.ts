@@ -38,8 +38,11 @@ export interface GgufHeader {
 const maxHeaderBytes = 256 * 1024 * 1024;
 /** Most values in all arrays; a vocabulary of 262,144 with scores, types and merges has 1.3 million. */
 const maxValues = 16_000_000;
+/** Deepest nesting of arrays; known files have lists of lists at most. */
 const maxDepth = 8;
+/** ggml's own limit. */
 const maxDimensions = 4;
+/** What is read at a time. */
 const chunkBytes = 1024 * 1024;
 
 /** Fewest bytes that a value of each type takes; a string is its length, an array its head. */

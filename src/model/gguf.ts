@@ -110,11 +110,12 @@ function familyConfig(gguf: Gguf, fields: GgufFields): HuggingFaceConfig {
 function gemma3Config(fields: GgufFields): HuggingFaceConfig {
   const layers = fields.number("block_count");
   const window = fields.optional("attention.sliding_window") ?? 0;
-  const pattern = fields.raw("attention.sliding_window_pattern") ?? gemmaPattern;
-  // A number: the last of each so many layers is full. A list: whether each layer slides.
+  // A list says of each layer whether it slides; a number, that the last of so many doesn't.
+  const key = "attention.sliding_window_pattern";
+  const listed = fields.raw(key);
+  const period = Array.isArray(listed) ? 1 : fields.optional(key) ?? gemmaPattern;
   const slides = (layer: number) =>
-    window > 0 &&
-    (Array.isArray(pattern) ? pattern[layer] === true : (layer + 1) % Number(pattern) !== 0);
+    window > 0 && (Array.isArray(listed) ? listed[layer] === true : (layer + 1) % period !== 0);
   return {
     hidden_activation: "gelu_pytorch_tanh",
     attention_bias: false,
