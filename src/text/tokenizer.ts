@@ -45,7 +45,8 @@ export class Tokenizer {
     const control = added.filter(({ content }) => content.trim() !== "");
     this.#control = new Map(control.map(({ content, id }) => [content, id]));
     this.#controlIds = new Set(this.#control.values());
-    this.vocabSize = Math.max(...this.#full.get_vocab().values()) + 1;
+    // A vocabulary is too long for Math.max to take as arguments.
+    this.vocabSize = this.#full.get_vocab().values().reduce((a, b) => Math.max(a, b), -1) + 1;
   }
 
   /**
