@@ -27,16 +27,27 @@ export class Tape {
   readonly recording: boolean;
   /** Which random draw ops like dropout make: another number, another draw. */
   readonly draw: number;
+  readonly #checkpoints: boolean;
   readonly #entries: Entry[] = [];
+  /** Scratch of the innermost `block`, where it is given back at its end. */
+  #scratch: Set<GPUBuffer> | null = null;
 
-  /** Starts empty; `recording: false` is a pass without gradients. */
+  /**
+   * Starts empty; `recording: false` is a pass without gradients, `checkpoints: true` one that keeps
+   * what goes into each block and computes the rest of it again on the way back.
+   */
   constructor(
     gpu: Gpu,
-    { recording = true, draw = 0 }: { recording?: boolean; draw?: number } = {},
+    { recording = true, draw = 0, checkpoints = false }: {
+      recording?: boolean;
+      draw?: number;
+      checkpoints?: boolean;
+    } = {},
   ) {
     this.gpu = gpu;
     this.recording = recording;
     this.draw = draw;
+    this.#checkpoints = checkpoints;
   }
 
   /** A scratch tensor of this step; wants a gradient if any of `inputs` does. */
@@ -48,7 +59,49 @@ export class Tape {
   ): Tensor {
     const needsGrad = this.recording && inputs.some((input) => input.needsGrad);
     const buffer = this.gpu.scratch(elements(shape) * 4, label);
+    this.#scratch?.add(buffer);
     return new Tensor(buffer, shape, dtype, label, needsGrad);
+  }
+
+  /** Gives a tensor of this step back before its end: nothing recorded later reads it. */
+  release({ buffer }: Tensor): void {
+    this.#scratch?.delete(buffer);
+    this.gpu.release(buffer);
+  }
+
+  /**
+   * y = run(x), a part of a model that nothing but x goes into and nothing but y comes out of.
+   *
+   * Without gradients, what lies between is given back at once. With checkpoints (Chen et al. 2016)
+   * it is as well, and computed again, to the same bits, when dL/dy is there.
+   */
+  block(x: Tensor, run: (tape: Tape, x: Tensor) => Tensor): Tensor {
+    if (this.recording && !this.#checkpoints) return run(this, x);
+    const { gpu, draw } = this;
+    const forward = this.recording ? new Tape(gpu, { recording: false, draw }) : this;
+    const y = forward.#runAndRelease(x, run);
+    if (!this.recording) return y;
+    // Whether parameters of the block want gradients is not known here: it runs as if they did.
+    const output = new Tensor(y.buffer, y.shape, y.dtype, y.label, true);
+    this.record([output], () => {
+      if (!output.grad) return;
+      const again = new Tape(gpu, { draw });
+      const y = run(again, x);
+      [y.grad, output.grad] = [output.grad, null];
+      again.backward();
+    });
+    return output;
+  }
+
+  #runAndRelease(x: Tensor, run: (tape: Tape, x: Tensor) => Tensor): Tensor {
+    const outer = this.#scratch;
+    const own = this.#scratch = new Set();
+    const y = run(this, x);
+    own.delete(y.buffer);
+    for (const buffer of own) this.gpu.release(buffer);
+    this.#scratch = outer;
+    outer?.add(y.buffer);
+    return y;
   }
 
   /** Host data as a tensor of this step. */

@@ -294,8 +294,22 @@ Deno.test("a checkpoint that does not fit its config is refused with every fault
     ]
   ) assert(error.message.includes(fault), error.message);
 
-  const tied = { ...tiny, tiedEmbeddings: true };
-  assertThrows(() => Decoder.fromTensors(gpu, tied, tensors), CheckpointError, '"lm_head.weight"');
+  const { tensors: headless } = decodeSafetensors(await weightBytes(model));
+  headless.delete("lm_head.weight");
+  assertThrows(() => Decoder.fromTensors(gpu, tiny, headless), CheckpointError, '"lm_head.weight"');
+});
+
+Deno.test("tensors that some programs store beside the weights are passed over", async () => {
+  using model = Decoder.create(gpu, tiny);
+  const { tensors } = decodeSafetensors(await weightBytes(model));
+  tensors.set("model.layers.0.self_attn.rotary_emb.inv_freq", {
+    dtype: "F32",
+    shape: [4],
+    data: new Uint8Array(16),
+  });
+  // Transformers ties such a head to the embedding, whatever the file says.
+  using tied = Decoder.fromTensors(gpu, { ...tiny, tiedEmbeddings: true }, tensors);
+  assertEquals(tied.head.label, "model.embed_tokens.weight");
 });
 
 Deno.test("a config survives the way to config.json and back", () => {
@@ -347,7 +361,12 @@ Deno.test("a config that names other maths, or sizes that do not fit, is refused
       TypeError,
       '"rope_scaling.low_freq_factor"',
     ],
-    [{ rope_parameters: { rope_type: "longrope" } }, TypeError, '"longrope"'],
+    [{ rope_parameters: { rope_type: "dynamic" } }, TypeError, '"dynamic"'],
+    [
+      { rope_parameters: { rope_type: "longrope", short_factor: [1], long_factor: [2] } },
+      TypeError,
+      "of longrope differ",
+    ],
     [{ rope_interleaved: true }, TypeError, '"rope_interleaved" is true'],
     [{ pretraining_tp: 2 }, TypeError, '"pretraining_tp" is 2'],
     [{ residual_multiplier: 0.22 }, TypeError, '"residual_multiplier" (0.22) is not known'],

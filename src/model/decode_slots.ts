@@ -118,7 +118,7 @@ export class DecodeSlots implements Disposable {
 
   #forward(tape: Tape, tokens: Tensor, rows: CacheRows): Tensor {
     const { config } = this.#model;
-    return this.#model.hidden(tape, tokens, rows.positions, (layer, qkv, table) => {
+    return this.#model.hidden(tape, tokens, rows.positions, (tape, layer, qkv, table) => {
       const cache = this.#cache.layers[layer]!;
       const q = ropeToCache(tape, qkv, table, config, cache, rows);
       return attentionDecode(tape, q, cache, rows, config, config.windows[layer]);

@@ -48,7 +48,7 @@ import { matchTensors, randomValues } from "./weights.ts";
  * @param qkv [T, (H + 2 KV) * D]
  * @returns [T, H * D]
  */
-export type Attend = (layer: number, qkv: Tensor, rope: RopeTable) => Tensor;
+export type Attend = (tape: Tape, layer: number, qkv: Tensor, rope: RopeTable) => Tensor;
 
 /** Weight and bias of one role. */
 interface Module {
@@ -202,8 +202,10 @@ export class Decoder implements Disposable {
     const learned = this.#modules.positions?.weight;
     if (learned) x = add(tape, x, embedding(tape, learned, positions));
     this.#blocks.forEach((block, layer) => {
-      x = this.#attention(tape, block, layer, x, attend);
-      x = this.#mlp(tape, block, x);
+      x = tape.block(
+        x,
+        (tape, x) => this.#mlp(tape, block, this.#attention(tape, block, layer, x, attend)),
+      );
     });
     return this.#norm(tape, x, this.#modules.finalNorm!);
   }
@@ -225,7 +227,7 @@ export class Decoder implements Disposable {
       );
     }
     const rope = config.windows[layer] === null ? this.#ropes.full : this.#ropes.window;
-    return this.#join(tape, x, attend(layer, qkv, rope), block.o!, block.attentionPostNorm);
+    return this.#join(tape, x, attend(tape, layer, qkv, rope), block.o!, block.attentionPostNorm);
   }
 
   #mlp(tape: Tape, block: Block, x: Tensor): Tensor {
@@ -287,7 +289,7 @@ export class Decoder implements Disposable {
       if (window !== null) segments.set(window, onGpu(segmentBounds(lengths, window)));
     }
     const at = tape.upload(positions, "positions");
-    return this.hidden(tape, ids, positions, (layer, qkv, table) => {
+    return this.hidden(tape, ids, positions, (tape, layer, qkv, table) => {
       const { q, k, v } = rope(tape, qkv, at, table, this.config);
       return attention(tape, q, k, v, segments.get(this.config.windows[layer]!)!, this.config);
     });

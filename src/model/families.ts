@@ -213,7 +213,7 @@ export function fromHuggingFace(json: Json): DecoderConfig {
     rope: learned ? null : readRope(json, family.defaults, headDim, "full_attention"),
     windowRope: learned ? null : readRope(json, family.defaults, headDim, "sliding_attention"),
     windows: readWindows(name, get, layers),
-    attentionScale: number("query_pre_attn_scalar", headDim) ** -0.5,
+    attentionScale: 1 / Math.sqrt(number("query_pre_attn_scalar", headDim)),
     // Transformers rounds it to the embedding's type, f32 here.
     embeddingScale: name === "gemma3_text" ? Math.fround(hiddenSize ** 0.5) : 1,
     logitCap: (get("final_logit_softcapping") ?? null) as number | null,

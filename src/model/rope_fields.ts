@@ -91,12 +91,20 @@ function readScaling(fields: Json, maxPositions: number, where: string): RopeSca
         truncate: fields["truncate"] !== false,
       };
     }
-    case "factors": // our own, for what a GGUF file says
-      return { kind, factors: fields["factors"] as number[] };
+    case "longrope": {
+      const { short_factor: short, long_factor: long } = fields;
+      if (!Array.isArray(short) || JSON.stringify(short) !== JSON.stringify(long)) {
+        throw new TypeError(
+          `Cannot read config.json: "${where}.short_factor" and "long_factor" of longrope differ; ` +
+            "implemented is one list of factors for all lengths",
+        );
+      }
+      return { kind, factors: short as number[], attentionFactor: number("attention_factor") };
+    }
     default:
       throw new TypeError(
         `Cannot read config.json: "${where}.rope_type" is ${JSON.stringify(kind)}, ` +
-          "implemented are default, linear, llama3 and yarn",
+          "implemented are default, linear, llama3, yarn and longrope",
       );
   }
 }
@@ -137,11 +145,17 @@ export function writeRope({ rope, windowRope, headDim }: DecoderConfig): Record<
 function writeScaling(scaling: RopeScaling): Record<string, unknown> {
   switch (scaling.kind) {
     case "default":
-    case "linear":
-    case "factors": {
+    case "linear": {
       const { kind, ...rest } = scaling;
       return { rope_type: kind, ...rest };
     }
+    case "longrope":
+      return {
+        rope_type: "longrope",
+        short_factor: scaling.factors,
+        long_factor: scaling.factors,
+        attention_factor: scaling.attentionFactor,
+      };
     case "llama3":
       return {
         rope_type: "llama3",

@@ -29,8 +29,14 @@ export type RopeScaling =
     /** Whether the ramp starts and ends at whole dimensions. */
     readonly truncate: boolean;
   }
-  /** Each frequency divided by a factor of its own, as GGUF files store them; [dims/2]. */
-  | { readonly kind: "factors"; readonly factors: readonly number[] };
+  /** LongRoPE (Ding et al. 2024) with the same factors for all lengths, as GGUF files store them. */
+  | {
+    readonly kind: "longrope";
+    /** What each frequency is divided by; [dims/2]. */
+    readonly factors: readonly number[];
+    /** What cosines and sines are multiplied by. */
+    readonly attentionFactor: number;
+  };
 
 /** A rotary embedding. */
 export interface RopeConfig {
@@ -52,8 +58,11 @@ export function ropeFrequencies(
       return { frequencies, magnitude: 1 };
     case "linear":
       return { frequencies: frequencies.map((f) => f / scaling.factor), magnitude: 1 };
-    case "factors":
-      return { frequencies: frequencies.map((f, i) => f / scaling.factors[i]!), magnitude: 1 };
+    case "longrope":
+      return {
+        frequencies: frequencies.map((f, i) => f / scaling.factors[i]!),
+        magnitude: scaling.attentionFactor,
+      };
     case "llama3": {
       const { factor, lowFrequencyFactor: low, highFrequencyFactor: high } = scaling;
       const stretched = frequencies.map((f) => {

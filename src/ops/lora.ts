@@ -76,7 +76,7 @@ export function lowRank(
   matmul(gpu, "nt", seen, a, narrow, { M: T, N: R, K });
   const scaled = tape.tensor([T, R], "scaled x A^T");
   multiply(narrow, scaled);
-  gpu.release(narrow.buffer);
+  tape.release(narrow);
   const y = tape.tensor([T, N], `adapted(${base.label})`, [x, base, a, b]);
   matmul(gpu, "nt", scaled, b, y, { M: T, N, K: R }, base);
 
