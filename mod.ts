@@ -9,10 +9,10 @@
  * @module
  */
 
-import { readFolder, saveFolder } from "./src/io/checkpoint.ts";
+import { disk } from "./src/io/disk.ts";
 import { useFolder } from "./src/io/folder.ts";
 
-useFolder({ read: readFolder, write: saveFolder });
+useFolder(disk);
 
 export { Gpu } from "./src/gpu/device.ts";
 export type { GpuInfo, GpuOptions } from "./src/gpu/device.ts";
