@@ -57,12 +57,16 @@ export class FakeHub implements AsyncDisposable {
       return Response.json({ id: "org/model", sha: commit, siblings });
     }
     if (path.startsWith("/api/")) return refuse(401, "RepoNotFound");
-    const name = decodeURIComponent(path.slice(`/org/model/resolve/${commit}/`.length));
+    const name = decodeURIComponent(path.replace(/^\/org\/model\/resolve\/[^/]+\//, ""));
     const bytes = this.files[name];
     if (!bytes) return refuse(404, "EntryNotFound");
     if (!/\.(safetensors|gguf)$/.test(name)) {
       return new Response(request.method === "HEAD" ? null : bytes, {
-        headers: { etag: `W/"${sha1(bytes)}"`, "content-length": `${bytes.length}` },
+        headers: {
+          etag: `W/"${sha1(bytes)}"`,
+          "content-length": `${bytes.length}`,
+          "x-repo-commit": commit,
+        },
       });
     }
     return new Response(null, {

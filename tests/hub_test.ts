@@ -338,6 +338,20 @@ Deno.test("the same model fetched by several at once is downloaded once", async 
   });
 });
 
+Deno.test("a download waits for that of another process, until it is stopped", async () => {
+  await withHub(small(), async (hub, cache, fetch) => {
+    const locks = join(cache, ".locks", "models--org--model");
+    await Deno.mkdir(locks, { recursive: true });
+    const file = await Deno.create(join(locks, `${sha256(weights)}.lock`));
+    await file.lock(true);
+    await assertRejects(() => fetch({ signal: AbortSignal.timeout(150) }), DOMException);
+    assertEquals(hub.downloads.length, 0);
+    const waiting = fetch();
+    file.close();
+    assertEquals(await Deno.readFile(join(await waiting, "model.safetensors")), weights);
+  });
+});
+
 Deno.test("progress counts the bytes of all files", async () => {
   await withHub(small(), async (_hub, _cache, fetch) => {
     const steps: HubProgress[] = [];

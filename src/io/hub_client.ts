@@ -80,14 +80,14 @@ export interface RemoteFile {
   readonly size: number;
 }
 
-/** An answer whose body arrives piece by piece. */
-export interface HubAnswer {
+/** An answer whose body arrives piece by piece; to be disposed, as it may not be read to its end. */
+export interface HubAnswer extends AsyncDisposable {
   /** HTTP status: 200, 206 or 416. */
   readonly status: number;
   /** HTTP headers. */
   readonly headers: Headers;
-  /** The body; to be read to its end or left by `return`. */
-  readonly chunks: AsyncGenerator<Uint8Array>;
+  /** The body. */
+  readonly chunks: AsyncIterable<Uint8Array>;
 }
 
 /** How often in a row something is tried that doesn't get any further. */
@@ -179,7 +179,15 @@ export class HubClient {
     if (status !== 200 && status !== 206 && status !== 416) {
       throw await this.#refusal(response, file.name);
     }
-    return { status, headers: response.headers, chunks: chunks() };
+    return {
+      status,
+      headers: response.headers,
+      chunks: chunks(),
+      async [Symbol.asyncDispose]() {
+        // Fails where the body was read, which has ended or cancelled it.
+        await response.body?.cancel().catch(() => {});
+      },
+    };
   }
 
   /** An error for a transfer that ended early; {@linkcode HubClient.retrying} tries again. */

@@ -54,18 +54,14 @@ async function fill(
   };
   await client.retrying(async () => {
     if (part.bytes === file.size) return;
-    const answer = await client.content(file, part.bytes);
-    try {
-      await accept(client, file, part, answer);
-      for await (const chunk of answer.chunks) {
-        if (part.bytes + chunk.length > file.size) {
-          await discard(file, part, `the server sends more than the ${file.size} bytes announced`);
-        }
-        await part.append(chunk);
-        onBytes(part.bytes);
+    await using answer = await client.content(file, part.bytes);
+    await accept(client, file, part, answer);
+    for await (const chunk of answer.chunks) {
+      if (part.bytes + chunk.length > file.size) {
+        await discard(file, part, `the server sends more than the ${file.size} bytes announced`);
       }
-    } finally {
-      await answer.chunks.return(undefined);
+      await part.append(chunk);
+      onBytes(part.bytes);
     }
     if (part.bytes < file.size) {
       throw client.interrupted(`${file.name} ended at byte ${part.bytes} of ${file.size}`);
