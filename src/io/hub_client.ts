@@ -252,7 +252,7 @@ export class HubClient {
           );
         }
         const silent = `nothing arrived for ${stallMs / 1000} s`;
-        throw this.interrupted(stall.signal.aborted ? silent : (error as Error).message, error);
+        throw this.interrupted(stall.signal.aborted ? silent : rootMessage(error), error);
       } finally {
         clearTimeout(timer);
       }
@@ -364,6 +364,12 @@ export class HubClient {
         "Check that HF_ENDPOINT is the address of a Hugging Face Hub",
     );
   }
+}
+
+/** What is behind an error: fetch itself says no more than that it failed. */
+function rootMessage(error: unknown): string {
+  const { message, cause } = error as Error;
+  return cause instanceof Error ? rootMessage(cause) : message;
 }
 
 /** Milliseconds from a `Retry-After` header, in seconds or as a date. */
