@@ -471,8 +471,10 @@ Deno.test("a busy or failing hub is asked again, a few times", async () => {
 Deno.test("a hub that can't be reached is named, with the cache as a way out", async () => {
   await withHub(small(), async (hub, _cache, fetch) => {
     await fetch();
-    const endpoint = "http://127.0.0.1:1";
-    const parts = [endpoint, "HF_ENDPOINT to a mirror", "HF_HUB_OFFLINE=1"];
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const endpoint = `http://127.0.0.1:${listener.addr.port}`;
+    listener.close();
+    const parts = ["Connection refused", endpoint, "HF_ENDPOINT to a mirror", "HF_HUB_OFFLINE=1"];
     await assertFault(() => fetch({ endpoint }), "network", ...parts);
     await assertFault(() => fetch({ endpoint: "ftp://x" }), "network", '"ftp://x"');
     hub.seen.length = 0;
