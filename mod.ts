@@ -9,10 +9,10 @@
  * @module
  */
 
-import { readFolder, saveFolder } from "./src/io/checkpoint.ts";
+import { disk } from "./src/io/disk.ts";
 import { useFolder } from "./src/io/folder.ts";
 
-useFolder({ read: readFolder, write: saveFolder });
+useFolder(disk);
 
 export { Gpu } from "./src/gpu/device.ts";
 export type { GpuInfo, GpuOptions } from "./src/gpu/device.ts";
@@ -30,6 +30,9 @@ export {
 } from "./src/gpu/errors.ts";
 export type { MemoryReport, Owner } from "./src/gpu/memory.ts";
 export { CheckpointError } from "./src/io/checkpoint.ts";
+export { HubError, hubFolder, resolveModel } from "./src/io/hub.ts";
+export type { HubOptions, HubProgress } from "./src/io/hub.ts";
+export type { HubFault } from "./src/io/hub_client.ts";
 export type { StoredTensor, TensorDtype } from "./src/io/safetensors.ts";
 export type { DecoderConfig } from "./src/model/config.ts";
 export { Decoder } from "./src/model/decoder.ts";

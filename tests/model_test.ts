@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { Gpu } from "../src/gpu/device.ts";
-import { readFolder, saveFolder } from "../src/io/checkpoint.ts";
+import { disk } from "../src/io/disk.ts";
 import { useFolder } from "../src/io/folder.ts";
 import { CheckpointError, decodeSafetensors, type StoredTensor } from "../src/io/safetensors.ts";
 import { assemble, parameterSpecs, takeApart, tensorShapes } from "../src/model/parameters.ts";
@@ -24,7 +24,7 @@ const TRAINING_TOLERANCE = 1e-4;
 
 const gpu = await Gpu.open();
 Deno.test.afterAll(() => gpu.close());
-useFolder({ read: readFolder, write: saveFolder });
+useFolder(disk);
 
 const ids = Uint32Array.of(7, 51, 3, 3, 18, 0, 44, 29, 7, 12, 50, 31, 3);
 

@@ -8,6 +8,7 @@
  */
 
 import { basename, dirname, join } from "@std/path";
+import { isPlainName } from "./folder.ts";
 import { CheckpointError } from "./safetensors.ts";
 
 export { CheckpointError };
@@ -28,7 +29,7 @@ export async function saveFolder(
   files: Readonly<Record<string, Uint8Array | string>>,
 ): Promise<void> {
   for (const name of Object.keys(files)) {
-    if (!/^[^/\\\0]+$/.test(name) || name === "." || name === "..") {
+    if (!isPlainName(name)) {
       throw new RangeError(`Cannot save "${name}" in "${target}": not a plain file name`);
     }
   }
@@ -61,11 +62,7 @@ export async function readFolder<const Name extends string>(
   folder: string,
   names: readonly Name[],
 ): Promise<Record<Name, Uint8Array<ArrayBuffer>>> {
-  try {
-    await recover(folder);
-  } catch {
-    // A folder that cannot be recovered is reported below, as one that cannot be read.
-  }
+  await tryToRecover(folder);
   const contents: [string, Uint8Array<ArrayBuffer>][] = [];
   for (const name of names) {
     try {
@@ -83,6 +80,21 @@ export async function readFolder<const Name extends string>(
     }
   }
   return Object.fromEntries(contents) as Record<Name, Uint8Array<ArrayBuffer>>;
+}
+
+/**
+ * The names in a folder, sorted; null if there is no such folder.
+ *
+ * @throws {CheckpointError} if the folder cannot be read
+ */
+export async function listFolder(folder: string): Promise<string[] | null> {
+  await tryToRecover(folder);
+  try {
+    return await listNames(folder);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotADirectory) return null;
+    throw new CheckpointError(`Cannot read "${folder}": ${reason(error)}`, { cause: error });
+  }
 }
 
 /** A {@linkcode CheckpointError} for a failed write: path, the system's reason, and the remedy. */
@@ -135,6 +147,15 @@ async function swap(temporary: string, place: string): Promise<void> {
 async function recover(place: string): Promise<void> {
   if (await listNames(place) !== null) return;
   if (await listNames(previousOf(place)) !== null) await Deno.rename(previousOf(place), place);
+}
+
+/** For readers, who report a folder that cannot be recovered as one that cannot be read. */
+async function tryToRecover(place: string): Promise<void> {
+  try {
+    await recover(place);
+  } catch {
+    // Reported by the reading that follows.
+  }
 }
 
 function previousOf(place: string): string {

@@ -8,6 +8,8 @@
  * @module
  */
 
+import type { ByteSource, TensorSource } from "./source.ts";
+
 /** A checkpoint could not be read or written; the message names file, fault and remedy. */
 export class CheckpointError extends Error {
   /** Tells it from other errors where classes are not shared. */
@@ -35,7 +37,7 @@ export interface StoredTensors {
   readonly metadata: Record<string, string>;
 }
 
-const bytesPerElement: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2 };
+const bytesPerElement: Readonly<Record<TensorDtype, number>> = { F32: 4, F16: 2, BF16: 2 };
 const metadataKey = "__metadata__";
 /** The reference implementation's limit; anything above is a damaged length. */
 const maxHeaderBytes = 100_000_000;
@@ -94,43 +96,50 @@ export function encodeSafetensors(
  * @throws {CheckpointError} if the file is cut short, damaged, or holds a dtype not supported
  */
 export function decodeSafetensors(bytes: Uint8Array, label = "safetensors file"): StoredTensors {
-  const { header, dataStart } = readHeader(bytes, label);
-  const dataBytes = bytes.length - dataStart;
+  const dataStart = headerEnd(bytes.subarray(0, 8), bytes.length, label);
+  const header = bytes.subarray(8, dataStart);
+  const { entries, metadata } = readHeader(header, bytes.length - dataStart, label);
   const tensors = new Map<string, StoredTensor>();
-  const ranges: { name: string; begin: number; end: number }[] = [];
-  let metadata: Record<string, string> = {};
-
-  for (const [name, entry] of Object.entries(header)) {
-    if (name === metadataKey) {
-      metadata = readMetadata(entry, label);
-      continue;
-    }
-    const { dtype, shape, begin, end } = readEntry(name, entry, label);
-    if (end > dataBytes) {
-      const missing = end - dataBytes;
-      throw broken(
-        label,
-        `tensor "${name}" ends at byte ${end} of the data, the file has ${dataBytes} (${missing} missing)`,
-      );
-    }
-    ranges.push({ name, begin, end });
-    tensors.set(name, { dtype, shape, data: bytes.subarray(dataStart + begin, dataStart + end) });
-  }
-
-  let covered = 0;
-  for (const { name, begin, end } of ranges.sort((a, b) => a.begin - b.begin || a.end - b.end)) {
-    if (begin !== covered) {
-      throw broken(
-        label,
-        `tensor "${name}" starts at byte ${begin} of the data, not at ${covered}`,
-      );
-    }
-    covered = end;
-  }
-  if (covered !== dataBytes) {
-    throw broken(label, `header says ${covered} bytes of data, file has ${dataBytes}`);
+  for (const [name, { dtype, shape, begin, end }] of entries) {
+    const data = bytes.subarray(dataStart + begin, dataStart + end);
+    tensors.set(name, { dtype: supported(name, dtype, label), shape, data });
   }
   return { tensors, metadata };
+}
+
+/**
+ * Opens a safetensors file to read its tensors one at a time; only the header is read at once.
+ *
+ * A tensor of a dtype that is not supported is listed like the others, and an error only when it
+ * is read: files carry position ids and masks that no model here asks for.
+ *
+ * @param source the file; belongs to the result, and is closed with it or when opening fails
+ * @throws {CheckpointError} if the file is cut short or damaged
+ */
+export async function openSafetensors(source: ByteSource): Promise<TensorSource> {
+  const { label, size } = source;
+  let dataStart: number;
+  let entries: Header["entries"];
+  try {
+    dataStart = headerEnd(await source.read(0, Math.min(8, size)), size, label);
+    const header = await source.read(8, dataStart - 8);
+    ({ entries } = readHeader(header, size - dataStart, label));
+  } catch (error) {
+    source[Symbol.dispose]();
+    throw error;
+  }
+  return {
+    label,
+    entries,
+    async read(name) {
+      const entry = entries.get(name);
+      if (!entry) throw new CheckpointError(`Cannot read ${label}: it has no tensor "${name}"`);
+      const { shape, begin, end } = entry;
+      const dtype = supported(name, entry.dtype, label);
+      return { dtype, shape, data: await source.read(dataStart + begin, end - begin) };
+    },
+    [Symbol.dispose]: () => source[Symbol.dispose](),
+  };
 }
 
 /**
@@ -180,34 +189,83 @@ function checkTensor(name: string, { dtype, shape, data }: StoredTensor): void {
   }
 }
 
-function readHeader(
-  bytes: Uint8Array,
-  label: string,
-): { header: Record<string, unknown>; dataStart: number } {
-  if (bytes.length < 8) {
-    throw broken(label, `file has ${bytes.length} bytes, the header's length alone takes 8`);
+/** What a header says of one tensor; `begin` and `end` count from the start of the data. */
+interface Entry {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** A header whose entries fit each other and the data without gap or overlap. */
+interface Header {
+  readonly entries: ReadonlyMap<string, Entry>;
+  readonly metadata: Record<string, string>;
+}
+
+/** Where the header ends and the data starts, from the first 8 of a file's `fileBytes` bytes. */
+function headerEnd(start: Uint8Array, fileBytes: number, label: string): number {
+  if (fileBytes < 8) {
+    throw broken(label, `file has ${fileBytes} bytes, the header's length alone takes 8`);
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const headerBytes = view.getBigUint64(0, true);
+  const headerBytes = new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true);
   if (headerBytes > BigInt(maxHeaderBytes)) {
     throw broken(
       label,
       `header says it is ${headerBytes} bytes long, the limit is ${maxHeaderBytes}`,
     );
   }
-  const dataStart = 8 + Number(headerBytes);
-  if (dataStart > bytes.length) {
-    throw broken(label, `header ends at byte ${dataStart}, file has ${bytes.length}`);
-  }
+  const end = 8 + Number(headerBytes);
+  if (end > fileBytes) throw broken(label, `header ends at byte ${end}, file has ${fileBytes}`);
+  return end;
+}
+
+function readHeader(bytes: Uint8Array, dataBytes: number, label: string): Header {
   let header: unknown;
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, dataStart));
-    header = JSON.parse(text);
+    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     throw broken(label, `header is not JSON (${(error as Error).message})`);
   }
   if (!isRecord(header)) throw broken(label, "header is not a JSON object");
-  return { header, dataStart };
+
+  const entries = new Map<string, Entry>();
+  let metadata: Record<string, string> = {};
+  for (const [name, value] of Object.entries(header)) {
+    if (name === metadataKey) {
+      metadata = readMetadata(value, label);
+      continue;
+    }
+    const entry = readEntry(name, value, label);
+    if (entry.end > dataBytes) {
+      const missing = entry.end - dataBytes;
+      throw broken(
+        label,
+        `tensor "${name}" ends at byte ${entry.end} of the data, the file has ${dataBytes} (${missing} missing)`,
+      );
+    }
+    entries.set(name, entry);
+  }
+  checkCovered(entries, dataBytes, label);
+  return { entries, metadata };
+}
+
+/** Every byte of the data belongs to exactly one tensor. */
+function checkCovered(entries: Header["entries"], dataBytes: number, label: string): void {
+  let covered = 0;
+  const inOrder = [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
+  for (const [name, { begin, end }] of inOrder) {
+    if (begin !== covered) {
+      throw broken(
+        label,
+        `tensor "${name}" starts at byte ${begin} of the data, not at ${covered}`,
+      );
+    }
+    covered = end;
+  }
+  if (covered !== dataBytes) {
+    throw broken(label, `header says ${covered} bytes of data, file has ${dataBytes}`);
+  }
 }
 
 function readMetadata(entry: unknown, label: string): Record<string, string> {
@@ -217,18 +275,11 @@ function readMetadata(entry: unknown, label: string): Record<string, string> {
   return entry as Record<string, string>;
 }
 
-function readEntry(
-  name: string,
-  entry: unknown,
-  label: string,
-): { dtype: TensorDtype; shape: number[]; begin: number; end: number } {
+function readEntry(name: string, entry: unknown, label: string): Entry {
   if (!isRecord(entry)) throw broken(label, `entry of tensor "${name}" is not an object`);
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (typeof dtype !== "string" || !Object.hasOwn(bytesPerElement, dtype)) {
-    throw new CheckpointError(
-      `Cannot read ${label}: tensor "${name}" has dtype ${JSON.stringify(dtype)}; ` +
-        `supported are ${Object.keys(bytesPerElement).join(", ")}. Convert the file to one of them`,
-    );
+  if (typeof dtype !== "string") {
+    throw broken(label, `tensor "${name}" has dtype ${JSON.stringify(dtype)}`);
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) {
     throw broken(label, `tensor "${name}" has shape ${JSON.stringify(shape)}`);
@@ -237,7 +288,9 @@ function readEntry(
     throw broken(label, `tensor "${name}" has data_offsets ${JSON.stringify(offsets)}`);
   }
   const [begin, end] = offsets as [number, number];
-  const expected = elements(shape) * bytesPerElement[dtype]!;
+  const bytesEach = isSupported(dtype) ? bytesPerElement[dtype] : undefined;
+  // How long a tensor of another dtype should be isn't known here, only that it isn't negative.
+  const expected = bytesEach === undefined ? Math.max(0, end - begin) : elements(shape) * bytesEach;
   if (end - begin !== expected) {
     throw broken(
       label,
@@ -245,7 +298,19 @@ function readEntry(
         `its data_offsets span ${end - begin}`,
     );
   }
-  return { dtype: dtype as TensorDtype, shape, begin, end };
+  return { dtype, shape, begin, end };
+}
+
+function isSupported(dtype: string): dtype is TensorDtype {
+  return Object.hasOwn(bytesPerElement, dtype);
+}
+
+function supported(name: string, dtype: string, label: string): TensorDtype {
+  if (isSupported(dtype)) return dtype;
+  throw new CheckpointError(
+    `Cannot read ${label}: tensor "${name}" has dtype ${JSON.stringify(dtype)}; ` +
+      `supported are ${Object.keys(bytesPerElement).join(", ")}. Convert the file to one of them`,
+  );
 }
 
 function broken(label: string, fault: string): CheckpointError {
