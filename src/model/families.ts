@@ -262,7 +262,7 @@ function readWindows(
   const size = get("sliding_window") as number | null | undefined;
   const gemma = family === "gemma3_text";
   const used = typeof size === "number" && (gemma || get("use_sliding_window") === true);
-  if (!used) return Array(layers).fill(null);
+  if (!used) return Array.from({ length: layers }, () => null);
   const types = get("layer_types") as string[] | null | undefined;
   if (types) {
     const known = ["sliding_attention", "full_attention"];
