@@ -16,7 +16,7 @@ useFolder({ read: readFolder, write: saveFolder });
 
 export { Gpu } from "./src/gpu/device.ts";
 export type { GpuInfo, GpuOptions } from "./src/gpu/device.ts";
-export type { KernelName, Specialisation } from "./src/gpu/kernels.ts";
+export type { FloatType, KernelName, Specialisation } from "./src/gpu/kernels.ts";
 export type { GpuSpan, ProfileDetail } from "./src/gpu/profiler.ts";
 export type { Bindable, RecorderStats } from "./src/gpu/recorder.ts";
 export type { ReadBack, ReadRequest } from "./src/gpu/transfer.ts";
@@ -90,7 +90,7 @@ export { Tokenizer } from "./src/text/tokenizer.ts";
 export type { DecodeOptions } from "./src/text/tokenizer.ts";
 export type { RopeTable } from "./src/ops/rope.ts";
 export { Tape } from "./src/tape.ts";
-export { Parameter, Tensor } from "./src/tensor.ts";
+export { Parameter, Tensor, Weight } from "./src/tensor.ts";
 export type { DType } from "./src/tensor.ts";
 export { calculator } from "./src/tools/calculator.ts";
 export type { Calculator } from "./src/tools/calculator.ts";

@@ -39,6 +39,11 @@ export interface GpuOptions {
   readonly memoryBudget?: number;
   /** Which adapter to prefer where there are several. */
   readonly powerPreference?: "low-power" | "high-performance";
+  /**
+   * Most bytes of one buffer that a dispatch may see, to try what happens where the adapter allows
+   * less than this one. Larger tables are worked on range by range.
+   */
+  readonly largestBinding?: number;
   /** Workgroup shapes and kernels; those of the adapter's class by default. */
   readonly tuning?: Tuning;
   /** Take timestamps for {@linkcode Gpu.profile}: of every dispatch, or of every submit. */
@@ -78,6 +83,8 @@ export class Gpu implements Disposable {
   readonly info: GpuInfo;
   /** Workgroup shapes that suit the adapter. */
   readonly tuning: Tuning;
+  /** Most bytes of one buffer that a dispatch may see. */
+  readonly largestBinding: number;
   readonly #device: GPUDevice;
   readonly #memory: Memory;
   readonly #kernels: KernelCache;
@@ -94,6 +101,11 @@ export class Gpu implements Disposable {
     this.#device = device;
     this.info = info;
     this.tuning = options.tuning ?? tunings[deviceClass(info)];
+    // Kept to by the recorder: a device is never granted less than WebGPU's default of 128 MiB.
+    this.largestBinding = Math.min(
+      options.largestBinding ?? Infinity,
+      info.limits.maxStorageBufferBindingSize!,
+    );
     const report = (error: Error) => this.#errors.push(error);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -119,6 +131,7 @@ export class Gpu implements Disposable {
       device,
       this.#memory,
       this.#kernels.paramsLayout,
+      this.largestBinding,
       this.#profiler,
     );
     this.#transfer = new Transfer(device, this.#memory, this.#recorder, this.tuning.overlap);

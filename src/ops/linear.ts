@@ -12,6 +12,7 @@ import { matmul } from "./matmul.ts";
 /**
  * y[T,N] = x[T,K] W[N,K]^T, plus a residual [T,N] where one is given.
  *
+ * @param w stored as f32, or frozen in any float type
  * @throws {TypeError} if the shapes do not fit.
  */
 export function linear(tape: Tape, x: Tensor, w: Tensor, residual?: Tensor): Tensor {

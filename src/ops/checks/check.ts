@@ -6,10 +6,11 @@
  */
 
 import type { Gpu } from "../../gpu/device.ts";
+import { boundRows, spans } from "../../gpu/ranges.ts";
 import type { ReadRequest } from "../../gpu/transfer.ts";
 import { Random } from "../../random.ts";
 import { Tape } from "../../tape.ts";
-import { elements, Parameter, Tensor } from "../../tensor.ts";
+import { elements, Parameter, rowRange, Tensor } from "../../tensor.ts";
 import { elementwise } from "../launch.ts";
 
 /** Elements behind the end of a blank tensor. */
@@ -244,9 +245,14 @@ export class Bench {
 
   /** Overwrites a tensor in the order of the recorded work. */
   copy(values: Float32Array, y: Tensor): void {
-    const count = Math.ceil(values.length / 4) * 4;
-    const a = this.tensor([values.length], values);
-    elementwise(this.gpu, "add", "accumulate", count / 4, { a, y }, { count, beta: 0 });
+    const { gpu } = this;
+    const size = values.length;
+    const [from, to] = [this.tensor([size], values), new Tensor(y.buffer, [size], "f32", "copy")];
+    for (const { first, count } of spans(size, boundRows(gpu, size, 4))) {
+      const bindings = { a: rowRange(from, first, count), y: rowRange(to, first, count) };
+      const whole = Math.ceil(count / 4) * 4;
+      elementwise(gpu, "add", "accumulate", whole / 4, bindings, { count: whole, beta: 0 });
+    }
   }
 
   /** Lets `cleanup` run after the check. */

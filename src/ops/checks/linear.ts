@@ -33,6 +33,26 @@ const sizes: readonly (readonly [M: number, N: number, K: number])[] = [
 /** A sum that is split into several dispatches. */
 const long = [3, 8, 70_000] as const;
 
+/** C = A B + beta C. */
+export function product(
+  layout: "nn" | "nt" | "tn",
+  [M, N, K]: readonly [number, number, number],
+  beta: 0 | 1,
+): Case {
+  return (bench) => {
+    const a = bench.random([M, K]);
+    const b = bench.random([K, N]);
+    const held = bench.random([M, N]);
+    const c = beta === 0 ? bench.blank([M, N]) : bench.tensor([M, N], held);
+    const operands = [bench.tensor([M, K], a), bench.tensor([K, N], b), c] as const;
+    matmul(bench.gpu, layout, ...operands, { M, N, K }, beta);
+    return [
+      near("C", c, reference.matmul(layout, a, b, { M, N, K }, beta, held)),
+      ...(beta === 0 ? [contained(c)] : []),
+    ];
+  };
+}
+
 function products(layout: "nn" | "nt" | "tn"): Record<string, Case> {
   const cases: Record<string, Case> = {};
   const whole = (n: number) => Math.ceil(n / 4) * 4;
@@ -42,28 +62,14 @@ function products(layout: "nn" | "nt" | "tn"): Record<string, Case> {
       ? [whole(size[0]), size[1], size[2]]
       : [size[0], size[1], whole(size[2])];
     for (const beta of K > 1000 ? [1] as const : [0, 1] as const) {
-      cases[`${M} x ${N} x ${K}, beta ${beta}`] = (bench) => {
-        const a = bench.random([M, K]);
-        const b = bench.random([K, N]);
-        const held = bench.random([M, N]);
-        const c = beta === 0 ? bench.blank([M, N]) : bench.tensor([M, N], held);
-        matmul(bench.gpu, layout, bench.tensor([M, K], a), bench.tensor([K, N], b), c, {
-          M,
-          N,
-          K,
-        }, beta);
-        return [
-          near("C", c, reference.matmul(layout, a, b, { M, N, K }, beta, held)),
-          ...(beta === 0 ? [contained(c)] : []),
-        ];
-      };
+      cases[`${M} x ${N} x ${K}, beta ${beta}`] = product(layout, [M, N, K], beta);
     }
   }
   return cases;
 }
 
 /** C = A B^T + D. */
-function added(M: number, N: number, K: number): Case {
+export function added(M: number, N: number, K: number): Case {
   return (bench) => {
     const [a, b, d] = [bench.random([M, K]), bench.random([N, K]), bench.random([M, N])];
     const c = bench.blank([M, N]);
