@@ -9,6 +9,8 @@ import type { FloatType } from "./gpu/kernels.ts";
 import { slice } from "./gpu/ranges.ts";
 import type { Bindable } from "./gpu/recorder.ts";
 
+export type { FloatType } from "./gpu/kernels.ts";
+
 /** Element type. Those of two bytes are for weights alone: two in a 32-bit word. */
 export type DType = FloatType | "u32";
 

@@ -74,6 +74,9 @@ const SUBGROUPS = "subgroups" as GPUFeatureName;
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
 
+/** Most bytes that `readEach` reads at a time, but for a single larger buffer: 256 MiB. */
+const READ_TOGETHER = 2 ** 28;
+
 /** Scratch of a size that was not wanted between so many read-backs is given up. */
 const KEPT_READS = 4096;
 
@@ -290,6 +293,25 @@ export class Gpu implements Disposable {
    */
   async read(...requests: ReadRequest[]): Promise<ArrayBuffer[]> {
     return await this.readBack(...requests).take();
+  }
+
+  /**
+   * Reads many buffers, as few at a time as it takes to keep what they pass through small; nothing
+   * may be recorded meanwhile that changes them.
+   *
+   * @returns the content of each, in order
+   */
+  async *readEach(requests: readonly ReadRequest[]): AsyncGenerator<ArrayBuffer, void> {
+    let group: ReadRequest[] = [];
+    let bytes = 0;
+    for (const [i, request] of requests.entries()) {
+      group.push(request);
+      bytes += request.bytes;
+      const next = requests[i + 1]?.bytes ?? Infinity;
+      if (bytes + next <= READ_TOGETHER) continue;
+      yield* await this.read(...group);
+      [group, bytes] = [[], 0];
+    }
   }
 
   /**

@@ -13,7 +13,6 @@ import {
   fromFloat32,
   type StoredTensor,
   type TensorDtype,
-  toFloat32,
 } from "../io/safetensors.ts";
 import { attention, segmentBounds, type Segments } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
@@ -24,9 +23,9 @@ import { rmsnorm } from "../ops/norm.ts";
 import { rope, type RopeTable, ropeTable } from "../ops/rope.ts";
 import { Random } from "../random.ts";
 import { Tape } from "../tape.ts";
-import { elements, Parameter, type Tensor } from "../tensor.ts";
+import { elements, Parameter, type Tensor, type Weight } from "../tensor.ts";
 import { type DecoderConfig, fromHuggingFace, tensorShapes, toHuggingFace } from "./config.ts";
-import { stack, stacks, unstack } from "./stacking.ts";
+import { readWeights, WeightLoader, type WeightStorage } from "./weights.ts";
 
 /**
  * How a layer's queries meet keys and values: packed training, or a KV cache.
@@ -37,12 +36,12 @@ import { stack, stacks, unstack } from "./stacking.ts";
 export type Attend = (layer: number, qkv: Tensor, rope: RopeTable) => Tensor;
 
 interface Block {
-  readonly inputNorm: Parameter;
-  readonly qkv: Parameter;
-  readonly o: Parameter;
-  readonly mlpNorm: Parameter;
-  readonly gateUp: Parameter;
-  readonly down: Parameter;
+  readonly inputNorm: Weight;
+  readonly qkv: Weight;
+  readonly o: Weight;
+  readonly mlpNorm: Weight;
+  readonly gateUp: Weight;
+  readonly down: Weight;
 }
 
 /** A decoder-only transformer on a GPU. */
@@ -51,22 +50,22 @@ export class Decoder implements Disposable {
   readonly gpu: Gpu;
   /** Its sizes. */
   readonly config: DecoderConfig;
-  /** Every trained parameter by name; Hugging Face's, but for those that stack several tensors. */
+  /** Every weight by name; Hugging Face's, but for those that stack several tensors. */
+  readonly weights: ReadonlyMap<string, Weight>;
+  /** Those that are trained: all of them, or none. */
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly #blocks: readonly Block[];
   readonly #rope: RopeTable;
 
-  private constructor(gpu: Gpu, config: DecoderConfig, values: Map<string, Float32Array>) {
+  private constructor(gpu: Gpu, config: DecoderConfig, weights: ReadonlyMap<string, Weight>) {
     this.gpu = gpu;
     this.config = config;
-    const parameters = new Map<string, Parameter>();
-    for (const whole of stacks(config)) {
-      const { name, shape } = whole;
-      parameters.set(name, new Parameter(gpu, shape, name, stack(whole, values)));
-    }
-    this.parameters = parameters;
+    this.weights = weights;
+    this.parameters = new Map(
+      [...weights].flatMap(([name, weight]) => weight instanceof Parameter ? [[name, weight]] : []),
+    );
     this.#blocks = Array.from({ length: config.layers }, (_, layer) => {
-      const own = (name: string) => parameters.get(`model.layers.${layer}.${name}.weight`)!;
+      const own = (name: string) => weights.get(`model.layers.${layer}.${name}.weight`)!;
       return {
         inputNorm: own("input_layernorm"),
         qkv: own("self_attn.qkv_proj"),
@@ -84,7 +83,7 @@ export class Decoder implements Disposable {
    * the residual stream scaled down by sqrt(2 layers) (Radford et al. 2019).
    */
   static create(gpu: Gpu, config: DecoderConfig, { seed = 0 }: { seed?: number } = {}): Decoder {
-    const values = new Map<string, Float32Array>();
+    const loader = new WeightLoader(gpu, config);
     for (const [name, shape] of tensorShapes(config)) {
       const data = new Float32Array(elements(shape));
       if (shape.length === 1) data.fill(1);
@@ -94,24 +93,25 @@ export class Decoder implements Disposable {
         const deviation = 1 / Math.sqrt(shape[1]!) / residual;
         for (let i = 0; i < data.length; i++) data[i] = deviation * normal(random);
       }
-      values.set(name, data);
+      loader.put(name, { dtype: "F32", shape, data: new Uint8Array(data.buffer) });
     }
-    return new Decoder(gpu, config, values);
+    return new Decoder(gpu, config, loader.weights);
   }
 
   /**
    * A decoder with given weights.
    *
+   * @param options how to keep them, trained and in f32 by default, and what to call their file
    * @throws {CheckpointError} listing tensors that are missing, unexpected or of another shape.
    */
   static fromTensors(
     gpu: Gpu,
     config: DecoderConfig,
     tensors: ReadonlyMap<string, StoredTensor>,
-    label = "model.safetensors",
+    options: WeightStorage & { readonly label?: string } = {},
   ): Decoder {
+    const { label = "model.safetensors", ...storage } = options;
     const problems: string[] = [];
-    const values = new Map<string, Float32Array>();
     const shapes = tensorShapes(config);
     for (const [name, shape] of shapes) {
       const tensor = tensors.get(name);
@@ -120,7 +120,7 @@ export class Decoder implements Disposable {
         problems.push(
           `"${name}" has shape [${tensor.shape.join(", ")}], config expects [${shape.join(", ")}]`,
         );
-      } else values.set(name, toFloat32(tensor));
+      }
     }
     for (const name of tensors.keys()) {
       if (!shapes.has(name)) problems.push(`"${name}" is not part of this model`);
@@ -131,7 +131,9 @@ export class Decoder implements Disposable {
           "Check that config.json belongs to these weights",
       );
     }
-    return new Decoder(gpu, config, values);
+    const loader = new WeightLoader(gpu, config, storage);
+    for (const name of shapes.keys()) loader.put(name, tensors.get(name)!);
+    return new Decoder(gpu, config, loader.weights);
   }
 
   /**
@@ -140,19 +142,17 @@ export class Decoder implements Disposable {
    * @throws {CheckpointError} if a file is missing, cut short or does not fit the config.
    * @throws {TypeError} if the config names maths that is not implemented.
    */
-  static async load(gpu: Gpu, directory: string): Promise<Decoder> {
+  static async load(gpu: Gpu, directory: string, storage: WeightStorage = {}): Promise<Decoder> {
     const files = await folder().read(directory, ["config.json", "model.safetensors"]);
     const config = fromHuggingFace(parseJson(files["config.json"]!, `${directory}/config.json`));
     const label = `${directory}/model.safetensors`;
     const { tensors } = decodeSafetensors(files["model.safetensors"]!, label);
-    return Decoder.fromTensors(gpu, config, tensors, label);
+    return Decoder.fromTensors(gpu, config, tensors, { label, ...storage });
   }
 
   /** The weights by Hugging Face tensor name, row-major. */
   async values(): Promise<Map<string, Float32Array>> {
-    const all = stacks(this.config);
-    const buffers = await this.gpu.read(...all.map(({ name }) => this.parameters.get(name)!));
-    return new Map(all.flatMap((whole, i) => [...unstack(whole, new Float32Array(buffers[i]!))]));
+    return await readWeights(this.gpu, this.config, this.weights);
   }
 
   /** `config.json` and `model.safetensors` as bytes, loadable by Transformers. */
@@ -177,9 +177,9 @@ export class Decoder implements Disposable {
   }
 
   /** The vocabulary table that turns hidden states into logits, [V,C]. */
-  get head(): Parameter {
+  get head(): Weight {
     const name = this.config.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-    return this.parameters.get(name)!;
+    return this.weights.get(name)!;
   }
 
   /**
@@ -189,14 +189,14 @@ export class Decoder implements Disposable {
    */
   hidden(tape: Tape, ids: Uint32Array | Tensor, attend: Attend): Tensor {
     const { normEpsilon } = this.config;
-    let x = embedding(tape, this.parameters.get("model.embed_tokens.weight")!, ids);
+    let x = embedding(tape, this.weights.get("model.embed_tokens.weight")!, ids);
     this.#blocks.forEach((block, layer) => {
       const qkv = linear(tape, rmsnorm(tape, x, block.inputNorm, normEpsilon), block.qkv);
       x = linear(tape, attend(layer, qkv, this.#rope), block.o, x);
       const inner = rmsnorm(tape, x, block.mlpNorm, normEpsilon);
       x = linear(tape, swiglu(tape, linear(tape, inner, block.gateUp)), block.down, x);
     });
-    return rmsnorm(tape, x, this.parameters.get("model.norm.weight")!, normEpsilon);
+    return rmsnorm(tape, x, this.weights.get("model.norm.weight")!, normEpsilon);
   }
 
   /**
@@ -258,8 +258,8 @@ export class Decoder implements Disposable {
 
   /** Frees everything that the model holds on the GPU. */
   [Symbol.dispose](): void {
-    const parameters = [...this.parameters.values()].flatMap((parameter) => parameter.buffers());
-    this.gpu.free([...parameters, this.#rope.cosines.buffer, this.#rope.sines.buffer]);
+    const weights = [...this.weights.values()].flatMap((weight) => weight.buffers());
+    this.gpu.free([...weights, this.#rope.cosines.buffer, this.#rope.sines.buffer]);
   }
 }
 

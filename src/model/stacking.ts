@@ -39,20 +39,6 @@ function stackedName(tensor: string): string {
   );
 }
 
-/** Values of a parameter out of those of its tensors. */
-export function stack(
-  { shape, parts }: Stack,
-  values: ReadonlyMap<string, Float32Array>,
-): Float32Array {
-  const whole = new Float32Array(elements(shape));
-  let offset = 0;
-  for (const { name, shape } of parts) {
-    whole.set(values.get(name)!, offset);
-    offset += elements(shape);
-  }
-  return whole;
-}
-
 /** Values of its tensors out of those of a parameter; they share memory. */
 export function unstack({ parts }: Stack, whole: Float32Array): Map<string, Float32Array> {
   let offset = 0;

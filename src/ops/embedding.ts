@@ -5,10 +5,15 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import type { FloatType } from "../gpu/kernels.ts";
 import { boundRows, type Span, spans } from "../gpu/ranges.ts";
 import type { Tape } from "../tape.ts";
-import { assertMultipleOf4, assertShape, rowRange, type Tensor } from "../tensor.ts";
+import {
+  assertMultipleOf4,
+  assertShape,
+  type FloatType,
+  rowRange,
+  type Tensor,
+} from "../tensor.ts";
 import { clear, elementwise } from "./launch.ts";
 
 /** Positions sorted by token: token `tokens[b]` occurs at `order[starts[b]] .. order[starts[b + 1] - 1]`. */

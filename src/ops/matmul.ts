@@ -5,10 +5,9 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import type { FloatType } from "../gpu/kernels.ts";
 import { boundRows, slice, type Span, spans } from "../gpu/ranges.ts";
 import type { Bindable } from "../gpu/recorder.ts";
-import { assertMultipleOf4, bytesPerElement, type Operand } from "../tensor.ts";
+import { assertMultipleOf4, bytesPerElement, type FloatType, type Operand } from "../tensor.ts";
 
 /**
  * Terms summed by one dispatch. llvmpipe of Mesa 22 silently ends a shader's loops after 65,535

@@ -129,17 +129,17 @@ export class AdamW implements Disposable {
 
   /** Reads every moment, for a checkpoint. */
   async state(): Promise<Map<string, Moments>> {
-    const names = [...this.#moments.keys()];
-    const buffers = await this.#gpu.read(
-      ...names.flatMap((name) => {
-        const { first, second } = this.#moments.get(name)!;
-        const { bytes } = this.#parameters.get(name)!;
-        return [{ buffer: first, bytes }, { buffer: second, bytes }];
-      }),
-    );
-    return new Map(names.map((name, i) => [name, {
-      first: new Float32Array(buffers[2 * i]!),
-      second: new Float32Array(buffers[2 * i + 1]!),
+    const requests = [...this.#moments].flatMap(([name, { first, second }]) => {
+      const { bytes } = this.#parameters.get(name)!;
+      return [{ buffer: first, bytes }, { buffer: second, bytes }];
+    });
+    const contents: Float32Array[] = [];
+    for await (const content of this.#gpu.readEach(requests)) {
+      contents.push(new Float32Array(content));
+    }
+    return new Map([...this.#moments.keys()].map((name, i) => [name, {
+      first: contents[2 * i]!,
+      second: contents[2 * i + 1]!,
     }]));
   }
 

@@ -10,7 +10,7 @@ import { boundRows, spans } from "../../gpu/ranges.ts";
 import type { ReadRequest } from "../../gpu/transfer.ts";
 import { Random } from "../../random.ts";
 import { Tape } from "../../tape.ts";
-import { elements, Parameter, rowRange, Tensor } from "../../tensor.ts";
+import { elements, type FloatType, Parameter, rowRange, Tensor } from "../../tensor.ts";
 import { elementwise } from "../launch.ts";
 
 /** Elements behind the end of a blank tensor. */
@@ -212,6 +212,17 @@ export class Bench {
     return new Tensor(this.gpu.upload(values, "input"), shape, dtype, "input", needsGrad);
   }
 
+  /** A frozen weight, and the values that it has once they are rounded to its type. */
+  stored(
+    shape: readonly number[],
+    values: Float32Array,
+    dtype: FloatType,
+  ): { readonly tensor: Tensor; readonly values: Float32Array } {
+    const { words, rounded } = packed(values, dtype);
+    const tensor = new Tensor(this.gpu.upload(words, "weight"), shape, dtype, "weight");
+    return { tensor, values: rounded };
+  }
+
   /** A tensor that a gradient is wanted for. */
   input(shape: readonly number[], values: Float32Array): Tensor {
     return this.tensor(shape, values, { needsGrad: true });
@@ -264,6 +275,28 @@ export class Bench {
   close(): void {
     for (const cleanup of this.#cleanups) cleanup();
   }
+}
+
+/** The 16 bits of the bf16 nearest to v, ties to even. */
+export function bf16Bits(v: number): number {
+  const bits = new Uint32Array(Float32Array.of(v).buffer)[0]!;
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+/** Values as they are stored, and what they are then. */
+function packed(
+  values: Float32Array,
+  dtype: FloatType,
+): { words: Uint32Array | Float32Array; rounded: Float32Array } {
+  if (dtype === "f32") return { words: values, rounded: values };
+  if (dtype === "f16") {
+    // A driver may take f16 below the normal ones for zeros.
+    const halves = new Float16Array(values.map((v) => Math.abs(v) < 2 ** -14 ? 0 : v));
+    return { words: new Uint32Array(halves.buffer), rounded: new Float32Array(halves) };
+  }
+  const halves = Uint16Array.from(values, bf16Bits);
+  const wide = Uint32Array.from(halves, (bits) => bits << 16);
+  return { words: new Uint32Array(halves.buffer), rounded: new Float32Array(wide.buffer) };
 }
 
 /** a + b on the host, elementwise. */

@@ -9,7 +9,7 @@ import { type KernelCheck, kernelCheck } from "./check.ts";
 import { head } from "./lm_head.ts";
 import { added, product } from "./linear.ts";
 import { updates } from "./optimizer.ts";
-import { lookup } from "./rows.ts";
+import { frozenLookup, lookup } from "./rows.ts";
 
 /** What such a device sees of a buffer, in bytes: less than every large matrix below. */
 export const smallBinding = 2 ** 17;
@@ -24,6 +24,10 @@ export const rangeChecks: readonly KernelCheck[] = [
     "nn, all in ranges, beta 1": product("nn", [700, 68, 500], 1),
     "tn, A and B in ranges": product("tn", [68, 76, 517], 0),
     "tn, all in ranges, beta 1": product("tn", [500, 72, 517], 1),
+    "nt, bf16 in ranges": product("nt", [20, 1000, 76], 0, "bf16"),
+    "nn, bf16 in ranges": product("nn", [9, 76, 1000], 1, "bf16"),
+    "embedding of bf16": frozenLookup(100, 1000, 68, "bf16"),
+    "LM head, table of f16": head({ sizes: [30, 132, 600], frozen: "f16" }),
     "embedding": lookup(300, 1000, 68, false),
     "embedding, beta 1": lookup(50, 700, 100, true),
     "LM head, one chunk of several ranges": head({ sizes: [3, 68, 1000] }),
