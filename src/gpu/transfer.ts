@@ -27,8 +27,9 @@ export interface ReadBack {
 }
 
 /**
- * Bytes that are written before the queue is told to take them: until then the driver holds a copy,
- * so that a model would take its own size once more while it is loaded.
+ * Bytes that are written before the queue is told to take them: until then there is a copy of them,
+ * and a model would take its own size once more while it is loaded. 768 MiB of weights on llvmpipe
+ * make for 1.18 instead of 1.77 GB at most.
  */
 const WRITTEN = 2 ** 26;
 
