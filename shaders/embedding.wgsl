@@ -1,13 +1,14 @@
-// y[t] = scale * table[ids[t]]; the gradient gathers, per distinct token, the rows where it occurs.
+// y[t] = scale * table[ids[t]]; the gradient gathers, per distinct token, the rows where it occurs. Of
+// a table larger than a binding each dispatch sees the rows of `count` tokens from `first` on.
 
-struct Params { rows: u32, scale: f32 }
-struct BackwardParams { distinct: u32, scale: f32 }
+struct Params { rows: u32, first: u32, count: u32, scale: f32 }
+struct BackwardParams { distinct: u32, first: u32, count: u32, scale: f32 }
 
 override LANES: u32 = 256;
 override WIDTH4: u32 = 16;  // C/4, a constant: a CPU divides by a variable one lane at a time
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;                // [T]
-@group(0) @binding(1) var<storage, read> table: array<vec4f>;            // [V, C/4]
+@group(0) @binding(1) var<storage, read> table: array<Stored4>;          // [count, C/4]
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;          // [T, C/4]
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -19,7 +20,10 @@ fn forward(
 ) {
   let at = linear_index(group, groups) * LANES + lane.x;
   if (at >= params.rows * WIDTH4) { return; }
-  y[at] = params.scale * table[ids[at / WIDTH4] * WIDTH4 + at % WIDTH4];
+  let row = ids[at / WIDTH4] - params.first;
+  // The first dispatch writes every row, so that one without a token is not left undefined.
+  if (row < params.count) { y[at] = params.scale * unpack4(table[row * WIDTH4 + at % WIDTH4]); }
+  else if (params.first == 0u) { y[at] = vec4f(); }
 }
 
 // The host sorts the positions by token: tokens[b] occurs at order[starts[b] .. starts[b + 1]].
@@ -28,7 +32,7 @@ fn forward(
 @group(0) @binding(1) var<storage, read> starts: array<u32>;             // [B + 1]
 @group(0) @binding(2) var<storage, read> order: array<u32>;              // [T]
 @group(0) @binding(3) var<storage, read> dy: array<vec4f>;               // [T, C/4]
-@group(0) @binding(4) var<storage, read_write> dtable: array<vec4f>;     // [V, C/4]
+@group(0) @binding(4) var<storage, read_write> dtable: array<vec4f>;     // [count, C/4]
 @group(1) @binding(0) var<uniform> backward_params: BackwardParams;
 
 @compute @workgroup_size(LANES)
@@ -41,9 +45,11 @@ fn backward(
   if (at >= backward_params.distinct * WIDTH4) { return; }
   let bucket = at / WIDTH4;
   let column = at % WIDTH4;
+  let row = tokens[bucket] - backward_params.first;
+  if (row >= backward_params.count) { return; }
   var sum = vec4f();
   for (var i = starts[bucket]; i < starts[bucket + 1u]; i++) {
     sum += dy[order[i] * WIDTH4 + column];
   }
-  dtable[tokens[bucket] * WIDTH4 + column] += backward_params.scale * sum;
+  dtable[row * WIDTH4 + column] += backward_params.scale * sum;
 }

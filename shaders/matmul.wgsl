@@ -3,8 +3,11 @@
 // lane multiplies 4 BLOCKS_M rows x 4 BLOCKS_N columns of them (after Boehm, "How to optimize a
 // CUDA matmul kernel", 2022). The sum runs over the inner dimension in one fixed order for every M.
 
-// The sum runs over first .. last of the inner dimension; the host splits a long one.
-struct Params { rows: u32, columns: u32, inner: u32, first: u32, last: u32, beta: f32 }
+// Sizes of C and terms of each sum. A matrix may be a block of a larger one: a row of it begins
+// `stride` elements after the row before.
+struct Params {
+  rows: u32, columns: u32, terms: u32, a_stride: u32, b_stride: u32, c_stride: u32, beta: f32
+}
 
 // Lanes along N and along M, and the depth of the tiles, a multiple of 4. A workgroup makes
 // 4 BLOCKS_M LANES_M rows x 4 BLOCKS_N LANES_N columns of C.
@@ -17,7 +20,7 @@ override HEIGHT: u32 = LANES_M * BLOCKS_M;
 override WIDTH: u32 = LANES_N * BLOCKS_N;
 
 @group(0) @binding(0) var<storage, read> a: array<vec4f>;
-@group(0) @binding(1) var<storage, read> b: array<vec4f>;
+@group(0) @binding(1) var<storage, read> b: array<Stored4>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4f>;
 @group(0) @binding(3) var<storage, read> addend: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
@@ -35,8 +38,8 @@ fn load_a(group: vec3u, lane: u32, start: u32) {
   for (var i = lane; i < DEPTH * HEIGHT; i += LANES) {
     let k = 4u * (i % (DEPTH / 4u));
     let row = i / (DEPTH / 4u);
-    let terms = a[((group.y * HEIGHT * 4u + row) * params.inner + start + k) / 4u];
-    let x = select(vec4f(), terms, start + k < params.last);
+    let terms = a[((group.y * HEIGHT * 4u + row) * params.a_stride + start + k) / 4u];
+    let x = select(vec4f(), terms, start + k < params.terms);
     for (var j = 0u; j < 4u; j++) { tile_a[(k + j) * HEIGHT + row / 4u][row % 4u] = x[j]; }
   }
 }
@@ -45,8 +48,8 @@ fn load_a(group: vec3u, lane: u32, start: u32) {
 fn load_a_transposed(group: vec3u, lane: u32, start: u32) {
   for (var i = lane; i < DEPTH * HEIGHT; i += LANES) {
     let k = start + i / HEIGHT;
-    let rows = a[k * (params.rows / 4u) + group.y * HEIGHT + i % HEIGHT];
-    tile_a[i] = select(vec4f(), rows, k < params.last);
+    let rows = a[k * (params.a_stride / 4u) + group.y * HEIGHT + i % HEIGHT];
+    tile_a[i] = select(vec4f(), rows, k < params.terms);
   }
 }
 
@@ -54,8 +57,8 @@ fn load_a_transposed(group: vec3u, lane: u32, start: u32) {
 fn load_b(group: vec3u, lane: u32, start: u32) {
   for (var i = lane; i < DEPTH * WIDTH; i += LANES) {
     let k = start + i / WIDTH;
-    let columns = b[k * (params.columns / 4u) + group.x * WIDTH + i % WIDTH];
-    tile_b[i] = select(vec4f(), columns, k < params.last);
+    let columns = unpack4(b[k * (params.b_stride / 4u) + group.x * WIDTH + i % WIDTH]);
+    tile_b[i] = select(vec4f(), columns, k < params.terms);
   }
 }
 
@@ -64,8 +67,8 @@ fn load_b_transposed(group: vec3u, lane: u32, start: u32) {
   for (var i = lane; i < DEPTH * WIDTH; i += LANES) {
     let k = 4u * (i % (DEPTH / 4u));
     let column = i / (DEPTH / 4u);
-    let terms = b[((group.x * WIDTH * 4u + column) * params.inner + start + k) / 4u];
-    let y = select(vec4f(), terms, start + k < params.last);
+    let terms = unpack4(b[((group.x * WIDTH * 4u + column) * params.b_stride + start + k) / 4u]);
+    let y = select(vec4f(), terms, start + k < params.terms);
     for (var j = 0u; j < 4u; j++) { tile_b[(k + j) * WIDTH + column / 4u][column % 4u] = y[j]; }
   }
 }
@@ -90,7 +93,7 @@ fn store(sums: Sums, group: vec3u, lane: vec3u) {
       let column4 = group.x * WIDTH + n * LANES_N + lane.x;
       for (var i = 0u; i < 4u; i++) {
         if (row + i < params.rows && column4 < columns4) {
-          let at = (row + i) * columns4 + column4;
+          let at = (row + i) * (params.c_stride / 4u) + column4;
           var value = sums[m][n][i];
           if (params.beta != 0.0) { value = fma(vec4f(params.beta), c[at], value); }
           c[at] = value;
@@ -108,7 +111,7 @@ fn store_added(sums: Sums, group: vec3u, lane: vec3u) {
     for (var n = 0u; n < BLOCKS_N; n++) {
       let column4 = group.x * WIDTH + n * LANES_N + lane.x;
       for (var i = 0u; i < 4u; i++) {
-        let at = (row + i) * columns4 + column4;
+        let at = (row + i) * (params.c_stride / 4u) + column4;
         if (row + i < params.rows && column4 < columns4) { c[at] = sums[m][n][i] + addend[at]; }
       }
     }
@@ -123,7 +126,7 @@ fn nn(
   @builtin(local_invocation_index) index: u32,
 ) {
   var sums: Sums;
-  for (var start = params.first; start < params.last; start += DEPTH) {
+  for (var start = 0u; start < params.terms; start += DEPTH) {
     load_a(group, index, start);
     load_b(group, index, start);
     workgroupBarrier();
@@ -141,7 +144,7 @@ fn tn(
   @builtin(local_invocation_index) index: u32,
 ) {
   var sums: Sums;
-  for (var start = params.first; start < params.last; start += DEPTH) {
+  for (var start = 0u; start < params.terms; start += DEPTH) {
     load_a_transposed(group, index, start);
     load_b(group, index, start);
     workgroupBarrier();
@@ -159,7 +162,7 @@ fn nt(
   @builtin(local_invocation_index) index: u32,
 ) {
   var sums: Sums;
-  for (var start = params.first; start < params.last; start += DEPTH) {
+  for (var start = 0u; start < params.terms; start += DEPTH) {
     load_a(group, index, start);
     load_b_transposed(group, index, start);
     workgroupBarrier();
@@ -177,7 +180,7 @@ fn nt_add(
   @builtin(local_invocation_index) index: u32,
 ) {
   var sums: Sums;
-  for (var start = params.first; start < params.last; start += DEPTH) {
+  for (var start = 0u; start < params.terms; start += DEPTH) {
     load_a(group, index, start);
     load_b_transposed(group, index, start);
     workgroupBarrier();

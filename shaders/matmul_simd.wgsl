@@ -8,14 +8,17 @@
 // load brings four terms, an iteration adds four terms to each sum, and one load of A serves eight
 // rows: each lane loads one row's terms, which are then handed round.
 
-// The sum runs over first .. last of the inner dimension; the host splits a long one.
-struct Params { rows: u32, columns: u32, inner: u32, first: u32, last: u32, beta: f32 }
+// Sizes of C and terms of each sum. A matrix may be a block of a larger one: a row of it begins
+// `stride` elements after the row before.
+struct Params {
+  rows: u32, columns: u32, terms: u32, a_stride: u32, b_stride: u32, c_stride: u32, beta: f32
+}
 
 const LANES = 8u;
 const ROWS = LANES * BLOCKS;
 
 @group(0) @binding(0) var<storage, read> a: array<vec4f>;
-@group(0) @binding(1) var<storage, read> b: array<vec4f>;
+@group(0) @binding(1) var<storage, read> b: array<Stored4>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4f>;
 @group(0) @binding(3) var<storage, read> addend: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
@@ -26,20 +29,25 @@ alias Block = array<vec4f, FILLED>;
 // Four terms of one row, or of one column, of each lane.
 alias Terms = array<vec4f, 4>;
 
-fn load_a(row: u32, k: u32) -> vec4f { return a[(row * params.inner + k) / 4u]; }
+fn load_a(row: u32, k: u32) -> vec4f { return a[(row * params.a_stride + k) / 4u]; }
 
 fn load_b(column4: u32, k: u32) -> Terms {
-  let columns4 = params.columns / 4u;
+  let stride4 = params.b_stride / 4u;
   var y: Terms;
-  for (var i = 0u; i < 4u; i++) { y[i] = b[(k + i) * columns4 + column4]; }
+  for (var i = 0u; i < 4u; i++) { y[i] = unpack4(b[(k + i) * stride4 + column4]); }
   return y;
 }
 
 // B[N,K]: four terms of each of four columns.
 fn load_b_transposed(column4: u32, k: u32) -> Terms {
-  let at = (column4 * 4u * params.inner + k) / 4u;
-  let stride = params.inner / 4u;
-  let m = transpose(mat4x4f(b[at], b[at + stride], b[at + 2u * stride], b[at + 3u * stride]));
+  let at = (column4 * 4u * params.b_stride + k) / 4u;
+  let stride4 = params.b_stride / 4u;
+  let m = transpose(mat4x4f(
+    unpack4(b[at]),
+    unpack4(b[at + stride4]),
+    unpack4(b[at + 2u * stride4]),
+    unpack4(b[at + 3u * stride4]),
+  ));
   return Terms(m[0], m[1], m[2], m[3]);
 }
 
@@ -58,7 +66,7 @@ fn multiply(sum: ptr<function, Block>, x: vec4f, y: Terms) {
 fn store(row: u32, stride: u32, column4: u32, sum: Block) {
   let columns4 = params.columns / 4u;
   for (var i = 0u; i < FILLED; i++) {
-    let at = (row + i * stride) * columns4 + column4;
+    let at = (row + i * stride) * (params.c_stride / 4u) + column4;
     if (row + i * stride < params.rows && column4 < columns4) {
       if (params.beta == 0.0) { c[at] = sum[i]; } else { c[at] = fma(vec4f(params.beta), c[at], sum[i]); }
     }
@@ -69,7 +77,7 @@ fn store(row: u32, stride: u32, column4: u32, sum: Block) {
 fn store_added(row: u32, column4: u32, sum: Block) {
   let columns4 = params.columns / 4u;
   for (var i = 0u; i < FILLED; i++) {
-    let at = (row + i) * columns4 + column4;
+    let at = (row + i) * (params.c_stride / 4u) + column4;
     if (row + i < params.rows && column4 < columns4) { c[at] = sum[i] + addend[at]; }
   }
 }
@@ -83,7 +91,7 @@ fn nn(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: v
   var s1: Block;
   var s2: Block;
   var s3: Block;
-  for (var k = params.first; k < params.last; k += 4u) {
+  for (var k = 0u; k < params.terms; k += 4u) {
     let y = load_b(column4, k);
     let x0 = load_a(row + lane.x, k);
     var x1: vec4f;
@@ -119,7 +127,7 @@ fn sum_nt(
   s2: ptr<function, Block>,
   s3: ptr<function, Block>,
 ) {
-  for (var k = params.first; k < params.last; k += 4u) {
+  for (var k = 0u; k < params.terms; k += 4u) {
     let y = load_b_transposed(column4, k);
     let x0 = load_a(row + lane, k);
     var x1: vec4f;
@@ -181,20 +189,20 @@ fn nt_add(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lan
 fn tn(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let row = group.y * 32u;
   let column4 = group.x * LANES + lane.x;
-  let rows4 = params.rows / 4u;
-  let columns4 = params.columns / 4u;
+  let a_stride4 = params.a_stride / 4u;
+  let b_stride4 = params.b_stride / 4u;
   var s0: Block;
   var s1: Block;
   var s2: Block;
   var s3: Block;
-  for (var k = params.first; k < params.last; k += 4u) {
+  for (var k = 0u; k < params.terms; k += 4u) {
     var x: Terms;
     var y: Terms;
     for (var u = 0u; u < 4u; u++) {
       // Terms past the last count as 0.
-      let at = min(k + u, params.last - 1u);
-      y[u] = b[at * columns4 + column4];
-      x[u] = select(vec4f(), a[at * rows4 + row / 4u + lane.x], k + u < params.last);
+      let at = min(k + u, params.terms - 1u);
+      y[u] = unpack4(b[at * b_stride4 + column4]);
+      x[u] = select(vec4f(), a[at * a_stride4 + row / 4u + lane.x], k + u < params.terms);
     }
     multiply(&s0, vec4f(x[0].x, x[1].x, x[2].x, x[3].x), y);
     multiply(&s1, vec4f(x[0].y, x[1].y, x[2].y, x[3].y), y);

@@ -5,9 +5,17 @@
  */
 
 import type { Gpu } from "./gpu/device.ts";
+import type { FloatType } from "./gpu/kernels.ts";
+import { slice } from "./gpu/ranges.ts";
+import type { Bindable } from "./gpu/recorder.ts";
 
-/** Element type; both are 4 bytes wide. */
-export type DType = "f32" | "u32";
+export type { FloatType } from "./gpu/kernels.ts";
+
+/** Element type. Those of two bytes are for weights alone: two in a 32-bit word. */
+export type DType = FloatType | "u32";
+
+/** Bytes of one element. */
+export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, u32: 4, bf16: 2, f16: 2 };
 
 /** Number of elements of a shape. */
 export function elements(shape: readonly number[]): number {
@@ -51,32 +59,57 @@ export class Tensor {
 
   /** Bytes that hold them. */
   get bytes(): number {
-    return this.size * 4;
+    return this.size * bytesPerElement[this.dtype];
   }
 }
 
-/**
- * A trained tensor: it outlives the step, and so does its gradient buffer.
- */
-export class Parameter extends Tensor {
+/** A tensor that belongs to a model and outlives the step. As such it is frozen: it has no gradient. */
+export class Weight extends Tensor {
+  /** How its elements are stored. */
+  declare readonly dtype: FloatType;
+
+  /**
+   * Allocates zeros, for `gpu.write` to fill.
+   *
+   * @throws {TypeError} if the number of elements is not a multiple of 4.
+   */
+  constructor(
+    gpu: Gpu,
+    shape: readonly number[],
+    name: string,
+    { dtype = "f32", trained = false }: { dtype?: FloatType; trained?: boolean } = {},
+  ) {
+    assertMultipleOf4(elements(shape), "its size", `create weight "${name}"`);
+    const bytes = elements(shape) * bytesPerElement[dtype];
+    super(gpu.allocate(bytes, "weights", name), shape, dtype, name, trained);
+  }
+
+  /** The buffers to free with the model. */
+  buffers(): GPUBuffer[] {
+    return [this.buffer];
+  }
+}
+
+/** A weight that is trained: it has a gradient buffer that outlives the step too. Always f32. */
+export class Parameter extends Weight {
   readonly #gradient: GPUBuffer;
 
   /**
-   * Allocates weights and gradient and uploads the values.
+   * Allocates weights and gradient.
    *
+   * @param values uploaded where they are given; zeros otherwise, for `gpu.write` to fill
    * @throws {TypeError} if there are not as many values as the shape has elements.
    */
-  constructor(gpu: Gpu, shape: readonly number[], name: string, values: Float32Array) {
-    const buffer = gpu.allocate(values.byteLength, "weights", name);
-    super(buffer, shape, "f32", name, true);
-    assertMultipleOf4(this.size, "its size", `create parameter "${name}"`);
-    if (values.length !== this.size) {
+  constructor(gpu: Gpu, shape: readonly number[], name: string, values?: Float32Array) {
+    const size = elements(shape);
+    if (values && values.length !== size) {
       throw new TypeError(
-        `Cannot create parameter "${name}": shape [${shape}] needs ${this.size} values, got ${values.length}`,
+        `Cannot create parameter "${name}": shape [${shape}] needs ${size} values, got ${values.length}`,
       );
     }
-    this.#gradient = gpu.allocate(values.byteLength, "gradients", `${name}.grad`);
-    gpu.write(buffer, values);
+    super(gpu, shape, name, { trained: true });
+    this.#gradient = gpu.allocate(this.bytes, "gradients", `${name}.grad`);
+    if (values) gpu.write(this.buffer, values);
   }
 
   /** The tensor that `grad` becomes at the first contribution of a step; its content is stale until then. */
@@ -85,9 +118,23 @@ export class Parameter extends Tensor {
   }
 
   /** The buffers to free with the model. */
-  buffers(): GPUBuffer[] {
+  override buffers(): GPUBuffer[] {
     return [this.buffer, this.#gradient];
   }
+}
+
+/** Rows `first` to `first + count` of a matrix, to bind; the tensor itself where that is all of it. */
+export function rowRange(tensor: Tensor, first: number, count: number): Operand {
+  const [rows, ...row] = tensor.shape as [number, ...number[]];
+  if (count === rows) return tensor;
+  const rowBytes = elements(row) * bytesPerElement[tensor.dtype];
+  return { ...slice(tensor, first * rowBytes, count * rowBytes), dtype: tensor.dtype };
+}
+
+/** A matrix to bind; of f32 unless its dtype says otherwise. */
+export interface Operand extends Bindable {
+  /** How its elements are stored. */
+  readonly dtype?: DType;
 }
 
 /**

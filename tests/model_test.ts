@@ -6,7 +6,7 @@ import { Gpu } from "../src/gpu/device.ts";
 import { disk } from "../src/io/disk.ts";
 import { useFolder } from "../src/io/folder.ts";
 import { CheckpointError, decodeSafetensors, type StoredTensor } from "../src/io/safetensors.ts";
-import { assemble, parameterSpecs, takeApart, tensorShapes } from "../src/model/parameters.ts";
+import { parameterSpecs, tensorShapes } from "../src/model/parameters.ts";
 import { llamaConfig, sizedConfig } from "../src/model/config.ts";
 import { fromHuggingFace, toHuggingFace } from "../src/model/families.ts";
 import { Decoder } from "../src/model/decoder.ts";
@@ -14,7 +14,7 @@ import { nllGradients, tokenStatistics } from "../src/model/nll.ts";
 import { lmHead } from "../src/ops/lm_head.ts";
 import { Random } from "../src/random.ts";
 import { Tape } from "../src/tape.ts";
-import { Parameter } from "../src/tensor.ts";
+import { elements, Parameter } from "../src/tensor.ts";
 import { assertClose, golden, packed, tiny, Trainer, weightBytes } from "./models.ts";
 
 /** Of the largest entry of a tensor; both sides round to f32 on the way. */
@@ -222,17 +222,23 @@ Deno.test("a saved model is readable by another reader", async () => {
   assertEquals(fromHuggingFace(JSON.parse(files["config.json"])), tiny);
 });
 
-Deno.test("tensors that are stacked in one parameter come apart as they were put together", () => {
+Deno.test("tensors that are stacked in one weight come apart as they were put together", async () => {
   const values = new Map(
     [...tensorShapes(tiny)].map(([name, shape], i) => {
-      const length = shape.reduce((product, n) => product * n, 1);
+      const length = elements(shape);
       return [name, Float32Array.from({ length }, (_, n) => i + n / length)];
     }),
   );
-  const all = parameterSpecs(tiny);
-  const apart = new Map(all.flatMap((spec) => [...takeApart(spec, assemble(spec, values))]));
-  assertEquals(apart, values);
-  const qkv = all.find(({ name }) => name === "model.layers.0.self_attn.qkv_proj.weight")!;
+  const tensors = new Map(
+    [...tensorShapes(tiny)].map(([name, shape]) => {
+      const data = new Uint8Array(values.get(name)!.buffer);
+      return [name, { dtype: "F32", shape: [...shape], data } as const];
+    }),
+  );
+  using model = Decoder.fromTensors(gpu, tiny, tensors);
+  assertEquals(await model.values(), values);
+  const qkv = parameterSpecs(tiny)
+    .find(({ name }) => name === "model.layers.0.self_attn.qkv_proj.weight")!;
   const parts = ["q", "k", "v"].map((part) => `model.layers.0.self_attn.${part}_proj.weight`);
   assertEquals(qkv.parts.map(({ name }) => name), parts);
 });
@@ -282,7 +288,7 @@ Deno.test("a checkpoint that does not fit its config is refused with every fault
   const q = "model.layers.0.self_attn.q_proj.weight";
   changed.set(q, { ...tensors.get(q)!, shape: [36, 32] });
   const error = assertThrows(
-    () => Decoder.fromTensors(gpu, tiny, changed, "some/model.safetensors"),
+    () => Decoder.fromTensors(gpu, tiny, changed, { label: "some/model.safetensors" }),
     CheckpointError,
     "some/model.safetensors",
   );

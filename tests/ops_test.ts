@@ -10,6 +10,7 @@ import { grid } from "../src/gpu/recorder.ts";
 import { sharesRegisters, tunings } from "../src/gpu/tuning.ts";
 import { type KernelCheck, kernelChecks } from "../src/ops/checks/mod.ts";
 import { foldedChecks, narrowTuning } from "../src/ops/checks/folded.ts";
+import { rangeChecks, smallBinding } from "../src/ops/checks/ranges.ts";
 
 /** A GPU that remembers which entry points it ran and what was read from it. */
 interface Watched {
@@ -131,3 +132,12 @@ Deno.test("more than 65,535 workgroups are numbered in two dimensions", async ()
   for (const check of foldedChecks) await assertPasses(narrow, check);
   narrow.gpu.close();
 });
+
+for (const name of Object.keys(watched)) {
+  Deno.test(`matrices larger than a binding agree with f64 with the tuning of class "${name}"`, async () => {
+    const tuning = tunings[name as keyof typeof tunings];
+    const small = await watch({ tuning, largestBinding: smallBinding });
+    for (const check of rangeChecks) await assertPasses(small, check);
+    small.gpu.close();
+  });
+}

@@ -39,6 +39,11 @@ export interface GpuOptions {
   readonly memoryBudget?: number;
   /** Which adapter to prefer where there are several. */
   readonly powerPreference?: "low-power" | "high-performance";
+  /**
+   * Most bytes of one buffer that a dispatch may see, to try what happens where the adapter allows
+   * less than this one. Larger tables are worked on range by range.
+   */
+  readonly largestBinding?: number;
   /** Workgroup shapes and kernels; those of the adapter's class by default. */
   readonly tuning?: Tuning;
   /** Take timestamps for {@linkcode Gpu.profile}: of every dispatch, or of every submit. */
@@ -69,6 +74,9 @@ const SUBGROUPS = "subgroups" as GPUFeatureName;
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
 
+/** Most bytes that `readEach` reads at a time, but for a single larger buffer: 256 MiB. */
+const READ_TOGETHER = 2 ** 28;
+
 /** Scratch of a size that was not wanted between so many read-backs is given up. */
 const KEPT_READS = 4096;
 
@@ -78,6 +86,8 @@ export class Gpu implements Disposable {
   readonly info: GpuInfo;
   /** Workgroup shapes that suit the adapter. */
   readonly tuning: Tuning;
+  /** Most bytes of one buffer that a dispatch may see. */
+  readonly largestBinding: number;
   readonly #device: GPUDevice;
   readonly #memory: Memory;
   readonly #kernels: KernelCache;
@@ -94,6 +104,11 @@ export class Gpu implements Disposable {
     this.#device = device;
     this.info = info;
     this.tuning = options.tuning ?? tunings[deviceClass(info)];
+    // Kept to by the recorder: a device is never granted less than WebGPU's default of 128 MiB.
+    this.largestBinding = Math.min(
+      options.largestBinding ?? Infinity,
+      info.limits.maxStorageBufferBindingSize!,
+    );
     const report = (error: Error) => this.#errors.push(error);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -119,6 +134,7 @@ export class Gpu implements Disposable {
       device,
       this.#memory,
       this.#kernels.paramsLayout,
+      this.largestBinding,
       this.#profiler,
     );
     this.#transfer = new Transfer(device, this.#memory, this.#recorder, this.tuning.overlap);
@@ -277,6 +293,25 @@ export class Gpu implements Disposable {
    */
   async read(...requests: ReadRequest[]): Promise<ArrayBuffer[]> {
     return await this.readBack(...requests).take();
+  }
+
+  /**
+   * Reads many buffers, as few at a time as it takes to keep what they pass through small; nothing
+   * may be recorded meanwhile that changes them.
+   *
+   * @returns the content of each, in order
+   */
+  async *readEach(requests: readonly ReadRequest[]): AsyncGenerator<ArrayBuffer, void> {
+    let group: ReadRequest[] = [];
+    let bytes = 0;
+    for (const [i, request] of requests.entries()) {
+      group.push(request);
+      bytes += request.bytes;
+      const next = requests[i + 1]?.bytes ?? Infinity;
+      if (bytes + next <= READ_TOGETHER) continue;
+      yield* await this.read(...group);
+      [group, bytes] = [[], 0];
+    }
   }
 
   /**

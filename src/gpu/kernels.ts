@@ -31,6 +31,9 @@ import rope from "../../shaders/rope.wgsl" with { type: "text" };
 import sample from "../../shaders/sample.wgsl" with { type: "text" };
 import select from "../../shaders/select.wgsl" with { type: "text" };
 import shared from "../../shaders/shared.wgsl" with { type: "text" };
+import storedBf16 from "../../shaders/stored_bf16.wgsl" with { type: "text" };
+import storedF16 from "../../shaders/stored_f16.wgsl" with { type: "text" };
+import storedF32 from "../../shaders/stored_f32.wgsl" with { type: "text" };
 import { ShaderCompileError } from "./errors.ts";
 import { type EntryPoint, reflect } from "./reflect.ts";
 
@@ -89,12 +92,24 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   select,
 };
 
+/** How the numbers of a weight are stored; arithmetic is f32 whichever it is. */
+export type FloatType = "f32" | "bf16" | "f16";
+
+/** What reads four elements of each type: the type `Stored4` and the function `unpack4`. */
+const storedSources: Readonly<Record<FloatType, string>> = {
+  f32: storedF32,
+  bf16: storedBf16,
+  f16: storedF16,
+};
+
 /** What specialises a kernel: `override` values, and constants that must be known to the compiler. */
 export interface Specialisation {
   /** Values of WGSL `override`s (workgroup sizes, switches). */
   readonly constants?: Readonly<Record<string, number>>;
   /** `const NAME = VALUEu;` lines joined in front: sizes of register arrays can't be overrides. */
   readonly prelude?: Readonly<Record<string, number>>;
+  /** How the weight is stored that the kernel reads, where it reads one; f32 by default. */
+  readonly stored?: FloatType;
 }
 
 /** A compiled entry point with what is needed to bind it by name. */
@@ -145,8 +160,10 @@ export class KernelCache {
    * @throws {TypeError} if there is no such entry point.
    */
   get(name: KernelName, entry: string, specialisation: Specialisation = {}): Kernel {
-    const { constants = {}, prelude = {} } = specialisation;
-    const key = `${name}.${entry} ${JSON.stringify(constants)} ${JSON.stringify(prelude)}`;
+    const { constants = {}, prelude = {}, stored = "f32" } = specialisation;
+    const key = `${name}.${entry} ${JSON.stringify(constants)} ${
+      JSON.stringify(prelude)
+    } ${stored}`;
     const cached = this.#kernels.get(key);
     if (cached) return cached;
 
@@ -158,7 +175,10 @@ export class KernelCache {
     const lines = Object.entries(prelude).map(([constant, value]) =>
       `const ${constant} = ${value}u;`
     );
-    const code = [this.#enable, ...lines, shared, kernelSources[name]].join("\n");
+    const code = [
+      ...[this.#enable, ...lines],
+      ...[storedSources[stored], shared, kernelSources[name]],
+    ].join("\n");
     const kernel = this.#compile(`${name}.${entry}`, code, found, { ...constants });
     this.#kernels.set(key, kernel);
     return kernel;

@@ -44,6 +44,7 @@ export class Recorder {
   readonly stats: RecorderStats = { submits: 0, dispatches: 0, bindGroups: 0 };
   readonly #device: GPUDevice;
   readonly #profiler: Profiler | null;
+  readonly #largestBinding: number;
   readonly #ring: GPUBuffer;
   readonly #ringBytes = new ArrayBuffer(WINDOW * WINDOWS);
   readonly #ringU32 = new Uint32Array(this.#ringBytes);
@@ -57,13 +58,16 @@ export class Recorder {
   #pass: GPUComputePassEncoder | null = null;
   #copies: Copy[] = [];
 
+  /** @param largestBinding bytes that a dispatch may see of one buffer */
   constructor(
     device: GPUDevice,
     memory: Memory,
     paramsLayout: GPUBindGroupLayout,
+    largestBinding: number,
     profiler: Profiler | null = null,
   ) {
     this.#device = device;
+    this.#largestBinding = largestBinding;
     this.#profiler = profiler;
     this.#ring = memory.create(
       this.#ringBytes.byteLength,
@@ -215,6 +219,13 @@ export class Recorder {
       layout: kernel.storageLayout,
       entries: kernel.entry.storage.map(({ name, binding }) => {
         const { buffer, range } = bindings[name]!;
+        const size = range?.size ?? buffer.size;
+        if (size > this.#largestBinding) {
+          throw new RangeError(
+            `Cannot dispatch "${kernel.label}": binding "${name}" has ${size} bytes, the device sees at ` +
+              `most ${this.#largestBinding} at once; use fewer tokens or slots, or a smaller model`,
+          );
+        }
         return { binding, resource: { buffer, ...range } };
       }),
     });

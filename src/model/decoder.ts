@@ -10,16 +10,13 @@
 import type { Gpu } from "../gpu/device.ts";
 import { folder } from "../io/folder.ts";
 import {
-  CheckpointError,
-  decodeSafetensors,
   encodeSafetensors,
   fromFloat32,
   type StoredTensor,
   type TensorDtype,
-  toFloat32,
 } from "../io/safetensors.ts";
 import { add } from "../ops/add.ts";
-import { attention, segmentBounds, type Segments } from "../ops/attention.ts";
+import { attention } from "../ops/attention.ts";
 import { embedding } from "../ops/embedding.ts";
 import { activate, glu } from "../ops/glu.ts";
 import { linear } from "../ops/linear.ts";
@@ -28,19 +25,21 @@ import { matmul } from "../ops/matmul.ts";
 import { headNorm, layernorm, rmsnorm } from "../ops/norm.ts";
 import { rope, type RopeTable } from "../ops/rope.ts";
 import { Tape } from "../tape.ts";
-import { Parameter, type Tensor } from "../tensor.ts";
+import { Parameter, type Tensor, type Weight } from "../tensor.ts";
 import { type DecoderConfig, tableRows } from "./config.ts";
 import { fromHuggingFace, toHuggingFace } from "./families.ts";
+import { Adapters, type LoraConfig } from "./lora.ts";
+import { openModel } from "./open.ts";
+import { parameterSpecs, type Role, tensorShapes } from "./parameters.ts";
+import { type RopeTables, ropeTables } from "./rope_tables.ts";
+import { checkLengths, segmentsByWindow } from "./segments.ts";
 import {
-  assemble,
-  type ParameterSpec,
-  parameterSpecs,
-  type Role,
-  takeApart,
-  tensorShapes,
-} from "./parameters.ts";
-import { ropeTables } from "./rope_tables.ts";
-import { matchTensors, randomValues } from "./weights.ts";
+  matchTensors,
+  randomTensors,
+  readWeights,
+  WeightLoader,
+  type WeightStorage,
+} from "./weights.ts";
 
 /**
  * How a layer's queries meet keys and values: packed training, or a KV cache.
@@ -52,11 +51,19 @@ export type Attend = (tape: Tape, layer: number, qkv: Tensor, rope: RopeTable) =
 
 /** Weight and bias of one role. */
 interface Module {
-  readonly weight: Tensor;
-  readonly bias: Tensor | undefined;
+  readonly weight: Weight;
+  readonly bias: Weight | undefined;
 }
 
 type Block = Readonly<Partial<Record<Role, Module>>>;
+
+/** How to load a model. */
+export interface LoadOptions extends WeightStorage {
+  /** Longest sequence, where it is to be shorter than the model allows: tables are as long. */
+  readonly context?: number | undefined;
+  /** Called after each tensor with the number of them that are there, and of all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
 
 /** A decoder-only transformer on a GPU. */
 export class Decoder implements Disposable {
@@ -64,96 +71,158 @@ export class Decoder implements Disposable {
   readonly gpu: Gpu;
   /** Its sizes. */
   readonly config: DecoderConfig;
-  /** Every trained parameter by name; Hugging Face's, but for those that stack several tensors. */
-  readonly parameters: ReadonlyMap<string, Parameter>;
+  /** Every weight by name; Hugging Face's, but for those that stack several tensors. */
+  readonly weights: ReadonlyMap<string, Weight>;
+  /** `config.json` as it was read, to be written as such. */
+  readonly #json: Readonly<Record<string, unknown>>;
+  /** Whether weights and tables are freed with it; those of `base` are another's. */
+  readonly #owner: boolean;
   readonly #modules: Block;
   readonly #blocks: readonly Block[];
-  /** Of the layers without a window, and of those with one. */
-  readonly #ropes: { readonly full: RopeTable; readonly window: RopeTable };
+  readonly #ropes: RopeTables;
+  #adapters: Adapters | null = null;
 
-  private constructor(gpu: Gpu, config: DecoderConfig, parameters: Map<string, Parameter>) {
+  private constructor(
+    gpu: Gpu,
+    config: DecoderConfig,
+    weights: ReadonlyMap<string, Weight>,
+    { json, ropes }: { json?: Readonly<Record<string, unknown>>; ropes?: RopeTables } = {},
+  ) {
     this.gpu = gpu;
     this.config = config;
-    this.parameters = parameters;
+    this.weights = weights;
+    this.#json = json ?? toHuggingFace(config);
+    this.#owner = ropes === undefined;
     const specs = parameterSpecs(config);
     const modules = (layer: number | null): Block => {
-      const found: Partial<Record<Role, { weight: Tensor; bias: Tensor | undefined }>> = {};
+      const found: Partial<Record<Role, { weight: Weight; bias: Weight | undefined }>> = {};
       for (const spec of specs.filter((spec) => spec.layer === layer)) {
-        const parameter = parameters.get(spec.name)!;
-        if (spec.kind === "weight") found[spec.role] = { weight: parameter, bias: undefined };
-        else found[spec.role]!.bias = parameter;
+        const own = weights.get(spec.name)!;
+        if (spec.kind === "weight") found[spec.role] = { weight: own, bias: undefined };
+        else found[spec.role]!.bias = own;
       }
       return found;
     };
     this.#modules = modules(null);
     this.#blocks = Array.from({ length: config.layers }, (_, layer) => modules(layer));
-    this.#ropes = ropeTables(gpu, config);
+    this.#ropes = ropes ?? ropeTables(gpu, config);
   }
 
   /**
-   * A decoder with random weights: normal with variance 1/fan-in, the two projections back into
-   * the residual stream scaled down by sqrt(2 layers) (Radford et al. 2019).
+   * A decoder with random weights: matrices normal with variance 1/fan-in, the two projections back
+   * into the residual stream scaled down by sqrt(2 layers) (Radford et al. 2019).
    */
-  static create(gpu: Gpu, config: DecoderConfig, { seed = 0 }: { seed?: number } = {}): Decoder {
-    return Decoder.#of(gpu, config, (spec) => randomValues(spec, config, seed));
+  static create(
+    gpu: Gpu,
+    config: DecoderConfig,
+    { seed = 0, ...storage }: { seed?: number } & WeightStorage = {},
+  ): Decoder {
+    const loader = new WeightLoader(gpu, config, storage);
+    for (const spec of parameterSpecs(config)) {
+      for (const [name, tensor] of randomTensors(spec, config, seed)) loader.put(name, tensor);
+    }
+    return new Decoder(gpu, config, loader.weights);
   }
 
   /**
    * A decoder with given weights.
    *
+   * @param options how to keep them, trained and in f32 by default, and what to call their file
    * @throws {CheckpointError} listing tensors that are missing, unexpected or of another shape.
    */
   static fromTensors(
     gpu: Gpu,
     config: DecoderConfig,
     tensors: ReadonlyMap<string, StoredTensor>,
-    label = "model.safetensors",
+    options: WeightStorage & { readonly label?: string } = {},
   ): Decoder {
+    const { label = "model.safetensors", ...storage } = options;
     const stored = matchTensors(config, tensors, label);
-    return Decoder.#of(gpu, config, (spec) => {
-      const parts = spec.parts.map(({ name }) =>
-        [name, toFloat32(tensors.get(stored.get(name)!)!)] as const
-      );
-      return assemble(spec, new Map(parts));
-    });
-  }
-
-  static #of(
-    gpu: Gpu,
-    config: DecoderConfig,
-    values: (spec: ParameterSpec) => Float32Array,
-  ): Decoder {
-    const parameters = new Map<string, Parameter>();
-    for (const spec of parameterSpecs(config)) {
-      parameters.set(spec.name, new Parameter(gpu, spec.shape, spec.name, values(spec)));
-    }
-    return new Decoder(gpu, config, parameters);
+    const loader = new WeightLoader(gpu, config, storage);
+    for (const [name, own] of stored) loader.put(name, tensors.get(own)!);
+    return new Decoder(gpu, config, loader.weights);
   }
 
   /**
-   * Loads `config.json` and `model.safetensors` from a folder.
+   * Loads a model tensor by tensor, so that it may be larger than the memory of JavaScript.
    *
+   * @param path a folder with `config.json` and safetensors, in one file or in shards; or GGUF
    * @throws {CheckpointError} if a file is missing, cut short or does not fit the config.
    * @throws {TypeError} if the config names maths that is not implemented.
    */
-  static async load(gpu: Gpu, directory: string): Promise<Decoder> {
-    const files = await folder().read(directory, ["config.json", "model.safetensors"]);
-    const config = fromHuggingFace(parseJson(files["config.json"]!, `${directory}/config.json`));
-    const label = `${directory}/model.safetensors`;
-    const { tensors } = decodeSafetensors(files["model.safetensors"]!, label);
-    return Decoder.fromTensors(gpu, config, tensors, label);
+  static async load(gpu: Gpu, path: string, options: LoadOptions = {}): Promise<Decoder> {
+    const { context, onProgress, ...storage } = options;
+    using model = await openModel(path);
+    const { source, json } = model;
+    const own = fromHuggingFace(json);
+    const config = { ...own, maxPositions: Math.min(own.maxPositions, context ?? Infinity) };
+    const stored = matchTensors(config, source.entries, source.label);
+    const loader = new WeightLoader(gpu, config, storage);
+    try {
+      let done = 0;
+      for (const [name, own] of stored) {
+        loader.put(name, await source.read(own));
+        onProgress?.(++done, stored.size);
+      }
+      return new Decoder(gpu, config, loader.weights, { json });
+    } catch (error) {
+      loader.discard();
+      throw error;
+    }
   }
 
-  /** The weights by Hugging Face tensor name, row-major. */
-  async values(): Promise<Map<string, Float32Array>> {
-    const all = parameterSpecs(this.config);
-    const buffers = await this.gpu.read(...all.map(({ name }) => this.parameters.get(name)!));
+  /** What is trained, by name: the adapters where there are any, or the weights that are not frozen. */
+  get parameters(): ReadonlyMap<string, Parameter> {
+    if (this.#adapters) return this.#adapters.parameters;
     return new Map(
-      all.flatMap((spec, i) => [...takeApart(spec, new Float32Array(buffers[i]!))]),
+      [...this.weights].flatMap(([name, weight]) =>
+        weight instanceof Parameter ? [[name, weight]] : []
+      ),
     );
   }
 
-  /** `config.json` and `model.safetensors` as bytes, loadable by Transformers. */
+  /** Its low-rank adapters; null where there are none. */
+  get adapters(): Adapters | null {
+    return this.#adapters;
+  }
+
+  /**
+   * Adds low-rank adapters, which change nothing yet and are trained instead of the weights.
+   *
+   * @throws {TypeError} if the weights are not frozen, or there are adapters already.
+   * @throws {RangeError} if a target is no linear layer of the model.
+   */
+  adapt(lora: LoraConfig, { seed = 0 }: { seed?: number } = {}): Adapters {
+    const frozen = [...this.weights.values()].every((weight) => !(weight instanceof Parameter));
+    if (this.#adapters || !frozen) {
+      throw new TypeError(
+        `Cannot add adapters: the model ${
+          this.#adapters ? "has some already" : "trains its weights; load it with { frozen: true }"
+        }`,
+      );
+    }
+    return this.#adapters = new Adapters(this.gpu, this.config, lora, seed);
+  }
+
+  /** The same model without its adapters: a reference policy that takes no memory of its own. */
+  get base(): Decoder {
+    return new Decoder(this.gpu, this.config, this.weights, {
+      json: this.#json,
+      ropes: this.#ropes,
+    });
+  }
+
+  /** The weights by Hugging Face tensor name, row-major, with the adapters merged into them. */
+  async values(): Promise<Map<string, Float32Array>> {
+    const values = await readWeights(this.gpu, this.config, this.weights);
+    await this.#adapters?.merge(values);
+    return values;
+  }
+
+  /**
+   * `config.json` and `model.safetensors` as bytes, loadable by Transformers, with the adapters
+   * merged into the weights.
+   */
   async files(
     dtype: TensorDtype = "F32",
   ): Promise<{ "config.json": string; "model.safetensors": Uint8Array }> {
@@ -163,8 +232,9 @@ export class Decoder implements Disposable {
       const shape = [...shapes.get(name)!];
       tensors.set(name, { dtype, shape, data: fromFloat32(values, dtype) });
     }
+    const torch_dtype = { F32: "float32", F16: "float16", BF16: "bfloat16" }[dtype];
     return {
-      "config.json": `${JSON.stringify(toHuggingFace(this.config), null, 2)}\n`,
+      "config.json": `${JSON.stringify({ ...this.#json, torch_dtype }, null, 2)}\n`,
       "model.safetensors": encodeSafetensors(tensors, { format: "pt" }),
     };
   }
@@ -175,8 +245,8 @@ export class Decoder implements Disposable {
   }
 
   /** The vocabulary table that turns hidden states into logits, [tableRows, C]. */
-  get head(): Parameter {
-    return (this.#modules.head ?? this.#modules.embedding!).weight as Parameter;
+  get head(): Weight {
+    return (this.#modules.head ?? this.#modules.embedding!).weight;
   }
 
   /** What becomes of its logits. */
@@ -244,7 +314,8 @@ export class Decoder implements Disposable {
   }
 
   #linear(tape: Tape, x: Tensor, { weight, bias }: Module, residual?: Tensor): Tensor {
-    return linear(tape, x, weight, { bias, residual });
+    const y = linear(tape, x, weight, { bias, residual });
+    return this.#adapters?.apply(tape, weight.label, x, y) ?? y;
   }
 
   get #normOffset(): number {
@@ -263,35 +334,13 @@ export class Decoder implements Disposable {
    * @throws {RangeError} if a sequence is empty or exceeds the context, or the lengths do not add up.
    */
   packed(tape: Tape, ids: Uint32Array, lengths: readonly number[]): Tensor {
-    const total = lengths.reduce((sum, length) => sum + length, 0);
-    if (total !== ids.length || Math.min(...lengths) < 1) {
-      throw new RangeError(
-        `Cannot run sequences of ${
-          lengths.join(" + ")
-        } tokens: they must not be empty and add up ` +
-          `to the ${ids.length} tokens given`,
-      );
-    }
-    const longest = Math.max(...lengths);
-    if (longest > this.config.maxPositions) {
-      throw new RangeError(
-        `Cannot run a sequence of ${longest} tokens: the model's context is ${this.config.maxPositions}`,
-      );
-    }
-    const { positions, ...whole } = segmentBounds(lengths);
-    const onGpu = ({ start, end }: { start: Uint32Array; end: Uint32Array }): Segments => ({
-      start: tape.upload(start, "segment starts"),
-      end: tape.upload(end, "segment ends"),
-    });
-    // By window; most models have one or two.
-    const segments = new Map<number | null, Segments>([[null, onGpu(whole)]]);
-    for (const window of new Set(this.config.windows)) {
-      if (window !== null) segments.set(window, onGpu(segmentBounds(lengths, window)));
-    }
+    const { windows, maxPositions } = this.config;
+    checkLengths(lengths, ids.length, maxPositions);
+    const { positions, segments } = segmentsByWindow(tape, lengths, windows);
     const at = tape.upload(positions, "positions");
     return this.hidden(tape, ids, positions, (tape, layer, qkv, table) => {
       const { q, k, v } = rope(tape, qkv, at, table, this.config);
-      return attention(tape, q, k, v, segments.get(this.config.windows[layer]!)!, this.config);
+      return attention(tape, q, k, v, segments.get(windows[layer]!)!, this.config);
     });
   }
 
@@ -326,26 +375,13 @@ export class Decoder implements Disposable {
     return values;
   }
 
-  /** Frees everything that the model holds on the GPU. */
+  /** Frees everything that the model holds on the GPU; of `base`, nothing. */
   [Symbol.dispose](): void {
-    const parameters = [...this.parameters.values()].flatMap((parameter) => parameter.buffers());
+    this.#adapters?.[Symbol.dispose]();
+    if (!this.#owner) return;
+    const weights = [...this.weights.values()].flatMap((weight) => weight.buffers());
     const tables = [...new Set([this.#ropes.full, this.#ropes.window])];
     const angles = tables.flatMap(({ cosines, sines }) => [cosines.buffer, sines.buffer]);
-    this.gpu.free([...parameters, ...angles]);
+    this.gpu.free([...weights, ...angles]);
   }
-}
-
-function parseJson(bytes: Uint8Array, label: string): Record<string, unknown> {
-  const broken = (fault: string) =>
-    new CheckpointError(`Cannot read "${label}": ${fault}. Copy the file again`);
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder().decode(bytes));
-  } catch (error) {
-    throw broken((error as Error).message);
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw broken("it is not a JSON object");
-  }
-  return value as Record<string, unknown>;
 }

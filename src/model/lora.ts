@@ -6,9 +6,10 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import { CheckpointError, type StoredTensor, toFloat32 } from "../io/safetensors.ts";
-import type { LowRank, RowBlock } from "../ops/lora.ts";
+import { type LowRank, lowRank, type RowBlock } from "../ops/lora.ts";
 import { Random } from "../random.ts";
-import { Parameter } from "../tensor.ts";
+import type { Tape } from "../tape.ts";
+import { Parameter, type Tensor } from "../tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { type ParameterSpec, parameterSpecs } from "./parameters.ts";
 
@@ -44,6 +45,8 @@ interface Place {
   /** Which of the adapters side by side it is. */
   readonly block: number;
   readonly rows: RowBlock;
+  /** Whether the weight is stored as [in, out]. */
+  readonly transposed: boolean;
 }
 
 /** Name of the module that a weight belongs to. */
@@ -71,7 +74,8 @@ function placesOf(
       const wanted = targets === "all-linear" ||
         targets.some((target) => module === target || module.endsWith(`.${target}`));
       if (wanted) {
-        places.push({ module, parameter: spec.name, block: places.length, rows: { first, last } });
+        const block = places.length;
+        places.push({ module, parameter: spec.name, block, rows: { first, last }, transposed });
       }
       first = last;
     }
@@ -100,7 +104,8 @@ export class Adapters implements Disposable {
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly #gpu: Gpu;
   readonly #places: readonly Place[];
-  readonly #byParameter = new Map<string, LowRank>();
+  readonly #byParameter = new Map<string, LowRank & { readonly index: number }>();
+  readonly #seed: number;
   /** Rows of A, and columns of B, that each module has: the rank, in fours. */
   readonly #height: number;
 
@@ -119,6 +124,7 @@ export class Adapters implements Disposable {
     }
     this.config = config;
     this.#gpu = gpu;
+    this.#seed = seed;
     this.#height = Math.ceil(rank / 4) * 4;
     const places = placesOf(model, config);
     this.#places = [...places.values()].flat();
@@ -138,14 +144,27 @@ export class Adapters implements Disposable {
       const b = new Parameter(gpu, [N, R], nameB, new Float32Array(N * R));
       parameters.set(nameA, a).set(nameB, b);
       const scale = alpha / (rankStabilised ? Math.sqrt(rank) : rank);
-      this.#byParameter.set(name, { a, b, blocks: own.map(({ rows }) => rows), scale });
+      const index = this.#byParameter.size;
+      const blocks = own.map(({ rows }) => rows);
+      this.#byParameter.set(name, { a, b, blocks, scale, index });
     }
     this.parameters = parameters;
   }
 
-  /** The adapter of a parameter of the model. */
-  of(parameter: string): LowRank | undefined {
-    return this.#byParameter.get(parameter);
+  /**
+   * What the adapter of a weight makes of y = W x; null where it has none. Inputs are dropped only
+   * where gradients are recorded.
+   *
+   * @param weight its name
+   */
+  apply(tape: Tape, weight: string, x: Tensor, y: Tensor): Tensor | null {
+    const found = this.#byParameter.get(weight);
+    if (!found) return null;
+    const { dropout: rate } = this.config;
+    const drops = rate > 0 && tape.recording;
+    // Every layer of every batch drops others.
+    const stream = tape.draw * this.#byParameter.size + found.index;
+    return lowRank(tape, x, y, found, drops ? { rate, seed: this.#seed, stream } : null);
   }
 
   /** A [rank, K] and B [N, rank] of every module, by PEFT's names for them. */
@@ -218,14 +237,11 @@ export class Adapters implements Disposable {
   /**
    * Adds what the adapters add to the weights of a model, W += scale B A, in place.
    *
-   * @param weights by Hugging Face tensor name; matrices stored as [in, out] where `transposed`
+   * @param weights by Hugging Face tensor name
    */
-  async merge(
-    weights: ReadonlyMap<string, Float32Array>,
-    { transposed = false }: { transposed?: boolean } = {},
-  ): Promise<void> {
+  async merge(weights: ReadonlyMap<string, Float32Array>): Promise<void> {
     const values = await this.values();
-    for (const { module, parameter } of this.#places) {
+    for (const { module, parameter, transposed } of this.#places) {
       const { scale } = this.#byParameter.get(parameter)!;
       const { shape: [rank, K], data: a } = values.get(tensorName(module, "A"))!;
       const { shape: [N], data: b } = values.get(tensorName(module, "B"))!;

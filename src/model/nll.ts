@@ -53,7 +53,7 @@ export function tokenStatistics(
 
 /**
  * Mean next-token negative log-likelihood of one sequence, and its gradient with respect to every
- * parameter.
+ * parameter; a frozen model has none.
  *
  * @param ids [T], T >= 2
  * @returns gradients by Hugging Face tensor name, row-major
@@ -75,7 +75,7 @@ export async function nllGradients(
   const sums = tape.tensor([lossMetrics.length], "loss metrics");
   nllLoss(tape, statistics, weight, { sums, beta: 0 });
   tape.backward();
-  const all = parameterSpecs(model.config);
+  const all = parameterSpecs(model.config).filter(({ name }) => model.parameters.has(name));
   const reading = gpu.read(sums, ...all.map(({ name }) => model.parameters.get(name)!.grad!));
   for (const parameter of model.parameters.values()) parameter.grad = null;
   gpu.endStep();

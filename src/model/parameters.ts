@@ -191,21 +191,6 @@ function stackedName(first: string): string {
   return first.replace(".q_proj.", ".qkv_proj.").replace(".gate_proj.", ".gate_up_proj.");
 }
 
-/** Values of a parameter out of those of its tensors. */
-export function assemble(
-  { shape, parts }: ParameterSpec,
-  values: ReadonlyMap<string, Float32Array>,
-): Float32Array {
-  const whole = new Float32Array(elements(shape));
-  let offset = 0;
-  for (const { name, shape, transposed } of parts) {
-    const part = values.get(name)!;
-    whole.set(transposed ? transpose(part, shape) : part, offset);
-    offset += elements(shape);
-  }
-  return whole;
-}
-
 /** Values of its tensors out of those of a parameter; they share memory where they can. */
 export function takeApart(
   { parts }: ParameterSpec,
@@ -220,7 +205,8 @@ export function takeApart(
   }));
 }
 
-function transpose(matrix: Float32Array, shape: readonly number[]): Float32Array {
+/** The other way round: [R,C] to [C,R]. */
+export function transpose(matrix: Float32Array, shape: readonly number[]): Float32Array {
   const [R, C] = shape as [number, number];
   const flipped = new Float32Array(R * C);
   for (let r = 0; r < R; r++) {

@@ -1,44 +1,146 @@
 /**
- * Where a model's weights come from: random numbers, or the tensors of a checkpoint.
+ * How the weights of a model are kept on the GPU, and how they get there and back: random numbers,
+ * or the tensors of a checkpoint, one at a time.
+ *
+ * Matrices that are trained are f32. Frozen ones may be bf16 or f16, which halves their memory;
+ * kernels unpack them as they read, and compute in f32. Vectors (norms, biases) are f32 always.
  *
  * @module
  */
 
-import { CheckpointError } from "../io/safetensors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import {
+  CheckpointError,
+  fromFloat32,
+  type StoredTensor,
+  type TensorDtype,
+  toFloat32,
+} from "../io/safetensors.ts";
 import { Random } from "../random.ts";
-import { elements } from "../tensor.ts";
+import { bytesPerElement, elements, type FloatType, Parameter, Weight } from "../tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import {
-  assemble,
   isRedundant,
   type ParameterSpec,
+  parameterSpecs,
+  type Part,
   storedName,
+  takeApart,
   tensorShapes,
+  transpose,
 } from "./parameters.ts";
 
+/** How to keep the weights of a model. */
+export interface WeightStorage {
+  /** Type of the matrices, f32 by default. The others are for frozen weights. */
+  readonly dtype?: FloatType;
+  /** Whether they are never trained: no gradients are kept, and no optimizer sees them. */
+  readonly frozen?: boolean;
+}
+
+/** The weights of a model, filled tensor by tensor: no more than one of them is on the host at once. */
+export class WeightLoader {
+  /** Every weight by name, allocated; zeros until it is filled. */
+  readonly weights: ReadonlyMap<string, Weight>;
+  readonly #gpu: Gpu;
+  /** Where each tensor of a checkpoint goes: a weight, and the number of its elements before it. */
+  readonly #places = new Map<string, { part: Part; weight: Weight; offset: number }>();
+
+  /**
+   * Allocates all of them.
+   *
+   * @throws {TypeError} if weights that are trained are not to be f32.
+   * @throws {OutOfMemoryError} if they do not fit; nothing stays allocated then.
+   */
+  constructor(gpu: Gpu, config: DecoderConfig, storage: WeightStorage = {}) {
+    const { dtype = "f32", frozen = false } = storage;
+    if (dtype !== "f32" && !frozen) {
+      throw new TypeError(
+        `Cannot train weights of type ${dtype}: freeze them ({ frozen: true }), or keep them as f32`,
+      );
+    }
+    this.#gpu = gpu;
+    const weights = this.weights = new Map<string, Weight>();
+    try {
+      for (const { name, shape, parts } of parameterSpecs(config)) {
+        const weight = frozen
+          ? new Weight(gpu, shape, name, { dtype: shape.length > 1 ? dtype : "f32" })
+          : new Parameter(gpu, shape, name);
+        weights.set(name, weight);
+        let offset = 0;
+        for (const part of parts) {
+          this.#places.set(part.name, { part, weight, offset });
+          offset += elements(part.shape);
+        }
+      }
+    } catch (error) {
+      this.discard();
+      throw error;
+    }
+  }
+
+  /**
+   * Uploads one tensor of a checkpoint; converted where it is not of the type that it is kept in.
+   *
+   * @param name Hugging Face's
+   * @param tensor of the shape that the config asks for
+   */
+  put(name: string, tensor: StoredTensor): void {
+    const { part, weight, offset } = this.#places.get(name)!;
+    const dtype = weight.dtype.toUpperCase() as TensorDtype;
+    let { data } = tensor;
+    if (part.transposed || tensor.dtype !== dtype) {
+      const values = toFloat32(tensor);
+      data = fromFloat32(part.transposed ? transpose(values, part.shape) : values, dtype);
+    }
+    this.#gpu.write(weight.buffer, data, offset * bytesPerElement[weight.dtype]);
+  }
+
+  /** Frees what was allocated, where it can't be filled. */
+  discard(): void {
+    this.#gpu.free([...this.weights.values()].flatMap((weight) => weight.buffers()));
+  }
+}
+
+/** Reads weights back as f32, by Hugging Face tensor name, in the order of the model's tensors. */
+export async function readWeights(
+  gpu: Gpu,
+  config: DecoderConfig,
+  weights: ReadonlyMap<string, Weight>,
+): Promise<Map<string, Float32Array>> {
+  const all = parameterSpecs(config).map((spec) => ({ spec, weight: weights.get(spec.name)! }));
+  const values = new Map<string, Float32Array>();
+  let next = 0;
+  for await (const content of gpu.readEach(all.map(({ weight }) => weight))) {
+    const { spec, weight: { dtype, shape } } = all[next++]!;
+    const data = new Uint8Array(content);
+    const wide = toFloat32({ dtype: dtype.toUpperCase() as TensorDtype, shape: [...shape], data });
+    for (const [name, part] of takeApart(spec, wide)) values.set(name, part);
+  }
+  return values;
+}
+
 /**
- * Random values of one parameter: matrices normal with variance 1/fan-in, the two projections back
- * into the residual stream scaled down by sqrt(2 layers) (Radford et al. 2019); norms the identity,
- * biases 0.
+ * Random tensors of one parameter, by name: matrices normal with variance 1/fan-in, the two
+ * projections back into the residual stream scaled down by sqrt(2 layers) (Radford et al. 2019);
+ * norms the identity, biases 0.
  */
-export function randomValues(
-  spec: ParameterSpec,
+export function* randomTensors(
+  { role, kind, parts }: ParameterSpec,
   { layers, norm }: DecoderConfig,
   seed: number,
-): Float32Array {
-  const { role, kind, parts } = spec;
-  const values = new Map<string, Float32Array>();
+): Generator<[string, StoredTensor]> {
   for (const { name, shape, transposed } of parts) {
-    const data = new Float32Array(elements(shape));
+    const values = new Float32Array(elements(shape));
     if (shape.length === 2) {
       const random = new Random(`${seed}/${name}`);
       const residual = role === "o" || role === "down" ? Math.sqrt(2 * layers) : 1;
       const deviation = 1 / Math.sqrt(shape[transposed ? 0 : 1]!) / residual;
-      for (let i = 0; i < data.length; i++) data[i] = deviation * normal(random);
-    } else if (kind === "weight" && norm !== "rms1") data.fill(1);
-    values.set(name, data);
+      for (let i = 0; i < values.length; i++) values[i] = deviation * normal(random);
+    } else if (kind === "weight" && norm !== "rms1") values.fill(1);
+    const data = new Uint8Array(values.buffer);
+    yield [name, { dtype: "F32", shape: [...shape], data }];
   }
-  return assemble(spec, values);
 }
 
 /**
@@ -53,7 +155,8 @@ export function matchTensors(
 ): Map<string, string> {
   const problems: string[] = [];
   const found = new Map<string, string>();
-  for (const [name, shape] of tensorShapes(config)) {
+  const known = tensorShapes(config);
+  for (const [name, shape] of known) {
     const own = storedName(name, (name) => stored.has(name));
     const given = own === null ? null : stored.get(own)!.shape;
     if (own === null) problems.push(`"${name}" is missing`);
@@ -64,15 +167,16 @@ export function matchTensors(
     } else found.set(name, own);
   }
   const used = new Set(found.values());
-  const known = tensorShapes(config);
   for (const name of stored.keys()) {
     if (!used.has(name) && !known.has(name) && !isRedundant(name, config)) {
       problems.push(`"${name}" is not part of this model`);
     }
   }
   if (problems.length > 0) {
+    // A model of another size has thousands of them.
+    const more = problems.length > 12 ? `; and ${problems.length - 12} more` : "";
     throw new CheckpointError(
-      `Cannot load model from "${label}": ${problems.join("; ")}. ` +
+      `Cannot load model from "${label}": ${problems.slice(0, 12).join("; ")}${more}. ` +
         "Check that config.json belongs to these weights",
     );
   }

@@ -4,9 +4,17 @@
  * @module
  */
 
+import type { Gpu } from "../gpu/device.ts";
+import { boundRows, type Span, spans } from "../gpu/ranges.ts";
 import type { Tape } from "../tape.ts";
-import { assertMultipleOf4, assertShape, type Tensor } from "../tensor.ts";
-import { elementwise } from "./launch.ts";
+import {
+  assertMultipleOf4,
+  assertShape,
+  type FloatType,
+  rowRange,
+  type Tensor,
+} from "../tensor.ts";
+import { clear, elementwise } from "./launch.ts";
 
 /** Positions sorted by token: token `tokens[b]` occurs at `order[starts[b]] .. order[starts[b + 1] - 1]`. */
 export interface TokenBuckets {
@@ -38,7 +46,7 @@ export function bucketTokens(ids: Uint32Array): TokenBuckets {
 /**
  * y[T,C] = scale * table[ids].
  *
- * @param table [V,C], C a multiple of 4
+ * @param table [V,C], C a multiple of 4, stored in any float type
  * @param ids token ids below V, on the host where a gradient is wanted (it sorts them)
  * @throws {RangeError} if an id is not in the table.
  */
@@ -61,37 +69,42 @@ export function embedding(
   const input = ids instanceof Uint32Array ? tape.upload(ids, "token ids") : ids;
   const T = input.size;
   const y = tape.tensor([T, C], "embedding", ids instanceof Uint32Array ? [table] : []);
-  const width = { WIDTH4: C / 4 };
-  const read = { ids: input, table, y };
-  elementwise(gpu, "embedding", "forward", T * C / 4, read, { rows: T, scale }, width);
+  const constants = { WIDTH4: C / 4 };
+  const stored = table.dtype as FloatType;
+  for (const { first, count } of tableRanges(gpu, table)) {
+    const bindings = { ids: input, table: rowRange(table, first, count), y };
+    const params = { rows: T, first, count, scale };
+    elementwise(gpu, "embedding", "forward", T * C / 4, bindings, params, { constants, stored });
+  }
 
   if (ids instanceof Uint32Array) {
     tape.record([y], () => {
       const dy = y.grad;
       if (!dy) return;
-      const buckets = bucketTokens(ids);
+      const { tokens, starts, order } = bucketTokens(ids);
+      const distinct = tokens.length;
+      const read = {
+        tokens: tape.upload(tokens, "distinct tokens"),
+        starts: tape.upload(starts, "bucket starts"),
+        order: tape.upload(order, "positions by token"),
+        dy,
+      };
       tape.accumulate(table, (dtable, beta) => {
         // Rows of tokens that do not occur get no contribution: the first one clears the table.
-        if (beta === 0) {
-          elementwise(gpu, "add", "clear", V * C / 4, { y: dtable }, { count: V * C });
+        if (beta === 0) clear(gpu, dtable);
+        for (const { first, count } of tableRanges(gpu, dtable)) {
+          const bindings = { ...read, dtable: rowRange(dtable, first, count) };
+          const params = { distinct, first, count, scale };
+          const units = distinct * C / 4;
+          elementwise(gpu, "embedding", "backward", units, bindings, params, { constants });
         }
-        elementwise(
-          gpu,
-          "embedding",
-          "backward",
-          buckets.tokens.length * C / 4,
-          {
-            tokens: tape.upload(buckets.tokens, "distinct tokens"),
-            starts: tape.upload(buckets.starts, "bucket starts"),
-            order: tape.upload(buckets.order, "positions by token"),
-            dy,
-            dtable,
-          },
-          { distinct: buckets.tokens.length, scale },
-          width,
-        );
       });
     });
   }
   return y;
+}
+
+/** The rows of a table that a dispatch sees at once. */
+function tableRanges(gpu: Gpu, { shape: [V], bytes }: Tensor): Span[] {
+  return spans(V!, boundRows(gpu, V!, bytes / V!));
 }

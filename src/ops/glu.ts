@@ -20,17 +20,17 @@ export function glu(tape: Tape, x: Tensor, activation: Activation): Tensor {
   const { gpu } = tape;
   const units = rows * width / 4;
   const params = { rows, width };
-  const constants = { GELU: activation === "gelu" ? 1 : 0 };
+  const special = { constants: { GELU: activation === "gelu" ? 1 : 0 } };
   const y = tape.tensor([rows, width], "glu", [x]);
   const bindings = { gate_up: x, y };
-  elementwise(gpu, "glu", "forward", units, bindings, { ...params, beta: 0 }, constants);
+  elementwise(gpu, "glu", "forward", units, bindings, { ...params, beta: 0 }, special);
 
   tape.record([y], () => {
     const dy = y.grad;
     if (!dy) return;
     tape.accumulate(x, (dx, beta) => {
       const bindings = { gate_up: x, dy, dgate_up: dx };
-      elementwise(gpu, "glu", "backward", units, bindings, { ...params, beta }, constants);
+      elementwise(gpu, "glu", "backward", units, bindings, { ...params, beta }, special);
     });
   });
   return y;
@@ -43,16 +43,16 @@ export function activate(tape: Tape, x: Tensor, activation: Activation): Tensor 
   const { gpu } = tape;
   const units = rows * width / 4;
   const params = { rows, width };
-  const constants = { GELU: activation === "gelu" ? 1 : 0 };
+  const special = { constants: { GELU: activation === "gelu" ? 1 : 0 } };
   const y = tape.tensor([rows, width], "activation", [x]);
-  elementwise(gpu, "glu", "plain_forward", units, { x, y }, { ...params, beta: 0 }, constants);
+  elementwise(gpu, "glu", "plain_forward", units, { x, y }, { ...params, beta: 0 }, special);
 
   tape.record([y], () => {
     const dy = y.grad;
     if (!dy) return;
     tape.accumulate(x, (dx, beta) => {
       const bindings = { x, dy, dx };
-      elementwise(gpu, "glu", "plain_backward", units, bindings, { ...params, beta }, constants);
+      elementwise(gpu, "glu", "plain_backward", units, bindings, { ...params, beta }, special);
     });
   });
   return y;

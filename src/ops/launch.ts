@@ -5,10 +5,11 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import type { KernelName } from "../gpu/kernels.ts";
+import type { KernelName, Specialisation } from "../gpu/kernels.ts";
+import { boundRows, spans } from "../gpu/ranges.ts";
 import { type Bindable, grid } from "../gpu/recorder.ts";
 import type { Tape } from "../tape.ts";
-import type { Tensor } from "../tensor.ts";
+import { rowRange, type Tensor } from "../tensor.ts";
 
 type Bindings = Readonly<Record<string, Bindable>>;
 type Params = Readonly<Record<string, number>>;
@@ -21,10 +22,11 @@ export function elementwise(
   count: number,
   bindings: Bindings,
   params: Params,
-  constants: Params = {},
+  { constants, ...special }: Specialisation = {},
 ): void {
   const { wide } = gpu.tuning;
   gpu.dispatch(name, entry, {
+    ...special,
     constants: { LANES: wide, ...constants },
     bindings,
     params,
@@ -49,6 +51,15 @@ export function rowwise(
     params,
     workgroups: grid(Math.ceil(rows / lanes)),
   });
+}
+
+/** Zeroes a matrix [R,C], C a multiple of 4. */
+export function clear(gpu: Gpu, y: Tensor): void {
+  const [R, C] = y.shape as [number, number];
+  for (const { first, count } of spans(R, boundRows(gpu, R, C * 4))) {
+    const rows = rowRange(y, first, count);
+    elementwise(gpu, "add", "clear", count * C / 4, { y: rows }, { count: count * C });
+  }
 }
 
 /** A tensor of this step with `count` zeros, or up to three more. */

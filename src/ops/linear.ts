@@ -22,6 +22,7 @@ export interface LinearAddends {
 /**
  * y[T,N] = x[T,K] W[N,K]^T, plus a bias and a residual where they are given.
  *
+ * @param w stored as f32, or frozen in any float type
  * @throws {TypeError} if the shapes do not fit.
  */
 export function linear(
@@ -41,7 +42,9 @@ export function linear(
   matmul(gpu, "nt", x, w, y, { M: T, N, K }, residual ?? 0);
   if (bias) {
     const count = T * N;
-    elementwise(gpu, "add", "bias", count / 4, { b: bias, y }, { count }, { WIDTH4: N / 4 });
+    elementwise(gpu, "add", "bias", count / 4, { b: bias, y }, { count }, {
+      constants: { WIDTH4: N / 4 },
+    });
   }
 
   tape.record([y], () => {

@@ -5,9 +5,9 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { type Bindable, grid } from "../gpu/recorder.ts";
+import { grid } from "../gpu/recorder.ts";
 import type { Tape } from "../tape.ts";
-import { assertMultipleOf4, assertShape, type Tensor } from "../tensor.ts";
+import { assertMultipleOf4, assertShape, rowRange, type Tensor } from "../tensor.ts";
 import { rowwise, zeros } from "./launch.ts";
 import { matmul } from "./matmul.ts";
 
@@ -43,7 +43,7 @@ export interface LmHeadOptions extends LogitLimits {
  * logits chunk by chunk and writes dL/dx and dL/dW; no [N, V] tensor exists unless V fits one chunk.
  *
  * @param x hidden states [N,C]
- * @param w vocabulary table [V,C], V a multiple of 4
+ * @param w vocabulary table [V,C], V a multiple of 4, stored in any float type
  * @param targets u32 [N], below V
  */
 export function lmHead(
@@ -64,7 +64,7 @@ export function lmHead(
     );
   }
   const { gpu } = tape;
-  const fitting = Math.max(64, Math.floor(LOGITS / N / 64) * 64);
+  const fitting = Math.max(64, Math.floor(Math.min(LOGITS, gpu.largestBinding / 4) / N / 64) * 64);
   const rows = Math.min(V, chunk ?? Math.min(LONGEST_CHUNK, fitting));
   const chunks = Math.ceil(V / rows);
   const inverse_temperature = 1 / temperature;
@@ -73,14 +73,9 @@ export function lmHead(
   const logprob = tape.tensor([N], "logprob", [x, w]);
   const entropy = tape.tensor([N], "entropy", [x, w]);
 
-  /** Rows of W (or of its gradient) from `offset` on, as a bindable range. */
-  const range = (tensor: Tensor, offset: number, count: number): Bindable =>
-    chunks === 1
-      ? tensor
-      : { buffer: tensor.buffer, range: { offset: offset * C * 4, size: count * C * 4 } };
   /** Logits of one chunk. */
   const project = (offset: number, count: number) => {
-    matmul(gpu, "nt", x, range(w, offset, count), logits, { M: N, N: count, K: C });
+    matmul(gpu, "nt", x, rowRange(w, offset, count), logits, { M: N, N: count, K: C });
     limitLogits(gpu, logits, [N, count], { cap, vocabulary: (vocabulary ?? V) - offset });
   };
   for (let offset = 0; offset < V; offset += rows) {
@@ -122,11 +117,11 @@ export function lmHead(
       tape.accumulate(
         x,
         (dx, beta) =>
-          matmul(gpu, "nn", logits, range(w, offset, count), dx, { M: N, N: C, K: count }, beta),
+          matmul(gpu, "nn", logits, rowRange(w, offset, count), dx, { M: N, N: C, K: count }, beta),
       );
       tape.accumulate(w, (dw, beta) => {
         if (offset === 0) held = beta;
-        matmul(gpu, "tn", logits, x, range(dw, offset, count), { M: count, N: C, K: N }, held);
+        matmul(gpu, "tn", logits, x, rowRange(dw, offset, count), { M: count, N: C, K: N }, held);
       });
     }
   }, [logits, statistics]);

@@ -5,14 +5,18 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
+import { boundRows, slice, type Span, spans } from "../gpu/ranges.ts";
 import type { Bindable } from "../gpu/recorder.ts";
-import { assertMultipleOf4 } from "../tensor.ts";
+import { assertMultipleOf4, bytesPerElement, type FloatType, type Operand } from "../tensor.ts";
 
 /**
  * Terms summed by one dispatch. llvmpipe of Mesa 22 silently ends a shader's loops after 65,535
  * iterations in all; real sizes beyond this are rare (vocabularies), and one more pass is cheap.
  */
 const LONGEST_SUM = 2 ** 15;
+
+/** Bytes of an element of all but B. */
+const F32 = bytesPerElement.f32;
 
 /** Sizes of C[M,N] with inner dimension K. */
 export interface MatmulSizes {
@@ -27,17 +31,18 @@ export type Addend = 0 | 1 | Bindable;
 /**
  * C = A B + beta C in one of three layouts: `nn` A[M,K] B[K,N], `nt` A[M,K] B[N,K]^T,
  * `tn` A[K,M]^T B[K,N]; or C = A B^T + D. N, and the contiguous dimension of A, must be multiples
- * of 4; beta 0 never reads C.
+ * of 4; beta 0 never reads C. A matrix larger than the device sees at once is worked on in blocks.
  *
  * Every kernel sums in the order of K, so all of them give the same bits whatever M.
  *
+ * @param b stored as f32, bf16 or f16; all else is f32
  * @param addend beta, or D[M,N]
  */
 export function matmul(
   gpu: Gpu,
   layout: "nn" | "nt" | "tn",
   a: Bindable,
-  b: Bindable,
+  b: Operand,
   c: Bindable,
   { M, N, K }: MatmulSizes,
   addend: Addend = 0,
@@ -45,18 +50,62 @@ export function matmul(
   assertMultipleOf4(N, "the number of columns", `multiply (${layout})`);
   if (layout === "tn") assertMultipleOf4(M, "the number of rows", `multiply (${layout})`);
   else assertMultipleOf4(K, "the inner dimension", `multiply (${layout})`);
-  const { kernel, rows, columns, ...special } = tile(gpu, layout, M);
-  for (let first = 0; first < K; first += LONGEST_SUM) {
-    const last = Math.min(first + LONGEST_SUM, K);
-    const added = first === 0 ? addend : 1;
+  const stored = (b.dtype ?? "f32") as FloatType;
+  const width = bytesPerElement[stored];
+  const [transposedA, transposedB] = [layout === "tn", layout === "nt"];
+  const [aStride, bStride] = [transposedA ? M : K, transposedB ? K : N];
+
+  const most = { M, N, K: Math.min(K, LONGEST_SUM) };
+  const cut = (dimension: "M" | "N" | "K", rows: number, rowBytes: number) =>
+    most[dimension] = Math.min(most[dimension], boundRows(gpu, rows, rowBytes));
+  if (transposedA) cut("K", K, aStride * F32);
+  else cut("M", M, aStride * F32);
+  if (transposedB) cut("N", N, bStride * width);
+  else cut("K", K, bStride * width);
+  cut("M", M, N * F32);
+
+  for (const k of spans(K, most.K)) {
+    const added = k.first === 0 ? addend : 1;
     const matrix = typeof added === "number" ? null : added;
-    gpu.dispatch(kernel, matrix ? `${layout}_add` : layout, {
-      ...special,
-      bindings: matrix ? { a, b, c, addend: matrix } : { a, b, c },
-      params: { rows: M, columns: N, inner: K, first, last, beta: matrix ? 0 : added as number },
-      workgroups: [Math.ceil(N / columns), Math.ceil(M / rows)],
-    });
+    for (const m of spans(M, most.M)) {
+      const { kernel, rows, columns, ...special } = tile(gpu, layout, m.count);
+      for (const n of spans(N, most.N)) {
+        const bindings = {
+          a: transposedA ? block(a, k, m, [K, M]) : block(a, m, k, [M, K]),
+          b: transposedB ? block(b, n, k, [N, K], width) : block(b, k, n, [K, N], width),
+          c: block(c, m, n, [M, N]),
+        };
+        gpu.dispatch(kernel, matrix ? `${layout}_add` : layout, {
+          ...special,
+          stored,
+          bindings: matrix ? { ...bindings, addend: block(matrix, m, n, [M, N]) } : bindings,
+          params: {
+            rows: m.count,
+            columns: n.count,
+            terms: k.count,
+            a_stride: aStride,
+            b_stride: bStride,
+            c_stride: N,
+            beta: typeof added === "number" ? added : 0,
+          },
+          workgroups: [Math.ceil(n.count / columns), Math.ceil(m.count / rows)],
+        });
+      }
+    }
   }
+}
+
+/** Some rows and columns of a matrix, from its first element to its last. */
+function block(
+  matrix: Bindable,
+  rows: Span,
+  columns: Span,
+  [R, C]: readonly [number, number],
+  width = F32,
+): Bindable {
+  if (rows.count === R && columns.count === C) return matrix;
+  const offset = (rows.first * C + columns.first) * width;
+  return slice(matrix, offset, ((rows.count - 1) * C + columns.count) * width);
 }
 
 /** The kernel that suits the device, and the rows and columns of C that one workgroup makes. */

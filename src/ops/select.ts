@@ -33,9 +33,9 @@ export function selectRows(tape: Tape, x: Tensor, rows: Uint32Array): Tensor {
   const { gpu } = tape;
   const N = rows.length;
   const y = tape.tensor([N, C], "selected rows", [x]);
-  const width = { WIDTH4: C / 4 };
+  const special = { constants: { WIDTH4: C / 4 } };
   const read = { rows: tape.upload(rows, "rows"), x, y };
-  elementwise(gpu, "select", "forward", N * C / 4, read, { rows: N }, width);
+  elementwise(gpu, "select", "forward", N * C / 4, read, { rows: N }, special);
 
   tape.record([y], () => {
     const dy = y.grad;
@@ -51,7 +51,7 @@ export function selectRows(tape: Tape, x: Tensor, rows: Uint32Array): Tensor {
           T * C / 4,
           { inverse: positions, dy, dx },
           { rows: T, beta },
-          width,
+          special,
         ),
     );
   });

@@ -5,7 +5,8 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { grid } from "../gpu/recorder.ts";
+import { slice, type Span, spans } from "../gpu/ranges.ts";
+import { type Bindable, grid } from "../gpu/recorder.ts";
 import { type Parameter, Tensor } from "../tensor.ts";
 
 /** Hyper-parameters; the names and meaning of PyTorch's. */
@@ -73,14 +74,16 @@ export class AdamW implements Disposable {
     const trained = [...this.#parameters].filter(([, parameter]) => parameter.grad);
     let slot = 0;
     for (const [, { grad, size }] of trained) {
-      const blocks = Math.ceil(size / 4 / BLOCK);
-      gpu.dispatch("reduce", "sum_squares", {
-        constants: { LANES: lanes },
-        bindings: { x: grad!, partial_sums: { buffer: this.#partials } },
-        params: { count: size, block: BLOCK, slot },
-        workgroups: [blocks],
-      });
-      slot += blocks;
+      for (const range of this.#ranges(size)) {
+        const blocks = Math.ceil(range.count / 4 / BLOCK);
+        gpu.dispatch("reduce", "sum_squares", {
+          constants: { LANES: lanes },
+          bindings: { x: part(grad!, size, range), partial_sums: { buffer: this.#partials } },
+          params: { count: range.count, block: BLOCK, slot },
+          workgroups: [blocks],
+        });
+        slot += blocks;
+      }
     }
     gpu.dispatch("reduce", "clip_norm", {
       bindings: { squares: { buffer: this.#partials }, clip: this.clip },
@@ -90,44 +93,53 @@ export class AdamW implements Disposable {
     this.#steps++;
     for (const [name, parameter] of trained) {
       const { first, second } = this.#moments.get(name)!;
-      gpu.dispatch("adamw", "step", {
-        constants: { LANES: wide },
-        bindings: {
-          weights: parameter,
-          gradient: parameter.grad!,
-          first_moment: { buffer: first },
-          second_moment: { buffer: second },
-          clip: this.clip,
-        },
-        params: {
-          count: parameter.size,
-          learning_rate: learningRate,
-          beta1,
-          beta2,
-          epsilon,
-          weight_decay: weightDecay,
-          correction1: 1 - beta1 ** this.#steps,
-          correction2: 1 - beta2 ** this.#steps,
-        },
-        workgroups: grid(Math.ceil(parameter.size / 4 / wide)),
-      });
+      const { grad, size } = parameter;
+      for (const range of this.#ranges(size)) {
+        gpu.dispatch("adamw", "step", {
+          constants: { LANES: wide },
+          bindings: {
+            weights: part(parameter, size, range),
+            gradient: part(grad!, size, range),
+            first_moment: part({ buffer: first }, size, range),
+            second_moment: part({ buffer: second }, size, range),
+            clip: this.clip,
+          },
+          params: {
+            count: range.count,
+            learning_rate: learningRate,
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay: weightDecay,
+            correction1: 1 - beta1 ** this.#steps,
+            correction2: 1 - beta2 ** this.#steps,
+          },
+          workgroups: grid(Math.ceil(range.count / 4 / wide)),
+        });
+      }
       parameter.grad = null;
     }
   }
 
+  /** The elements of a parameter that a dispatch sees at once: whole blocks, so that they sum alike. */
+  #ranges(size: number): Span[] {
+    const blocks = Math.max(1, Math.floor(this.#gpu.largestBinding / (16 * BLOCK)));
+    return spans(size, 4 * BLOCK * blocks);
+  }
+
   /** Reads every moment, for a checkpoint. */
   async state(): Promise<Map<string, Moments>> {
-    const names = [...this.#moments.keys()];
-    const buffers = await this.#gpu.read(
-      ...names.flatMap((name) => {
-        const { first, second } = this.#moments.get(name)!;
-        const { bytes } = this.#parameters.get(name)!;
-        return [{ buffer: first, bytes }, { buffer: second, bytes }];
-      }),
-    );
-    return new Map(names.map((name, i) => [name, {
-      first: new Float32Array(buffers[2 * i]!),
-      second: new Float32Array(buffers[2 * i + 1]!),
+    const requests = [...this.#moments].flatMap(([name, { first, second }]) => {
+      const { bytes } = this.#parameters.get(name)!;
+      return [{ buffer: first, bytes }, { buffer: second, bytes }];
+    });
+    const contents: Float32Array[] = [];
+    for await (const content of this.#gpu.readEach(requests)) {
+      contents.push(new Float32Array(content));
+    }
+    return new Map([...this.#moments.keys()].map((name, i) => [name, {
+      first: contents[2 * i]!,
+      second: contents[2 * i + 1]!,
     }]));
   }
 
@@ -155,4 +167,9 @@ export class AdamW implements Disposable {
     const moments = [...this.#moments.values()].flatMap(({ first, second }) => [first, second]);
     this.#gpu.free([...moments, this.#partials, this.clip.buffer]);
   }
+}
+
+/** Some of the `size` f32 that a buffer holds, to bind. */
+function part({ buffer }: Bindable, size: number, { first, count }: Span): Bindable {
+  return count === size ? { buffer } : slice({ buffer }, 4 * first, 4 * count);
 }

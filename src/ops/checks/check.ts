@@ -6,10 +6,11 @@
  */
 
 import type { Gpu } from "../../gpu/device.ts";
+import { boundRows, spans } from "../../gpu/ranges.ts";
 import type { ReadRequest } from "../../gpu/transfer.ts";
 import { Random } from "../../random.ts";
 import { Tape } from "../../tape.ts";
-import { elements, Parameter, Tensor } from "../../tensor.ts";
+import { elements, type FloatType, Parameter, rowRange, Tensor } from "../../tensor.ts";
 import { elementwise } from "../launch.ts";
 
 /** Elements behind the end of a blank tensor. */
@@ -211,6 +212,17 @@ export class Bench {
     return new Tensor(this.gpu.upload(values, "input"), shape, dtype, "input", needsGrad);
   }
 
+  /** A frozen weight, and the values that it has once they are rounded to its type. */
+  stored(
+    shape: readonly number[],
+    values: Float32Array,
+    dtype: FloatType,
+  ): { readonly tensor: Tensor; readonly values: Float32Array } {
+    const { words, rounded } = packed(values, dtype);
+    const tensor = new Tensor(this.gpu.upload(words, "weight"), shape, dtype, "weight");
+    return { tensor, values: rounded };
+  }
+
   /** A tensor that a gradient is wanted for. */
   input(shape: readonly number[], values: Float32Array): Tensor {
     return this.tensor(shape, values, { needsGrad: true });
@@ -244,9 +256,14 @@ export class Bench {
 
   /** Overwrites a tensor in the order of the recorded work. */
   copy(values: Float32Array, y: Tensor): void {
-    const count = Math.ceil(values.length / 4) * 4;
-    const a = this.tensor([values.length], values);
-    elementwise(this.gpu, "add", "accumulate", count / 4, { a, y }, { count, beta: 0 });
+    const { gpu } = this;
+    const size = values.length;
+    const [from, to] = [this.tensor([size], values), new Tensor(y.buffer, [size], "f32", "copy")];
+    for (const { first, count } of spans(size, boundRows(gpu, size, 4))) {
+      const bindings = { a: rowRange(from, first, count), y: rowRange(to, first, count) };
+      const whole = Math.ceil(count / 4) * 4;
+      elementwise(gpu, "add", "accumulate", whole / 4, bindings, { count: whole, beta: 0 });
+    }
   }
 
   /** Lets `cleanup` run after the check. */
@@ -258,6 +275,28 @@ export class Bench {
   close(): void {
     for (const cleanup of this.#cleanups) cleanup();
   }
+}
+
+/** The 16 bits of the bf16 nearest to v, ties to even. */
+export function bf16Bits(v: number): number {
+  const bits = new Uint32Array(Float32Array.of(v).buffer)[0]!;
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+/** Values as they are stored, and what they are then. */
+function packed(
+  values: Float32Array,
+  dtype: FloatType,
+): { words: Uint32Array | Float32Array; rounded: Float32Array } {
+  if (dtype === "f32") return { words: values, rounded: values };
+  if (dtype === "f16") {
+    // A driver may take f16 below the normal ones for zeros.
+    const halves = new Float16Array(values.map((v) => Math.abs(v) < 2 ** -14 ? 0 : v));
+    return { words: new Uint32Array(halves.buffer), rounded: new Float32Array(halves) };
+  }
+  const halves = Uint16Array.from(values, bf16Bits);
+  const wide = Uint32Array.from(halves, (bits) => bits << 16);
+  return { words: new Uint32Array(halves.buffer), rounded: new Float32Array(wide.buffer) };
 }
 
 /** a + b on the host, elementwise. */

@@ -17,6 +17,7 @@ import { NONE } from "../sample.ts";
 import { selectRows } from "../select.ts";
 import {
   type Bench,
+  bf16Bits,
   type Case,
   type Comparison,
   equal,
@@ -277,12 +278,6 @@ const awkwardFloats = Float32Array.from([
   ...[0, -0, 1, -1, 1 + 2 ** -8, 1 + 3 * 2 ** -8, 1 + 2 ** -8 + 2 ** -20, 65504, -1e-3],
   ...[3.4028234e38, -3.4028234e38, 1.17549435e-38, Infinity, -Infinity],
 ]);
-
-/** The 16 bits of the bf16 nearest to v, ties to even. */
-function bf16Bits(v: number): number {
-  const bits = new Uint32Array(Float32Array.of(v).buffer)[0]!;
-  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
-}
 
 /** To bf16 and from it. */
 export function casting(count: number): Case {

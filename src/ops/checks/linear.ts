@@ -6,7 +6,7 @@
 
 import { linear } from "../linear.ts";
 import { matmul } from "../matmul.ts";
-import type { Tensor } from "../../tensor.ts";
+import type { FloatType, Tensor } from "../../tensor.ts";
 import * as reference from "../reference/mod.ts";
 import {
   type Bench,
@@ -33,6 +33,26 @@ const sizes: readonly (readonly [M: number, N: number, K: number])[] = [
 /** A sum that is split into several dispatches. */
 const long = [3, 8, 70_000] as const;
 
+/** C = A B + beta C. */
+export function product(
+  layout: "nn" | "nt" | "tn",
+  [M, N, K]: readonly [number, number, number],
+  beta: 0 | 1,
+  dtype: FloatType = "f32",
+): Case {
+  return (bench) => {
+    const a = bench.random([M, K]);
+    const b = bench.stored([K, N], bench.random([K, N]), dtype);
+    const held = bench.random([M, N]);
+    const c = beta === 0 ? bench.blank([M, N]) : bench.tensor([M, N], held);
+    matmul(bench.gpu, layout, bench.tensor([M, K], a), b.tensor, c, { M, N, K }, beta);
+    return [
+      near("C", c, reference.matmul(layout, a, b.values, { M, N, K }, beta, held)),
+      ...(beta === 0 ? [contained(c)] : []),
+    ];
+  };
+}
+
 function products(layout: "nn" | "nt" | "tn"): Record<string, Case> {
   const cases: Record<string, Case> = {};
   const whole = (n: number) => Math.ceil(n / 4) * 4;
@@ -42,37 +62,39 @@ function products(layout: "nn" | "nt" | "tn"): Record<string, Case> {
       ? [whole(size[0]), size[1], size[2]]
       : [size[0], size[1], whole(size[2])];
     for (const beta of K > 1000 ? [1] as const : [0, 1] as const) {
-      cases[`${M} x ${N} x ${K}, beta ${beta}`] = (bench) => {
-        const a = bench.random([M, K]);
-        const b = bench.random([K, N]);
-        const held = bench.random([M, N]);
-        const c = beta === 0 ? bench.blank([M, N]) : bench.tensor([M, N], held);
-        matmul(bench.gpu, layout, bench.tensor([M, K], a), bench.tensor([K, N], b), c, {
-          M,
-          N,
-          K,
-        }, beta);
-        return [
-          near("C", c, reference.matmul(layout, a, b, { M, N, K }, beta, held)),
-          ...(beta === 0 ? [contained(c)] : []),
-        ];
-      };
+      cases[`${M} x ${N} x ${K}, beta ${beta}`] = product(layout, [M, N, K], beta);
     }
   }
   return cases;
 }
 
 /** C = A B^T + D. */
-function added(M: number, N: number, K: number): Case {
+export function added(M: number, N: number, K: number, dtype: FloatType = "f32"): Case {
   return (bench) => {
-    const [a, b, d] = [bench.random([M, K]), bench.random([N, K]), bench.random([M, N])];
+    const [a, d] = [bench.random([M, K]), bench.random([M, N])];
+    const b = bench.stored([N, K], bench.random([N, K]), dtype);
     const c = bench.blank([M, N]);
-    matmul(bench.gpu, "nt", bench.tensor([M, K], a), bench.tensor([N, K], b), c, {
-      M,
-      N,
-      K,
-    }, bench.tensor([M, N], d));
-    return [near("C", c, reference.matmul("nt", a, b, { M, N, K }, 1, d)), contained(c)];
+    const addend = bench.tensor([M, N], d);
+    matmul(bench.gpu, "nt", bench.tensor([M, K], a), b.tensor, c, { M, N, K }, addend);
+    return [near("C", c, reference.matmul("nt", a, b.values, { M, N, K }, 1, d)), contained(c)];
+  };
+}
+
+/** A weight of two bytes gives the same bits as the f32 that it stands for. */
+function packedAlike(
+  layout: "nn" | "nt",
+  [M, N, K]: readonly [number, number, number],
+  dtype: FloatType,
+): Case {
+  return (bench) => {
+    const a = bench.tensor([M, K], bench.random([M, K]));
+    const b = bench.stored([K, N], bench.random([K, N]), dtype);
+    const [narrow, wide] = [b.tensor, bench.tensor([K, N], b.values)].map((weight) => {
+      const c = bench.blank([M, N]);
+      matmul(bench.gpu, layout, a, weight, c, { M, N, K });
+      return c;
+    });
+    return equal("C", [narrow!], [wide!]);
   };
 }
 
@@ -105,14 +127,14 @@ function layers(): Record<string, Case> {
   const cases: Record<string, Case> = {};
   for (const T of [1, 4, 5, 19, 40, 600]) {
     for (const residual of ["no", "a", "its own"] as const) {
-      for (const [trained, held] of [[true, true], [true, false], [false, true]] as const) {
-        const label = `T ${T}, ${trained ? "trained" : "frozen"} W, ${residual} residual, beta ${
-          held ? 1 : 0
-        }`;
-        // 600 tokens are there for the sums over tokens that are a bias's gradient.
-        if (T < 600) cases[label] = (bench) => layer(bench, T, residual, trained, held, false);
-        if (T !== 4) {
-          cases[`${label}, biased`] = (bench) => layer(bench, T, residual, trained, held, true);
+      for (const weight of ["trained", "f32", "bf16"] as const) {
+        for (const held of weight === "trained" ? [true, false] : [true]) {
+          const label = `T ${T}, ${weight} W, ${residual} residual, beta ${held ? 1 : 0}`;
+          // 600 tokens are there for the sums over tokens that are a bias's gradient.
+          if (T < 600) cases[label] = (bench) => layer(bench, T, residual, weight, held, false);
+          if (T !== 4) {
+            cases[`${label}, biased`] = (bench) => layer(bench, T, residual, weight, held, true);
+          }
         }
       }
     }
@@ -124,14 +146,16 @@ function layer(
   bench: Bench,
   T: number,
   residual: Residual,
-  trained: boolean,
+  weight: "trained" | FloatType,
   held: boolean,
   biased: boolean,
 ) {
   const [N, K] = residual === "its own" ? [20, 20] : [20, 12];
+  const trained = weight === "trained";
+  const frozen = bench.stored([N, K], bench.random([N, K]), trained ? "f32" : weight);
   const values = {
     x: bench.random([T, K]),
-    w: bench.random([N, K]),
+    w: frozen.values,
     r: bench.random([T, N]),
     b: bench.random([N]),
   };
@@ -142,7 +166,7 @@ function layer(
     b: bench.random([N]),
   };
   const x = bench.input([T, K], values.x);
-  const w = trained ? bench.parameter([N, K], values.w) : bench.tensor([N, K], values.w);
+  const w = trained ? bench.parameter([N, K], values.w) : frozen.tensor;
   const r = residual === "no" ? undefined : residual === "a" ? bench.input([T, N], values.r) : x;
   const bias = biased ? bench.parameter([N], values.b) : undefined;
   const result = linear(bench.forward, x, w, { bias, residual: r });
@@ -186,6 +210,26 @@ for (const [M, N, K] of [...sizes, long]) {
   const whole = Math.ceil(K / 4) * 4;
   sums[`${M} x ${N} x ${whole}`] = added(M, N, whole);
 }
+// Each kernel takes a second to compile where it is unrolled, and f16 differs from bf16 in nothing
+// but the function that unpacks it: that is tried on one of them.
+const packedSizes: Readonly<
+  Record<"bf16" | "f16", readonly (readonly [number, number, number])[]>
+> = {
+  bf16: [[1, 4, 4], [8, 60, 8], [9, 132, 36], [33, 260, 132], long],
+  f16: [[33, 60, 132]],
+};
+const packed: Record<string, Case> = {};
+const alike: Record<string, Case> = {};
+for (const dtype of ["bf16", "f16"] as const) {
+  for (const size of packedSizes[dtype]) {
+    const label = `${size.join(" x ")}, ${dtype}`;
+    for (const layout of ["nn", "nt"] as const) {
+      packed[`${layout}, ${label}`] = product(layout, size, 0, dtype);
+      alike[`${layout}, ${label}`] = packedAlike(layout, size, dtype);
+    }
+    packed[`nt with an addend, ${label}`] = added(...size, dtype);
+  }
+}
 const both = (entry: string) => [`matmul.${entry}`, `matmul_simd.${entry}`];
 
 /** Matrix products and the linear layer made of them. */
@@ -194,6 +238,8 @@ export const linearChecks: readonly KernelCheck[] = [
   kernelCheck("matmul nt", both("nt"), 2e-5, products("nt")),
   kernelCheck("matmul tn", both("tn"), 2e-5, products("tn")),
   kernelCheck("matmul nt with an addend", both("nt_add"), 2e-5, sums),
+  kernelCheck("matmul by a packed weight", ["nn", "nt", "nt_add"].flatMap(both), 2e-5, packed),
+  kernelCheck("packed weights as f32", ["nn", "nt"].flatMap(both), 0, alike),
   kernelCheck("rows of a product", [...both("nn"), ...both("nt")], 0, together),
   kernelCheck(
     "linear layer",

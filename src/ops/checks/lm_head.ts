@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { FloatType } from "../../tensor.ts";
 import { lmHead, type LmHeadOptions } from "../lm_head.ts";
 import * as reference from "../reference/mod.ts";
 import { type Case, type KernelCheck, kernelCheck, near, plus } from "./check.ts";
@@ -14,8 +15,8 @@ export interface HeadCase extends LmHeadOptions {
   readonly sizes: readonly [N: number, C: number, V: number];
   /** Which gradients arrive; both by default. */
   readonly gradients?: readonly ("logprob" | "entropy")[];
-  /** Whether the table is no parameter. */
-  readonly frozen?: boolean;
+  /** How the table is stored where it is no parameter. */
+  readonly frozen?: FloatType;
   /** Whether inputs hold gradients already. */
   readonly held?: boolean;
   /** Scale of x: a large one makes certain predictions. */
@@ -26,7 +27,8 @@ const headCases: Readonly<Record<string, HeadCase>> = {
   "one row": { sizes: [1, 4, 4] },
   "one chunk": { sizes: [9, 12, 60] },
   "one chunk, beta 1, temperature 0.7": { sizes: [17, 8, 264], held: true, temperature: 0.7 },
-  "one chunk, frozen table": { sizes: [9, 12, 132], frozen: true },
+  "one chunk, frozen table": { sizes: [9, 12, 132], frozen: "f32" },
+  "one chunk, table of bf16": { sizes: [9, 12, 132], frozen: "bf16" },
   "four chunks": { sizes: [9, 16, 200], chunk: 64 },
   "two chunks, beta 1, temperature 2": {
     sizes: [70, 4, 132],
@@ -34,7 +36,9 @@ const headCases: Readonly<Record<string, HeadCase>> = {
     held: true,
     temperature: 2,
   },
-  "three chunks, frozen table": { sizes: [5, 8, 192], chunk: 64, frozen: true },
+  "three chunks, frozen table": { sizes: [5, 8, 192], chunk: 64, frozen: "f32" },
+  "three chunks, table of bf16": { sizes: [5, 8, 192], chunk: 64, frozen: "bf16" },
+  "four chunks, table of f16, beta 1": { sizes: [5, 8, 200], chunk: 64, frozen: "f16", held: true },
   "logprob alone": { sizes: [9, 12, 140], chunk: 64, gradients: ["logprob"] },
   "entropy alone": { sizes: [10, 12, 60], gradients: ["entropy"] },
   "a large vocabulary": { sizes: [2, 4, 140_000] },
@@ -52,13 +56,14 @@ export function head(
   return (bench) => {
     const { temperature = 1, cap, vocabulary = V } = options;
     const shape = { N, C, V, vocabulary, ...(cap ? { cap } : {}) };
-    const values = { x: bench.random([N, C], scale), w: bench.random([V, C]) };
+    const table = bench.stored([V, C], bench.random([V, C]), frozen ?? "f32");
+    const values = { x: bench.random([N, C], scale), w: table.values };
     const ids = bench.integers(N, vocabulary);
     const seeds = { logprob: bench.random([N]), entropy: bench.random([N]) };
     const before = { x: bench.random([N, C]), w: bench.random([V, C]) };
     const x = bench.input([N, C], values.x);
     const trained = frozen ? null : bench.parameter([V, C], values.w);
-    const w = trained ?? bench.tensor([V, C], values.w);
+    const w = trained ?? table.tensor;
     const targets = bench.tensor([N], ids);
     const result = lmHead(bench.forward, x, w, targets, options);
     const output = lmHead(bench.tape, x, w, targets, options);

@@ -4,13 +4,24 @@
  * @module
  */
 
+import type { FloatType } from "../../tensor.ts";
 import { embedding } from "../embedding.ts";
 import type { HeadSizes } from "../attention.ts";
 import { headNorm, layernorm, rmsnorm } from "../norm.ts";
 import { foldRows } from "../reduce.ts";
 import * as reference from "../reference/mod.ts";
 import { selectRows } from "../select.ts";
-import { type Case, type KernelCheck, kernelCheck, near, plus } from "./check.ts";
+import { type Case, type KernelCheck, kernelCheck, near, plus, same } from "./check.ts";
+
+/** T tokens looked up in a frozen table. */
+export function frozenLookup(T: number, V: number, C: number, dtype: FloatType): Case {
+  return (bench) => {
+    const table = bench.stored([V, C], bench.random([V, C]), dtype);
+    const ids = bench.integers(T, V);
+    const y = embedding(bench.tape, table.tensor, ids);
+    return [same("y", y, Float32Array.from(reference.embeddingForward(ids, table.values, C)))];
+  };
+}
 
 /** T tokens of a vocabulary of V; `held`: the table holds a gradient already. */
 export function lookup(T: number, V: number, C: number, held: boolean, scale = 1): Case {
@@ -169,6 +180,9 @@ const selections: Record<string, Case> = {};
 const norms: Record<string, Case> = {};
 const layers: Record<string, Case> = {};
 const headNorms: Record<string, Case> = {};
+for (const dtype of ["f32", "bf16", "f16"] as const) {
+  lookups[`frozen table of ${dtype}`] = frozenLookup(70, 300, 20, dtype);
+}
 for (const held of [false, true]) {
   const beta = `beta ${held ? 1 : 0}`;
   for (const [T, V, C] of [[1, 4, 4], [9, 5, 12], [70, 300, 20], [300, 3, 8]] as const) {
