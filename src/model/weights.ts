@@ -33,6 +33,7 @@ export class WeightLoader {
    * Allocates all of them.
    *
    * @throws {TypeError} if weights that are trained are not to be f32.
+   * @throws {OutOfMemoryError} if they do not fit; nothing stays allocated then.
    */
   constructor(gpu: Gpu, config: DecoderConfig, storage: WeightStorage = {}) {
     const { dtype = "f32", frozen = false } = storage;
@@ -43,16 +44,22 @@ export class WeightLoader {
     }
     this.#gpu = gpu;
     const weights = new Map<string, Weight>();
-    for (const { name, shape, parts } of stacks(config)) {
-      const weight = frozen
-        ? new Weight(gpu, shape, name, { dtype: shape.length > 1 ? dtype : "f32" })
-        : new Parameter(gpu, shape, name);
-      weights.set(name, weight);
-      let offset = 0;
-      for (const part of parts) {
-        this.#places.set(part.name, { weight, offset });
-        offset += elements(part.shape);
+    try {
+      for (const { name, shape, parts } of stacks(config)) {
+        const weight = frozen
+          ? new Weight(gpu, shape, name, { dtype: shape.length > 1 ? dtype : "f32" })
+          : new Parameter(gpu, shape, name);
+        weights.set(name, weight);
+        let offset = 0;
+        for (const part of parts) {
+          this.#places.set(part.name, { weight, offset });
+          offset += elements(part.shape);
+        }
       }
+    } catch (error) {
+      // So that a caller without memory for f32 can try again with bf16.
+      gpu.free([...weights.values()].flatMap((weight) => weight.buffers()));
+      throw error;
     }
     this.weights = weights;
   }
