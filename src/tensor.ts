@@ -108,7 +108,12 @@ export class Parameter extends Weight {
       );
     }
     super(gpu, shape, name, { trained: true });
-    this.#gradient = gpu.allocate(this.bytes, "gradients", `${name}.grad`);
+    try {
+      this.#gradient = gpu.allocate(this.bytes, "gradients", `${name}.grad`);
+    } catch (error) {
+      gpu.free([this.buffer]);
+      throw error;
+    }
     if (values) gpu.write(this.buffer, values);
   }
 

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
+import { OutOfMemoryError } from "../src/gpu/errors.ts";
 import { decodeSafetensors, type TensorDtype, toFloat32 } from "../src/io/safetensors.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { Generator } from "../src/model/generator.ts";
@@ -123,6 +124,23 @@ Deno.test("weights are converted to the type that they are kept in, vectors exce
       : new Float32Array(new Float16Array(wide));
     assertEquals(values, expected, name);
   }
+});
+
+Deno.test("a model that does not fit leaves nothing behind, and may fit in bf16", async () => {
+  const tensors = await checkpoint("BF16");
+  using probe = Decoder.fromTensors(gpu, tiny, tensors, { dtype: "bf16", frozen: true });
+  const needed = [...probe.weights.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  using empty = await Gpu.open();
+  const { liveBytes } = empty.memory();
+  const rope = 2 * tiny.maxPositions * tiny.headDim * 4;
+  using budget = await Gpu.open({ memoryBudget: liveBytes + needed + rope });
+  assertThrows(
+    () => Decoder.fromTensors(budget, tiny, tensors, { frozen: true }),
+    OutOfMemoryError,
+  );
+  assertEquals(budget.memory().byOwner.weights, undefined);
+  using model = Decoder.fromTensors(budget, tiny, tensors, { dtype: "bf16", frozen: true });
+  assert(model.weights.size > 0);
 });
 
 Deno.test("weights of two bytes are not trained", async () => {
