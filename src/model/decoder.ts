@@ -124,6 +124,11 @@ export class Decoder implements Disposable {
     return new Decoder(gpu, config, loader.weights);
   }
 
+  /** A decoder whose weights are all zero, for rehearsals. */
+  static zeros(gpu: Gpu, config: DecoderConfig, storage: WeightStorage = {}): Decoder {
+    return new Decoder(gpu, config, new WeightLoader(gpu, config, storage).weights);
+  }
+
   /**
    * A decoder with given weights.
    *
