@@ -9,7 +9,7 @@ import { dirname, isAbsolute, join } from "@std/path";
 import { CheckpointError } from "../io/safetensors.ts";
 import { openGguf } from "../io/gguf.ts";
 import { type HubOptions, resolveModel } from "../io/hub.ts";
-import { findModel, type ModelFiles, modelFileNames } from "../io/model_files.ts";
+import { findModel, modelFileNames, type ModelFiles } from "../io/model_files.ts";
 import type { TensorSource } from "../io/source.ts";
 import { type LoraConfig, loraFromPeft } from "../model/lora.ts";
 import { parseObject } from "../model/open.ts";
