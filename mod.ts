@@ -86,6 +86,7 @@ export type { Check, Reference, ReferenceCall, Split, Task, TaskOrigin } from ".
 export { compactChat } from "./src/text/chat_template.ts";
 export type { ChatFormat, Transcript, TranscriptCall, Turn } from "./src/text/chat_template.ts";
 export type { JsonSchema, ToolSpec } from "./src/text/tool_call.ts";
+export type { DecodeStream } from "./src/text/decode_stream.ts";
 export { Tokenizer } from "./src/text/tokenizer.ts";
 export type { DecodeOptions } from "./src/text/tokenizer.ts";
 export type { RopeTable } from "./src/ops/rope.ts";
