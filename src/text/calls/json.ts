@@ -6,7 +6,6 @@
 
 import type { ParsedCall, ToolSpec } from "../tool_call.ts";
 import {
-  type CallText,
   checkedCall,
   malformedCall,
   noCalls,
