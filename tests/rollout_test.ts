@@ -149,7 +149,7 @@ Deno.test("results are shown whatever they are, and cut where they are too long"
 
 Deno.test("control tokens in a tool's result stay text", async () => {
   const one = await play([call("injects"), answer("5")]);
-  assertEquals(one.ids.filter((id) => id === chat.stops.end).length, 1);
+  assertEquals(one.ids.filter((id) => id === tokenizer.token("<|end|>")).length, 1);
   assertEquals([one.episode.answer, one.episode.correct], ["5", true]);
 });
 
@@ -163,7 +163,7 @@ Deno.test("loops, too many calls and the length limit end an episode unfinished"
   assertEquals([long.episode.finished, long.episode.answer], [false, null]);
   assertEquals(long.episode.turns.map(({ wellFormed }) => wellFormed), [true, false]);
   // What the model never saw is not part of the episode.
-  for (const one of [loop, many]) assertEquals(one.ids.at(-1), chat.stops.endCall);
+  for (const one of [loop, many]) assertEquals(one.ids.at(-1), tokenizer.token("<|end_call|>"));
 });
 
 Deno.test("an answer counts only where the turn gives one", async () => {

@@ -193,7 +193,7 @@ async function importTools(path: string): Promise<Tool[]> {
 function transcriptLength(chat: ChatFormat, task: Task): number {
   return task.reference
     ? demonstration(chat, task, task.reference).ids.length
-    : chat.promptIds(task.prompt).length + 1;
+    : chat.promptIds(task.prompt, task.tools).length + 1;
 }
 
 /** A context that holds 95 % of the references with a quarter to spare. */
