@@ -20,6 +20,7 @@ export interface ChatMessage {
   readonly content?: string | null;
   /** Calls of an assistant. */
   readonly tool_calls?: readonly {
+    readonly id?: string;
     readonly type: "function";
     readonly function: {
       readonly name: string;
