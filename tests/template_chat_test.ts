@@ -4,7 +4,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type ChatFormat, transcript } from "../src/text/chat_template.ts";
 import { ChatTemplate, ChatTemplateError } from "../src/text/jinja_template.ts";
 import { templateChat, type TemplateChatOptions } from "../src/text/template_chat.ts";
-import { Tokenizer } from "../src/text/tokenizer.ts";
+import type { Tokenizer } from "../src/text/tokenizer.ts";
 import type { ToolSpec } from "../src/text/tool_call.ts";
 import { type Family, familyTokenizer, textGolden } from "./families.ts";
 

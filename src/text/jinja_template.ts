@@ -49,7 +49,11 @@ export interface ChatInput {
 export class ChatTemplate {
   readonly #template: Template;
 
-  /** @throws {ChatTemplateError} if the text is no Jinja template */
+  /**
+   * Compiles a template.
+   *
+   * @throws {ChatTemplateError} if the text is no Jinja template
+   */
   constructor(source: string) {
     try {
       this.#template = new Template(source);
