@@ -70,7 +70,7 @@ export interface RunConfig {
     topK: number;
     /** Sample among the tokens that make up this probability only. */
     topP: number;
-    /** Context of an episode: prompt, turns and results; null is 128, or fitted to the task file. */
+    /** Context of an episode, results included; null is 128, or what chat format and tasks need. */
     maxTokens: number | null;
     /** Tool calls per episode. */
     maxCalls: number;

@@ -141,7 +141,7 @@ export const runConfigSchema = v.strictObject({
     topP: real(1, 0.01, 1, "Sample among the tokens that make up this probability only"),
     maxTokens: integerOrNull(
       8,
-      "Context of an episode: prompt, turns and results; null is 128, or fitted to the task file",
+      "Context of an episode: prompt, turns and results; null is 128, or what format and tasks need",
     ),
     maxCalls: integer(6, 0, "Tool calls per episode"),
     slots: integer(128, 1, "Episodes generated at the same time"),

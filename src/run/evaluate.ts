@@ -89,8 +89,7 @@ export function openGenerator(
   { rollout: { slots, stepsPerRead } }: RunConfig,
   { maxTokens }: TaskSource,
 ): Generator {
-  const stopTokens = [stops.endCall, stops.end] as const;
-  return new Generator(model, { slots, stepsPerRead, length: maxTokens, stops: stopTokens });
+  return new Generator(model, { slots, stepsPerRead, length: maxTokens, stops });
 }
 
 /** Evaluates on the evaluation tasks of a source. */

@@ -10,6 +10,7 @@ import { CheckpointError, readFolder, saveFolder } from "../io/checkpoint.ts";
 import { sizedConfig, type sizes } from "../model/config.ts";
 import { Decoder } from "../model/decoder.ts";
 import { type ChatFormat, compactChat } from "../text/chat_template.ts";
+import { templateChat } from "../text/template_chat.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
 
 /** A model that can talk. */
@@ -17,6 +18,15 @@ export interface Student extends Disposable {
   readonly model: Decoder;
   readonly tokenizer: Tokenizer;
   readonly chat: ChatFormat;
+}
+
+/** What models that ask for the date are told: a run must not depend on the day that it is made. */
+const DATE = new Date(2024, 6, 26);
+
+function chatOf(tokenizer: Tokenizer): ChatFormat {
+  return tokenizer.hasToken("<|end_call|>")
+    ? compactChat(tokenizer)
+    : templateChat(tokenizer, { now: DATE });
 }
 
 function student(model: Decoder, tokenizer: Tokenizer): Student {
@@ -29,7 +39,7 @@ function student(model: Decoder, tokenizer: Tokenizer): Student {
   return {
     model,
     tokenizer,
-    chat: compactChat(tokenizer),
+    chat: chatOf(tokenizer),
     [Symbol.dispose]: () => model[Symbol.dispose](),
   };
 }
@@ -45,6 +55,7 @@ export function newStudent(gpu: Gpu, size: keyof typeof sizes, seed: number): St
  * package, so that `assets/base-nano` works from anywhere.
  *
  * @throws {CheckpointError} if a file is missing or damaged.
+ * @throws {ChatTemplateError} if the model has no chat template.
  */
 export async function loadStudent(gpu: Gpu, path: string): Promise<Student> {
   const folder = await located(path);
@@ -53,7 +64,7 @@ export async function loadStudent(gpu: Gpu, path: string): Promise<Student> {
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   const tokenizer = Tokenizer.fromJSON(
     text(files["tokenizer.json"]),
-    text(files["tokenizer_config.json"]),
+    await withTemplate(folder, text(files["tokenizer_config.json"])),
   );
   return student(model, tokenizer);
 }
@@ -78,6 +89,18 @@ export async function saveStudent(
   dtype: "F32" | "BF16" = "F32",
 ): Promise<void> {
   await saveFolder(folder, await studentFiles(student, dtype));
+}
+
+/** Newer models have their template in a file of its own; in memory it belongs to the config. */
+async function withTemplate(folder: string, config: string): Promise<string> {
+  let template: string;
+  try {
+    template = await Deno.readTextFile(join(folder, "chat_template.jinja"));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return config;
+    throw error;
+  }
+  return JSON.stringify({ ...JSON.parse(config), chat_template: template });
 }
 
 async function located(path: string): Promise<string> {
