@@ -37,6 +37,7 @@ import {
   matchTensors,
   randomTensors,
   readWeights,
+  storedType,
   WeightLoader,
   type WeightStorage,
 } from "./weights.ts";
@@ -149,7 +150,8 @@ export class Decoder implements Disposable {
   }
 
   /**
-   * Loads a model tensor by tensor, so that it may be larger than the memory of JavaScript.
+   * Loads a model tensor by tensor, so that it may be larger than the memory of JavaScript. Frozen
+   * weights are kept as their file has them, unless the options say otherwise.
    *
    * @param path a folder with `config.json` and safetensors, in one file or in shards; or GGUF
    * @throws {CheckpointError} if a file is missing, cut short or does not fit the config.
@@ -162,7 +164,8 @@ export class Decoder implements Disposable {
     const own = fromHuggingFace(json);
     const config = { ...own, maxPositions: Math.min(own.maxPositions, context ?? Infinity) };
     const stored = matchTensors(config, source.entries, source.label);
-    const loader = new WeightLoader(gpu, config, storage);
+    const dtype = storage.dtype ?? (storage.frozen ? storedType(source.entries) : "f32");
+    const loader = new WeightLoader(gpu, config, { ...storage, dtype });
     try {
       let done = 0;
       for (const [name, own] of stored) {

@@ -5,7 +5,13 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { CheckpointError, type StoredTensor, toFloat32 } from "../io/safetensors.ts";
+import {
+  CheckpointError,
+  encodeSafetensors,
+  fromFloat32,
+  type StoredTensor,
+  toFloat32,
+} from "../io/safetensors.ts";
 import { type LowRank, lowRank, type RowBlock } from "../ops/lora.ts";
 import { Random } from "../random.ts";
 import type { Tape } from "../tape.ts";
@@ -96,6 +102,12 @@ function placesOf(
   return found;
 }
 
+/** Adapters as PEFT stores them. */
+export interface AdapterFiles {
+  readonly "adapter_config.json": string;
+  readonly "adapter_model.safetensors": Uint8Array;
+}
+
 /** The adapters of a model. */
 export class Adapters implements Disposable {
   /** What is adapted, and how much. */
@@ -103,6 +115,7 @@ export class Adapters implements Disposable {
   /** Their matrices by name, `….lora_A` and `….lora_B` of the parameter that they adapt. */
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly #gpu: Gpu;
+  readonly #model: DecoderConfig;
   readonly #places: readonly Place[];
   readonly #byParameter = new Map<string, LowRank & { readonly index: number }>();
   readonly #seed: number;
@@ -124,6 +137,7 @@ export class Adapters implements Disposable {
     }
     this.config = config;
     this.#gpu = gpu;
+    this.#model = model;
     this.#seed = seed;
     this.#height = Math.ceil(rank / 4) * 4;
     const places = placesOf(model, config);
@@ -186,6 +200,24 @@ export class Adapters implements Disposable {
       found.set(tensorName(place.module, "B"), { shape: [N, rank], data: b });
     }
     return found;
+  }
+
+  /**
+   * The files that PEFT makes of adapters.
+   *
+   * @param base folder or Hub id of the model that they belong to
+   */
+  async files(base: string | null): Promise<AdapterFiles> {
+    const tensors = new Map<string, StoredTensor>();
+    for (const [name, { shape, data }] of await this.values()) {
+      tensors.set(name, { dtype: "F32", shape, data: fromFloat32(data, "F32") });
+    }
+    return {
+      "adapter_config.json": `${
+        JSON.stringify(loraToPeft(this.config, this.#model, base), null, 2)
+      }\n`,
+      "adapter_model.safetensors": encodeSafetensors(tensors, { format: "pt" }),
+    };
   }
 
   /**

@@ -55,7 +55,8 @@ export async function evaluate(
 ): Promise<EvaluationResult> {
   const config = resolveConfig({ flags: input });
   using gpu = await openAdapter(config, { profile: options.profile });
-  using student = await loadStudent(gpu, config.from);
+  const { onProgress } = options;
+  using student = await loadStudent(gpu, config.from, { dtype: config.dtype, onProgress });
   const work = () => evaluateStudent(student, config, options);
   if (!options.profile) return await work();
   // There is no folder for a trace: only runs have one.
