@@ -1,6 +1,6 @@
 // Conversations with models that bring a template: every prefix stays a prefix, whatever the template.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type ChatFormat, transcript } from "../src/text/chat_template.ts";
 import { ChatTemplate, ChatTemplateError } from "../src/text/jinja_template.ts";
 import { templateChat, type TemplateChatOptions } from "../src/text/template_chat.ts";
@@ -236,6 +236,12 @@ Deno.test("a call format can be chosen by name", async () => {
   assertEquals(
     tokenizer.decode(chat.callIds([{ spec: add, args: { a: 1, b: 2 } }])),
     "[add(a=1, b=2)]<end_of_turn>",
+  );
+  const wrong = { format: "yaml" as "python" };
+  await assertRejects(
+    () => open({ ...models["Gemma 3"]!, options: wrong }),
+    RangeError,
+    "use one of hermes",
   );
 });
 

@@ -62,6 +62,7 @@ const END_THINK = "</think>";
  *
  * @throws {ChatTemplateError} if there is no template, it is no Jinja, or it does not belong to the
  * tokenizer
+ * @throws {RangeError} if there is no call format of that name
  */
 export function templateChat(tokenizer: Tokenizer, options: TemplateChatOptions = {}): ChatFormat {
   return new TemplateChat(tokenizer, options);
@@ -95,6 +96,13 @@ class TemplateChat implements ChatFormat {
     this.#tokenizer = tokenizer;
     this.#template = new ChatTemplate(source);
     const format = options.format ?? detectToolFormat(source, (name) => tokenizer.hasToken(name));
+    if (!Object.hasOwn(toolFormats, format)) {
+      throw new RangeError(
+        `Cannot read tool calls in format "${format}"; use one of ${
+          Object.keys(toolFormats).join(", ")
+        }`,
+      );
+    }
     this.#format = toolFormats[format];
     const named = (["bos_token", "eos_token"] as const).flatMap((role) => {
       const name = tokenizer.namedToken(role);
@@ -127,8 +135,7 @@ class TemplateChat implements ChatFormat {
     );
     const system = [
       this.#system,
-      this.#native || tools.length === 0 ? undefined : this.#format
-        .instructions(escaped),
+      this.#native || tools.length === 0 ? undefined : this.#format.instructions(escaped),
     ].filter((part) => part !== undefined).join("\n\n");
     const messages = this.#asked(this.#tokenizer.escape(prompt), system || undefined);
     const text = this.#render(messages, this.#native ? escaped : [], true);
