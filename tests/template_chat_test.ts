@@ -1,10 +1,10 @@
 // Conversations with models that bring a template: every prefix stays a prefix, whatever the template.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type ChatFormat, transcript } from "../src/text/chat_template.ts";
 import { ChatTemplate, ChatTemplateError } from "../src/text/jinja_template.ts";
 import { templateChat, type TemplateChatOptions } from "../src/text/template_chat.ts";
-import type { Tokenizer } from "../src/text/tokenizer.ts";
+import { Tokenizer } from "../src/text/tokenizer.ts";
 import type { ToolSpec } from "../src/text/tool_call.ts";
 import { type Family, familyTokenizer, textGolden } from "./families.ts";
 
@@ -237,6 +237,12 @@ Deno.test("a call format can be chosen by name", async () => {
     tokenizer.decode(chat.callIds([{ spec: add, args: { a: 1, b: 2 } }])),
     "[add(a=1, b=2)]<end_of_turn>",
   );
+  const wrong = { format: "yaml" as "python" };
+  await assertRejects(
+    () => open({ ...models["Gemma 3"]!, options: wrong }),
+    RangeError,
+    "use one of hermes",
+  );
 });
 
 Deno.test("a turn that a template opens with a thought is one", async () => {
@@ -257,5 +263,53 @@ Deno.test("a model without a template, or with another's, is refused with a reme
     () => templateChat(gpt2, { template: textGolden("templates/qwen3.jinja") }),
     ChatTemplateError,
     "Check that they belong together",
+  );
+});
+
+Deno.test("where results stay in the model's turn, as in FunctionGemma, it goes on in that turn", () => {
+  const { tokenizer: json, config } = Tokenizer.bytes().toJSON();
+  const names = [
+    ...["<start_of_turn>", "<end_of_turn>", "<start_function_call>", "<end_function_call>"],
+    ...["<start_function_response>", "<end_function_response>", "<escape>"],
+  ];
+  const added_tokens = names.map((content, i) => ({ id: 256 + i, content, special: true }));
+  const tokenizer = Tokenizer.fromJSON(
+    JSON.stringify({ ...JSON.parse(json), added_tokens }),
+    JSON.stringify({ ...JSON.parse(config), eos_token: "<end_of_turn>" }),
+  );
+  const chat = templateChat(tokenizer, {
+    template: `
+      {%- if tools %}{% for tool in tools %}{{ tool.function.name }} {% endfor %}{% endif %}
+      {%- for m in messages %}
+        {%- if m.role == 'tool' -%}
+          {%- if loop.previtem.role != 'tool' -%}<start_function_response>{%- endif -%}
+          response:{{ m.name }}{value:<escape>{{ m.content }}<escape>}<end_function_response>
+        {%- else -%}
+          <start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }} {{ m.content }}
+          {%- for call in m.tool_calls or [] -%}
+            <start_function_call>call:{{ call.function.name }}{
+            {%- for key, value in call.function.arguments.items() -%}
+              {{ key }}:{{ value }}{{ '' if loop.last else ',' }}
+            {%- endfor -%}
+            }<end_function_call>
+          {%- endfor -%}
+          {%- if not m.tool_calls -%}<end_of_turn>{%- endif -%}
+        {%- endif -%}
+      {%- endfor -%}
+      {%- if add_generation_prompt and messages[-1].role != 'tool' -%}
+        <start_of_turn>model{{ ' ' }}
+      {%- endif -%}`,
+  });
+  assertEquals(chat.stops, [tokenizer.token("<end_of_turn>"), tokenizer.token(names[4]!)]);
+  const { ids } = transcript(chat, "x", tools, calls.slice(1), "20.5");
+  assertEquals(
+    tokenizer.decode(ids),
+    "get_weather add <start_of_turn>user x<end_of_turn><start_of_turn>model " +
+      "<start_function_call>call:add{a:18,b:2.5}<end_function_call><start_function_response>" +
+      "response:add{value:<escape>20.5<escape>}<end_function_response>20.5<end_of_turn>",
+  );
+  assertEquals(
+    chat.readTurn(chat.callIds(calls.slice(1)), tools).calls[0]!.arguments,
+    { a: 18, b: 2.5 },
   );
 });

@@ -62,6 +62,7 @@ const END_THINK = "</think>";
  *
  * @throws {ChatTemplateError} if there is no template, it is no Jinja, or it does not belong to the
  * tokenizer
+ * @throws {RangeError} if there is no call format of that name
  */
 export function templateChat(tokenizer: Tokenizer, options: TemplateChatOptions = {}): ChatFormat {
   return new TemplateChat(tokenizer, options);
@@ -95,6 +96,13 @@ class TemplateChat implements ChatFormat {
     this.#tokenizer = tokenizer;
     this.#template = new ChatTemplate(source);
     const format = options.format ?? detectToolFormat(source, (name) => tokenizer.hasToken(name));
+    if (!Object.hasOwn(toolFormats, format)) {
+      throw new RangeError(
+        `Cannot read tool calls in format "${format}"; use one of ${
+          Object.keys(toolFormats).join(", ")
+        }`,
+      );
+    }
     this.#format = toolFormats[format];
     const named = (["bos_token", "eos_token"] as const).flatMap((role) => {
       const name = tokenizer.namedToken(role);
@@ -127,8 +135,7 @@ class TemplateChat implements ChatFormat {
     );
     const system = [
       this.#system,
-      this.#native || tools.length === 0 ? undefined : this.#format
-        .instructions(escaped),
+      this.#native || tools.length === 0 ? undefined : this.#format.instructions(escaped),
     ].filter((part) => part !== undefined).join("\n\n");
     const messages = this.#asked(this.#tokenizer.escape(prompt), system || undefined);
     const text = this.#render(messages, this.#native ? escaped : [], true);
@@ -137,55 +144,30 @@ class TemplateChat implements ChatFormat {
 
   callIds(calls: readonly PlannedCall[]): Uint32Array {
     const escaped = calls.map(({ spec, args }) => ({ spec, args: this.#escaped(args) }));
+    const { stop } = this.#afterCall([{ name: PROBE.call, text: PROBE.text }]);
     const content = this.#format.format(escaped);
     const written = { role: "assistant", content };
-    if (!this.#native) return this.#turnIds(written);
+    if (!this.#native) return this.#turnIds(written, content, stop);
+    const message = this.#called(
+      escaped.map(({ spec, args }) => ({ name: spec.name, arguments: args })),
+    );
     try {
-      return this.#turnIds(
-        this.#called(escaped.map(({ spec, args }) => ({ name: spec.name, arguments: args }))),
-        content,
-      );
+      return this.#turnIds(message, content, stop);
     } catch (error) {
       // Llama 3's template refuses several calls in a turn; the model may still make them.
-      if (error instanceof ChatTemplateError && calls.length > 1) return this.#turnIds(written);
-      throw error;
+      if (!(error instanceof ChatTemplateError) || calls.length < 2) throw error;
+      return this.#turnIds(written, content, stop);
     }
   }
 
   answerIds(text: string): Uint32Array {
-    return this.#turnIds({ role: "assistant", content: this.#tokenizer.escape(text) });
+    const content = this.#tokenizer.escape(text);
+    return this.#turnIds({ role: "assistant", content }, content, this.#stopNames[0]!);
   }
 
   resultIds(results: readonly ToolResult[]): Uint32Array {
-    const escaped = results.map((result) => this.#escaped(result));
-    const messages: ChatMessage[] = this.#native
-      ? [
-        this.#called([{ name: PROBE.call, arguments: {} }]),
-        ...escaped.map(({ name, text }) => ({
-          role: "tool",
-          name,
-          tool_call_id: CALL_ID,
-          content: text,
-        })),
-      ]
-      : [
-        { role: "assistant", content: PROBE.call },
-        { role: "user", content: this.#format.results(escaped) },
-      ];
-    const text = this.#render([...this.#asked("x"), ...messages], this.#probeTools, true);
-    const call = text.indexOf(PROBE.call);
-    const ends = this.#stopNames.flatMap((name) => {
-      const at = text.indexOf(name, call);
-      return at < 0 ? [] : [at + name.length];
-    });
-    if (call < 0 || ends.length === 0) {
-      throw new ChatTemplateError(
-        `Cannot show a tool's result: the template ends a turn with a call by none of ${
-          this.#stopNames.join(" ")
-        }. Pass another template as \`template\``,
-      );
-    }
-    return this.#tokenizer.encodeTemplate(text.slice(Math.min(...ends)));
+    const { rest } = this.#afterCall(results.map((result) => this.#escaped(result)));
+    return this.#tokenizer.encodeTemplate(rest);
   }
 
   readTurn(turn: ArrayLike<number>, tools: readonly ToolSpec[] = []): Turn {
@@ -244,6 +226,38 @@ class TemplateChat implements ChatFormat {
     }
   }
 
+  /** The token that ends a turn with a call, and all that the template writes behind it. */
+  #afterCall(results: readonly ToolResult[]): { stop: string; rest: string } {
+    const messages: ChatMessage[] = this.#native
+      ? [
+        this.#called([{ name: PROBE.call, arguments: {} }]),
+        ...results.map(({ name, text }) => ({
+          role: "tool",
+          name,
+          tool_call_id: CALL_ID,
+          content: text,
+        })),
+      ]
+      : [
+        { role: "assistant", content: PROBE.call },
+        { role: "user", content: this.#format.results(results) },
+      ];
+    const text = this.#render([...this.#asked("x"), ...messages], this.#probeTools, true);
+    const call = text.indexOf(PROBE.call);
+    const [first] = this.#stopNames
+      .map((stop) => ({ stop, at: text.indexOf(stop, call) }))
+      .filter(({ at }) => at >= 0)
+      .sort((a, b) => a.at - b.at);
+    if (call >= 0 && first) {
+      return { stop: first.stop, rest: text.slice(first.at + first.stop.length) };
+    }
+    throw new ChatTemplateError(
+      `Cannot show a tool's result: the template ends a turn with a call by none of ${
+        this.#stopNames.join(" ")
+      }. Pass another template as \`template\``,
+    );
+  }
+
   /** The messages up to the user's. */
   #asked(prompt: string, system?: string): ChatMessage[] {
     if (system === undefined) return [{ role: "user", content: prompt }];
@@ -266,18 +280,18 @@ class TemplateChat implements ChatFormat {
    *
    * @param content what to write where the template does not go on from the opening of a turn, as
    * where the opening has a `<think>` that finished turns lack
+   * @param stop the stop token where the template writes none
    */
-  #turnIds(message: ChatMessage, content = message.content ?? ""): Uint32Array {
+  #turnIds(message: ChatMessage, content: string, stop: string): Uint32Array {
     const opened = this.#render(this.#asked("x"), this.#probeTools, true);
     const whole = this.#render([...this.#asked("x"), message], this.#probeTools, false);
     let text = this.#opensThought ? `\n${END_THINK}\n\n${content}` : content;
     if (whole.startsWith(opened)) text = whole.slice(opened.length);
-    const stop = this.#stopNames
-      .map((name) => ({ name, at: text.lastIndexOf(name) }))
-      .reduce((last, each) => each.at > last.at ? each : last);
-    text = stop.at < 0
-      ? text.trimEnd() + this.#stopNames[0]
-      : text.slice(0, stop.at + stop.name.length);
+    const end = Math.max(...this.#stopNames.map((name) => {
+      const at = text.lastIndexOf(name);
+      return at < 0 ? -1 : at + name.length;
+    }));
+    text = end < 0 ? text.trimEnd() + stop : text.slice(0, end);
     return this.#tokenizer.encodeTemplate(text);
   }
 

@@ -29,8 +29,11 @@ export class Tokenizer {
   readonly #config: Json;
   /** Knows the control tokens: decodes, and reads text that a template wrote. */
   readonly #full: Library;
-  /** Does not know them: encodes plain text. Null for the byte tokenizer, which needs no rules. */
-  readonly #plain: Library | null;
+  /**
+   * Does not know them: encodes plain text. Made when it is first needed, as it takes most of a
+   * second for a large vocabulary. Null for the byte tokenizer, which needs no rules.
+   */
+  readonly #plain: (() => Library) | null;
   readonly #control: ReadonlyMap<string, number>;
   readonly #controlIds: ReadonlySet<number>;
   /** Matches the name of any control token, the longest that fits. */
@@ -45,7 +48,7 @@ export class Tokenizer {
     const harmless = added.filter((token) => !control.includes(token));
     this.#plain = isByteTokenizer(tokenizer)
       ? null
-      : new Library({ ...tokenizer, added_tokens: harmless }, config);
+      : once(() => new Library({ ...tokenizer, added_tokens: harmless }, config));
     this.#control = new Map(control.map(({ content, id }) => [content, id]));
     this.#controlIds = new Set(this.#control.values());
     const names = control.map(({ content }) => content).sort((a, b) => b.length - a.length);
@@ -91,7 +94,7 @@ export class Tokenizer {
   /** The ids of plain text: never a control token, whatever the text spells. */
   encode(text: string): Uint32Array {
     if (this.#plain === null) return Uint32Array.from(new TextEncoder().encode(text));
-    const plain = this.#plain;
+    const plain = this.#plain();
     // Half a surrogate pair has no UTF-8; the library would look such text up differently by parts.
     const wellFormed = text.toWellFormed();
     const ids = plain.encode(wellFormed, { add_special_tokens: false }).ids;
@@ -230,6 +233,11 @@ function isControl({ content, special }: AddedToken, template: string | null): b
   if (content.trim() === "") return false;
   return special !== false || template === null || template.includes(content) ||
     /^<\|.*\|>$/.test(content);
+}
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => made ??= make();
 }
 
 function chatTemplate(config: Json): string | null {
