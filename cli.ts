@@ -9,6 +9,10 @@ import { MissingReferenceError, TaskFormatError } from "./src/tasks/task.ts";
 import { openAdapter } from "./src/run/adapter.ts";
 import { ConfigError, readConfigFile, resolveConfig, type RunConfig } from "./src/run/config.ts";
 import { converse } from "./src/run/converse.ts";
+import { Conversation, holdConversation, linesOf } from "./src/run/chat.ts";
+import { exportModel } from "./src/run/export.ts";
+import { plan, renderPlan } from "./src/run/plan.ts";
+import { importTools } from "./src/run/tasks.ts";
 import { doctor, renderDoctor } from "./src/run/doctor.ts";
 import { evaluate } from "./src/run/evaluate.ts";
 import { flagHelp, type ParsedFlags, parseFlags } from "./src/run/flags.ts";
@@ -77,11 +81,52 @@ Examples:
   },
   generate: {
     summary: "give a model a prompt and run the tools that it calls",
-    usage: './mentor generate --from FOLDER "34 plus 8"',
-    about: `Prints each call with its result, and the answer; the tools are the calculator's.
+    usage: './mentor generate --model FOLDER [--tools FILE] "34 plus 8"',
+    about:
+      `Prints each call with its result, and the answer; the tools are those that FILE exports, or
+the calculator's. FOLDER may also be a GGUF file, an adapter, or a model of the Hub as org/name.
 Greedy unless --rollout.temperature is given.`,
     settings: true,
     run: runGenerate,
+  },
+  chat: {
+    summary: "talk to a model; it answers as it goes, and its calls run for real",
+    usage: "./mentor chat --model FOLDER [--tools FILE] [--settings]",
+    about: `The tools are those that FILE exports, or the calculator's. Greedy unless
+--rollout.temperature is given; --rollout.max-tokens is how long the conversation may get.`,
+    settings: true,
+    run: runChat,
+  },
+  plan: {
+    summary: "say what memory and time a run will take, before it takes it",
+    usage: "./mentor plan [FILE] [--settings]",
+    about: `Rehearses the run of a config file or of flags on a device that only counts, and prints
+weights, gradients, optimizer, activations and KV cache. Nothing of the model is loaded.`,
+    settings: true,
+    async run({ flags, json: asJson }) {
+      const planned = await plan(flags);
+      if (asJson) json(planned);
+      else out(renderPlan(planned));
+      return planned.limit !== null && planned.bytes.total > planned.limit ? 1 : 0;
+    },
+  },
+  export: {
+    summary: "write a trained model for Transformers, vLLM and llama.cpp",
+    usage: "./mentor export --model FOLDER --out FOLDER [--dtype bf16]",
+    about: "Merges adapters into the weights, and writes config, safetensors, tokenizer, template.",
+    settings: true,
+    async run({ json: asJson, quiet }, config) {
+      using watcher = new RunWatcher({ quiet, write: err });
+      const written = await exportModel(config, watcher.progress);
+      watcher.finish();
+      if (asJson) json(written);
+      else {
+        out(
+          `Wrote ${written.folder} in ${written.dtype}${written.merged ? ", adapters merged" : ""}`,
+        );
+      }
+      return 0;
+    },
   },
   pretrain: {
     summary: "make the base model that training starts from",
@@ -202,14 +247,16 @@ async function runGenerate(args: ParsedFlags, config: RunConfig): Promise<number
   if (prompts.length === 0) {
     throw new ConfigError('Cannot generate: no prompt given; write it in quotes: "34 plus 8"');
   }
-  const sampled = (flags.rollout as Record<string, unknown> | undefined)?.temperature !== undefined;
+  const sampled = isSampled(flags);
   using gpu = await openAdapter(config);
   using student = await loadStudent(gpu, config.from, { dtype: config.dtype });
+  const tools = config.tools === null ? calculator().all : await importTools(config.tools);
+  const { maxPositions } = student.model.config;
   const { maxTokens, maxCalls, temperature, topK, topP } = config.rollout;
   const results = [];
   for (const prompt of prompts) {
-    const conversation = await converse(student, prompt, calculator().all, {
-      maxTokens: maxTokens ?? 128,
+    const conversation = await converse(student, prompt, tools, {
+      maxTokens: maxTokens ?? Math.min(maxPositions, 1024),
       maxCalls,
       temperature: sampled ? temperature : 0,
       topK,
@@ -225,6 +272,35 @@ async function runGenerate(args: ParsedFlags, config: RunConfig): Promise<number
   }
   if (asJson) json(results);
   return 0;
+}
+
+async function runChat({ flags, quiet }: ParsedFlags, config: RunConfig): Promise<number> {
+  using gpu = await openAdapter(config);
+  using watcher = new RunWatcher({ quiet, write: err });
+  const { dtype, tools, seed, rollout } = config;
+  const onProgress = watcher.progress;
+  using student = await loadStudent(gpu, config.from, { dtype, onProgress });
+  watcher.finish();
+  const write = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(text));
+  const { maxPositions } = student.model.config;
+  const { topK, topP, maxCalls } = rollout;
+  using conversation = new Conversation(
+    student,
+    tools === null ? calculator().all : await importTools(tools),
+    {
+      ...{ topK, topP, maxCalls, seed, write },
+      temperature: isSampled(flags) ? rollout.temperature : 0,
+      maxTokens: rollout.maxTokens ?? Math.min(maxPositions, 4096),
+    },
+  );
+  const asks = Deno.stdin.isTerminal() ? () => write("> ") : () => {};
+  await holdConversation(conversation, linesOf(Deno.stdin.readable), err, asks);
+  return 0;
+}
+
+/** Whether a temperature was asked for. */
+function isSampled({ rollout }: Record<string, unknown>): boolean {
+  return (rollout as Record<string, unknown> | undefined)?.temperature !== undefined;
 }
 
 async function runPretrain(
@@ -324,10 +400,12 @@ export async function main(argv: readonly string[]): Promise<number> {
         `Cannot profile "${name}": --profile is a flag of ${takers.join(" and ")}`,
       );
     }
-    const file = parsed.config === null ? {} : { file: await readConfigFile(parsed.config) };
+    // `plan FILE` reads as well as `plan --config FILE`.
+    const path = parsed.config ?? (name === "plan" ? parsed.positional[0] ?? null : null);
+    const file = path === null ? {} : { file: await readConfigFile(path) };
     const config = resolveConfig({ ...file, flags: parsed.flags });
     // The commands resolve again from one layer: flags over file, already merged.
-    const merged = parsed.config === null
+    const merged = path === null
       ? parsed
       : { ...parsed, flags: config as unknown as Record<string, unknown> };
     return await command.run(merged, config);

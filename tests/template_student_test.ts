@@ -33,6 +33,7 @@ Deno.test("a model with a template of its own is loaded, talks, and keeps its te
       model,
       tokenizer,
       chat: compactChat(Tokenizer.bytes()),
+      base: null,
       [Symbol.dispose]: () => model[Symbol.dispose](),
     };
     await saveStudent(made, folder);

@@ -31,6 +31,8 @@ export interface Sequence {
   readonly stream: number;
   /** Longest length in tokens, prompt and fed tokens included. */
   readonly limit: number;
+  /** Called with each token once the host has it, to show it while the model goes on. */
+  onToken?(token: number): void;
   /**
    * Called at each stop. Returns tokens to feed before the model goes on, or null to end. If they
    * do not fit the limit it is called once more, with no tokens and reason `length`.
@@ -289,6 +291,7 @@ export class Generator implements Disposable {
   ): void {
     for (const { slot, token, logprob } of sampled) {
       const run = running[slot]!;
+      run.sequence.onToken?.(token);
       run.tokens.push(token);
       run.logprobs.push(logprob);
       run.history.push(token);

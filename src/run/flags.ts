@@ -33,6 +33,7 @@ export interface ParsedFlags {
 
 /** Short names, by the flag they stand for. */
 const aliases: Readonly<Record<string, string>> = {
+  from: "model",
   "optimizer-learning-rate": "lr",
   "rollout-slots": "slots",
 };

@@ -192,8 +192,12 @@ async function withResults(task: Task): Promise<Task> {
   return { ...task, reference: { ...reference, calls } };
 }
 
-/** Tools exported by a module of the user's. */
-async function importTools(path: string): Promise<Tool[]> {
+/**
+ * Tools exported by a module of the user's.
+ *
+ * @throws {ConfigError} if it exports none.
+ */
+export async function importTools(path: string): Promise<Tool[]> {
   const module = await import(toFileUrl(resolve(path)).href);
   const tools = Object.values(module).flat().filter((value): value is Tool =>
     typeof (value as Tool)?.execute === "function" && typeof (value as Tool).name === "string"

@@ -52,6 +52,8 @@ export interface ChatFormat {
   answerIds(text: string): Uint32Array;
   /** What the tools of one turn answered; the model goes on right behind it. */
   resultIds(results: readonly ToolResult[]): Uint32Array;
+  /** The user's next turn, right behind an answer, and the opening of the model's. */
+  followUpIds(prompt: string): Uint32Array;
   /** Reads the tokens that a model produced in one turn, its stop token included; never throws. */
   readTurn(ids: ArrayLike<number>, tools?: readonly ToolSpec[]): Turn;
 }
@@ -113,6 +115,7 @@ export function compactChat(tokenizer: Tokenizer): ChatFormat {
     callIds: (calls) =>
       joined(calls.map(({ spec, args }) => between(call, formatCall(spec, args), endCall))),
     answerIds: (text) => between(answer, text, end),
+    followUpIds: (prompt) => between(user, prompt, assistant),
     resultIds: (results) => joined(results.map(({ text }) => between(result, text, endResult))),
 
     readTurn(turn, tools = []) {

@@ -170,6 +170,14 @@ class TemplateChat implements ChatFormat {
     return this.#tokenizer.encodeTemplate(rest);
   }
 
+  followUpIds(prompt: string): Uint32Array {
+    const { rest } = this.#behind(PROBE.text, [
+      { role: "assistant", content: PROBE.text },
+      { role: "user", content: this.#tokenizer.escape(prompt) },
+    ]);
+    return this.#tokenizer.encodeTemplate(rest);
+  }
+
   readTurn(turn: ArrayLike<number>, tools: readonly ToolSpec[] = []): Turn {
     const ids = Array.from(turn);
     const stopped = this.stops.includes(ids.at(-1)!);
@@ -242,17 +250,22 @@ class TemplateChat implements ChatFormat {
         { role: "assistant", content: PROBE.call },
         { role: "user", content: this.#format.results(results) },
       ];
+    return this.#behind(PROBE.call, messages);
+  }
+
+  /** The token that ends a turn with `mark` in it, and all that the template writes behind it. */
+  #behind(mark: string, messages: readonly ChatMessage[]): { stop: string; rest: string } {
     const text = this.#render([...this.#asked("x"), ...messages], this.#probeTools, true);
-    const call = text.indexOf(PROBE.call);
+    const marked = text.indexOf(mark);
     const [first] = this.#stopNames
-      .map((stop) => ({ stop, at: text.indexOf(stop, call) }))
+      .map((stop) => ({ stop, at: text.indexOf(stop, marked) }))
       .filter(({ at }) => at >= 0)
       .sort((a, b) => a.at - b.at);
-    if (call >= 0 && first) {
+    if (marked >= 0 && first) {
       return { stop: first.stop, rest: text.slice(first.at + first.stop.length) };
     }
     throw new ChatTemplateError(
-      `Cannot show a tool's result: the template ends a turn with a call by none of ${
+      `Cannot go on behind a turn of the model: the template ends it with none of ${
         this.#stopNames.join(" ")
       }. Pass another template as \`template\``,
     );

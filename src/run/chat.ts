@@ -1,0 +1,172 @@
+/**
+ * A conversation at the terminal: the user asks, the model answers as it goes, and the tools that it
+ * calls run for real.
+ *
+ * @module
+ */
+
+import { Generator } from "../model/generator.ts";
+import type { SamplingOptions } from "../ops/sample.ts";
+import { callTool, type Tool } from "../tools/tool.ts";
+import type { Student } from "./student.ts";
+
+/** How a conversation is held. */
+export interface ChatOptions extends SamplingOptions {
+  /** Longest conversation in tokens, tool results included. */
+  readonly maxTokens: number;
+  /** Tool calls per answer. */
+  readonly maxCalls: number;
+  /** Takes what is to be shown: text of the model as it comes, and lines about calls. */
+  readonly write: (text: string) => void;
+}
+
+/** A conversation that goes on. */
+export class Conversation implements Disposable {
+  readonly #student: Student;
+  readonly #tools: readonly Tool[];
+  readonly #options: ChatOptions;
+  readonly #generator: Generator;
+  #ids = new Uint32Array();
+
+  /** @throws {RangeError} if the conversation is to be longer than the model's context. */
+  constructor(student: Student, tools: readonly Tool[], options: ChatOptions) {
+    this.#student = student;
+    this.#tools = tools;
+    this.#options = options;
+    const { stops } = student.chat;
+    // One token at a time is what somebody who reads along wants.
+    const shape = { slots: 1, length: options.maxTokens, stepsPerRead: 1 };
+    this.#generator = new Generator(student.model, { ...shape, stops });
+  }
+
+  /** Tokens so far. */
+  get length(): number {
+    return this.#ids.length;
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.#ids = new Uint32Array();
+  }
+
+  /**
+   * Lets the model answer.
+   *
+   * @returns its answer; null if it ended otherwise, or there was no more room
+   * @throws {RangeError} if the prompt does not fit.
+   */
+  async ask(prompt: string): Promise<string | null> {
+    const { chat, tokenizer } = this.#student;
+    const { maxTokens, maxCalls, write } = this.#options;
+    const asked = this.#ids.length === 0
+      ? chat.promptIds(prompt, this.#tools)
+      : chat.followUpIds(prompt);
+    const history = [...this.#ids, ...asked];
+    if (history.length >= maxTokens) {
+      throw new RangeError(
+        `Cannot go on: the conversation has ${history.length} tokens, rollout.maxTokens is ` +
+          `${maxTokens}. Begin anew with /clear, or raise it`,
+      );
+    }
+    let answer: string | null = null;
+    let calls = 0;
+    let stream = tokenizer.decodeStream({ skipSpecial: true });
+    await this.#generator.run([{
+      prompt: Uint32Array.from(history),
+      stream: history.length,
+      limit: maxTokens,
+      onToken: (token) => write(stream.push(token)),
+      onTurn: async ({ tokens }) => {
+        write(stream.end());
+        stream = tokenizer.decodeStream({ skipSpecial: true });
+        history.push(...tokens);
+        const turn = chat.readTurn(tokens, this.#tools);
+        if (turn.kind !== "call") {
+          answer = turn.kind === "answer" ? turn.content : null;
+          return null;
+        }
+        const results = [];
+        for (const { name, arguments: args, error } of turn.calls) {
+          calls++;
+          const text = await this.#call(name, args, error);
+          results.push({ name, text });
+        }
+        if (results.length === 0) results.push({ name: "", text: "error: malformed call" });
+        if (calls > maxCalls) return null;
+        const fed = chat.resultIds(results);
+        history.push(...fed);
+        return fed;
+      },
+    }], this.#options);
+    write("\n");
+    this.#ids = Uint32Array.from(history);
+    return answer;
+  }
+
+  async #call(
+    name: string,
+    args: Readonly<Record<string, unknown>> | null,
+    error: string | undefined,
+  ): Promise<string> {
+    const { write } = this.#options;
+    const found = this.#tools.find((tool) => tool.name === name);
+    const text = error !== undefined || args === null
+      ? `error: ${error ?? "malformed call"}`
+      : found === undefined
+      ? `error: there is no tool "${name}"`
+      : (await callTool(found, args, {})).text;
+    write(`\n  ${name}(${JSON.stringify(args ?? {})}) -> ${text}\n`);
+    return text;
+  }
+
+  /** Frees the cache. */
+  [Symbol.dispose](): void {
+    this.#generator[Symbol.dispose]();
+  }
+}
+
+/** What a conversation's own commands are. */
+const HELP = "/clear forgets the conversation, /exit ends it";
+
+/**
+ * Holds a conversation line by line until there are no more lines or one says `/exit`.
+ *
+ * @param lines what the user types
+ * @param ask called before each line, to show a prompt
+ */
+export async function holdConversation(
+  conversation: Conversation,
+  lines: AsyncIterable<string>,
+  write: (text: string) => void,
+  ask: () => void,
+): Promise<void> {
+  write(`${HELP}\n`);
+  ask();
+  for await (const line of lines) {
+    const text = line.trim();
+    if (text === "/exit") return;
+    if (text === "/clear") conversation.clear();
+    else if (text.startsWith("/")) write(`There is no command "${text}": ${HELP}\n`);
+    else if (text !== "") {
+      try {
+        await conversation.ask(text);
+      } catch (error) {
+        // Too long a conversation is the user's to shorten; it is not lost.
+        if (!(error instanceof RangeError)) throw error;
+        write(`${error.message}\n`);
+      }
+    }
+    ask();
+  }
+}
+
+/** The lines of a byte stream. */
+export async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split(/\r?\n/);
+    rest = lines.pop()!;
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
+}
