@@ -204,7 +204,7 @@ async function runGenerate(args: ParsedFlags, config: RunConfig): Promise<number
   }
   const sampled = (flags.rollout as Record<string, unknown> | undefined)?.temperature !== undefined;
   using gpu = await openAdapter(config);
-  using student = await loadStudent(gpu, config.from);
+  using student = await loadStudent(gpu, config.from, { dtype: config.dtype });
   const { maxTokens, maxCalls, temperature, topK, topP } = config.rollout;
   const results = [];
   for (const prompt of prompts) {

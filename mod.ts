@@ -87,9 +87,22 @@ export { formatTasks, parseTasks } from "./src/tasks/jsonl.ts";
 export type { ParseTasksOptions } from "./src/tasks/jsonl.ts";
 export { checkAnswer, MissingReferenceError, splits, TaskFormatError } from "./src/tasks/task.ts";
 export type { Check, Reference, ReferenceCall, Split, Task, TaskOrigin } from "./src/tasks/task.ts";
-export { compactChat } from "./src/text/chat_template.ts";
+export { detectToolFormat, toolFormats } from "./src/text/calls/mod.ts";
+export type {
+  CallText,
+  PlannedCall,
+  ToolCallFormat,
+  ToolFormatName,
+  ToolResult,
+} from "./src/text/calls/mod.ts";
+export { compactChat, transcript } from "./src/text/chat_template.ts";
 export type { ChatFormat, Transcript, TranscriptCall, Turn } from "./src/text/chat_template.ts";
-export type { JsonSchema, ToolSpec } from "./src/text/tool_call.ts";
+export { ChatTemplate, ChatTemplateError } from "./src/text/jinja_template.ts";
+export type { ChatInput, ChatMessage } from "./src/text/jinja_template.ts";
+export { templateChat } from "./src/text/template_chat.ts";
+export type { TemplateChatOptions } from "./src/text/template_chat.ts";
+export type { CallStatus, JsonSchema, ParsedCall, ToolSpec } from "./src/text/tool_call.ts";
+export type { DecodeStream } from "./src/text/decode_stream.ts";
 export { Tokenizer } from "./src/text/tokenizer.ts";
 export type { DecodeOptions } from "./src/text/tokenizer.ts";
 export type { RopeTable } from "./src/ops/rope.ts";

@@ -6,7 +6,6 @@ import { Gpu } from "../src/gpu/device.ts";
 import { saveFolder } from "../src/io/checkpoint.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { studentFiles } from "../src/run/student.ts";
-import { compactChat } from "../src/text/chat_template.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { tiny } from "./models.ts";
 
@@ -35,7 +34,7 @@ const student = (async () => {
   const tokenizer = Tokenizer.bytes();
   using gpu = await Gpu.open();
   using model = Decoder.create(gpu, { ...tiny, vocabSize: tokenizer.vocabSize, maxPositions: 128 });
-  const whole = { model, tokenizer, chat: compactChat(tokenizer), [Symbol.dispose]() {} };
+  const whole = { model, tokenizer, base: null };
   const path = join(folder, "student");
   await saveFolder(path, await studentFiles(whole));
   return path;
@@ -163,7 +162,7 @@ Deno.test("weights that are not finite end the run with 1 and leave no model", a
   });
   const norm = model.parameters.get("model.norm.weight")!;
   gpu.write(norm.buffer, new Float32Array(norm.size).fill(NaN));
-  const whole = { model, tokenizer, chat: compactChat(tokenizer), [Symbol.dispose]() {} };
+  const whole = { model, tokenizer, base: null };
   await saveFolder(poisoned, await studentFiles(whole));
   const out = join(folder, "poisoned-run");
   const { code, stderr } = await mentor(["train", ...small, "--from", poisoned, "--out", out]);

@@ -78,7 +78,7 @@ Deno.test("imitation learns a distribution, and reinforcement moves it to what i
   using generator = new Generator(model, {
     slots: 64,
     length: 12,
-    stops: [chat.stops.endCall, chat.stops.end],
+    stops: chat.stops,
   });
   const rewards: number[] = [];
   for (let step = 0; step < 12; step++) {

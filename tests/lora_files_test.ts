@@ -1,10 +1,7 @@
 // The files of low-rank adapters: PEFT's names for them, and what is refused.
 
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { join } from "@std/path";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
-import { disk } from "../src/io/disk.ts";
-import { useFolder } from "../src/io/folder.ts";
 import {
   CheckpointError,
   decodeSafetensors,
@@ -13,14 +10,12 @@ import {
   toFloat32,
 } from "../src/io/safetensors.ts";
 import { Decoder } from "../src/model/decoder.ts";
-import { loadAdapters } from "../src/model/load_adapters.ts";
 import { defaultLora, type LoraConfig, loraFromPeft, loraToPeft } from "../src/model/lora.ts";
 import { adaptedGolden, adaptedTiny, familyGolden, loraGolden, loraGoldens } from "./adapters.ts";
 import { tiny } from "./models.ts";
 
 const gpu = await Gpu.open();
 Deno.test.afterAll(() => gpu.close());
-useFolder(disk);
 
 for (const name of loraGoldens) {
   Deno.test(`${name}: adapters are written with PEFT's names, shapes and bits`, async () => {
@@ -36,40 +31,12 @@ for (const name of loraGoldens) {
       if (field !== "base_model_name_or_path") assertEquals(value, json[field], field);
     }
     using again = Decoder.fromTensors(gpu, config, weights, { frozen: true });
-    const loaded = await loadAdapters(again, files);
+    const loaded = again.adapt(loraFromPeft(written));
+    loaded.restore(tensors, "files");
     assertEquals(loaded.config, model.adapters!.config);
     assertEquals(await loaded.values(), await model.adapters!.values());
   });
 }
-
-Deno.test("a folder of PEFT's is loaded; one that holds none, or a damaged one, is refused", async () => {
-  const { config, weights, adapters } = loraGolden("qwen3");
-  const folder = await Deno.makeTempDir();
-  const base = () => Decoder.fromTensors(gpu, config, weights, { frozen: true });
-  try {
-    using model = base();
-    const golden = new URL("./golden/lora/qwen3/", import.meta.url);
-    for (const name of ["adapter_config.json", "adapter_model.safetensors"]) {
-      await Deno.copyFile(new URL(name, golden), join(folder, name));
-    }
-    const loaded = await loadAdapters(model, folder);
-    assertEquals(new Map([...await loaded.values()].sort()), new Map([...adapters].sort()));
-
-    using other = base();
-    await model.save(join(folder, "merged"));
-    const refused = () => loadAdapters(other, join(folder, "merged"));
-    await assertRejects(refused, CheckpointError, "holds a model and no adapter_model.safetensors");
-    const files = await loaded.files(null);
-    const config = { ...files, "adapter_config.json": "[1]" };
-    await assertRejects(() => loadAdapters(other, config), CheckpointError, "adapter_config.json");
-    const bytes = files["adapter_model.safetensors"].subarray(0, 4000);
-    const short = { ...files, "adapter_model.safetensors": bytes };
-    await assertRejects(() => loadAdapters(other, short), CheckpointError, "cut short");
-    assertEquals(other.adapters, null);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-});
 
 Deno.test("stored adapters that do not fit are refused with every fault listed, and change nothing", async () => {
   using model = adaptedTiny(gpu, { targets: ["q_proj", "down_proj"] });

@@ -7,9 +7,11 @@ import { type Rollout, rollout, type RolloutOptions } from "../src/rl/rollout.ts
 import { demonstration } from "../src/rl/sft.ts";
 import type { Task } from "../src/tasks/task.ts";
 import { compactChat } from "../src/text/chat_template.ts";
+import { templateChat } from "../src/text/template_chat.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { calculator } from "../src/tools/calculator.ts";
 import { tool } from "../src/tools/tool.ts";
+import { familyTokenizer } from "./families.ts";
 
 const tokenizer = Tokenizer.bytes();
 const chat = compactChat(tokenizer);
@@ -149,7 +151,7 @@ Deno.test("results are shown whatever they are, and cut where they are too long"
 
 Deno.test("control tokens in a tool's result stay text", async () => {
   const one = await play([call("injects"), answer("5")]);
-  assertEquals(one.ids.filter((id) => id === chat.stops.end).length, 1);
+  assertEquals(one.ids.filter((id) => id === tokenizer.token("<|end|>")).length, 1);
   assertEquals([one.episode.answer, one.episode.correct], ["5", true]);
 });
 
@@ -163,7 +165,7 @@ Deno.test("loops, too many calls and the length limit end an episode unfinished"
   assertEquals([long.episode.finished, long.episode.answer], [false, null]);
   assertEquals(long.episode.turns.map(({ wellFormed }) => wellFormed), [true, false]);
   // What the model never saw is not part of the episode.
-  for (const one of [loop, many]) assertEquals(one.ids.at(-1), chat.stops.endCall);
+  for (const one of [loop, many]) assertEquals(one.ids.at(-1), tokenizer.token("<|end_call|>"));
 });
 
 Deno.test("an answer counts only where the turn gives one", async () => {
@@ -175,6 +177,51 @@ Deno.test("an answer counts only where the turn gives one", async () => {
 
 Deno.test("a prompt that does not fit names its task", async () => {
   await assertRejects(() => play([answer("5")], { maxTokens: 8 }), RangeError, '"sum"');
+});
+
+Deno.test("with a model's own template, several calls run in order and what fails comes back", async () => {
+  const qwen = await familyTokenizer("qwen3");
+  const format = templateChat(qwen);
+  const call = (name: string, args: unknown) =>
+    `<tool_call>\n${JSON.stringify({ name, arguments: args })}\n</tool_call>`;
+  const turns = [
+    `<think>\nTwo.\n</think>\n\n${call("add", { a: 2, b: 3 })}\n${call("throws", {})}<|im_end|>`,
+    "<tool_call>\nadd 2 3\n</tool_call><|im_end|>",
+    "<think>\nDone.\n</think>\n\n5<|im_end|>",
+  ].map((text) => [...qwen.encodeTemplate(text)]);
+  const play = async (script: number[][], more: Partial<RolloutOptions> = {}) => {
+    const generator = {
+      async run([sequence]: readonly Sequence[]) {
+        for (const tokens of script) {
+          const logprobs = tokens.map(() => -1);
+          if (await sequence!.onTurn({ tokens, logprobs, reason: "stop" }) === null) return;
+        }
+      },
+    } as unknown as Generator;
+    const all = { ...options, maxTokens: 4000, ...more };
+    return (await rollout(generator, format, [task], 1, all))[0]![0]!;
+  };
+  const one = await play(turns);
+  assertEquals(
+    one.episode.attempts.map(({ name, turn, status }) => [name, turn, status]),
+    [["add", 0, "ok"], ["throws", 0, "failed"], ["", 1, "malformed"]],
+  );
+  assertEquals(one.episode.turns.map(({ wellFormed }) => wellFormed), [true, false, true]);
+  assertEquals([one.episode.answer, one.episode.correct, one.episode.finished], ["5", true, true]);
+  // Exactly what was sampled is trained on, and it is as it was sampled: thoughts included.
+  assertEquals([...one.ids.filter((_, t) => one.mask[t] === 1)], turns.flat());
+  const shown = qwen.decode(one.ids);
+  assert(shown.includes('"name": "hangs"'), "the task's tools are in the prompt");
+  assert(
+    shown.includes(
+      "<tool_response>\n5\n</tool_response>\n<tool_response>\nerror: out of order\n</tool_response>",
+    ),
+    shown,
+  );
+  assert(shown.includes("error: no JSON object"), shown);
+  const few = await play(turns, { maxCalls: 1 });
+  assertEquals([few.episode.attempts.length, few.episode.finished], [2, false]);
+  assertEquals([...few.ids.filter((_, t) => few.mask[t] === 1)], turns[0]);
 });
 
 Deno.test("micro-batches keep order, budget and targets", () => {

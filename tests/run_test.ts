@@ -8,7 +8,6 @@ import { Decoder } from "../src/model/decoder.ts";
 import { DivergedError } from "../src/rl/learner.ts";
 import { readEvents, type RunEvent } from "../src/run/events.ts";
 import { studentFiles } from "../src/run/student.ts";
-import { compactChat } from "../src/text/chat_template.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { tiny } from "./models.ts";
 
@@ -23,7 +22,7 @@ const student = (async () => {
   using gpu = await Gpu.open();
   const config = { ...tiny, vocabSize: tokenizer.vocabSize, maxPositions: 1024 };
   using model = Decoder.create(gpu, config);
-  const whole = { model, tokenizer, chat: compactChat(tokenizer), [Symbol.dispose]() {} };
+  const whole = { model, tokenizer, base: null };
   const path = join(folder, "student");
   await saveFolder(path, await studentFiles(whole));
   return path;
@@ -193,7 +192,7 @@ async function withNaN(): Promise<string> {
   const norm = model.parameters.get("model.norm.weight")!;
   gpu.write(norm.buffer, new Float32Array(norm.size).fill(NaN));
   const path = freshPath();
-  const whole = { model, tokenizer, chat: compactChat(tokenizer), [Symbol.dispose]() {} };
+  const whole = { model, tokenizer, base: null };
   await saveFolder(path, await studentFiles(whole));
   return path;
 }

@@ -14,6 +14,7 @@ import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts"
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
 import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
+import { rehearsalDevice } from "./rehearsal.ts";
 import { type ReadBack, type ReadRequest, Transfer } from "./transfer.ts";
 import { deviceClass, type Tuning, tunings } from "./tuning.ts";
 
@@ -184,6 +185,17 @@ export class Gpu implements Disposable {
     // Runtimes that list the feature want it declared in every module that uses it; Deno does neither.
     const enable = adapter.features.has(SUBGROUPS) ? "enable subgroups;" : "";
     return new Gpu(device, info, enable, options);
+  }
+
+  /**
+   * A GPU like this one that only counts: nothing is stored on it, nothing runs, and whatever is read
+   * from it is zero.
+   */
+  rehearse(): Gpu {
+    return new Gpu(rehearsalDevice(this.info), this.info, "", {
+      tuning: this.tuning,
+      largestBinding: this.largestBinding,
+    });
   }
 
   /** Live and peak bytes by owner. */

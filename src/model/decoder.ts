@@ -38,6 +38,7 @@ import {
   matchTensors,
   randomTensors,
   readWeights,
+  storedType,
   WeightLoader,
   type WeightStorage,
 } from "./weights.ts";
@@ -125,6 +126,11 @@ export class Decoder implements Disposable {
     return new Decoder(gpu, config, loader.weights);
   }
 
+  /** A decoder whose weights are all zero, for rehearsals. */
+  static zeros(gpu: Gpu, config: DecoderConfig, storage: WeightStorage = {}): Decoder {
+    return new Decoder(gpu, config, new WeightLoader(gpu, config, storage).weights);
+  }
+
   /**
    * A decoder with given weights.
    *
@@ -145,7 +151,8 @@ export class Decoder implements Disposable {
   }
 
   /**
-   * Loads a model tensor by tensor, so that it may be larger than the memory of JavaScript.
+   * Loads a model tensor by tensor, so that it may be larger than the memory of JavaScript. Frozen
+   * weights are kept as their file has them, unless the options say otherwise.
    *
    * @param path a folder with `config.json` and safetensors, in one file or in shards; or GGUF
    * @throws {CheckpointError} if a file is missing, cut short or does not fit the config.
@@ -158,7 +165,8 @@ export class Decoder implements Disposable {
     const own = fromHuggingFace(json);
     const config = { ...own, maxPositions: Math.min(own.maxPositions, context ?? Infinity) };
     const stored = matchTensors(config, source.entries, source.label);
-    const loader = new WeightLoader(gpu, config, storage);
+    const dtype = storage.dtype ?? (storage.frozen ? storedType(source.entries) : "f32");
+    const loader = new WeightLoader(gpu, config, { ...storage, dtype });
     try {
       let done = 0;
       for (const [name, own] of stored) {

@@ -121,9 +121,9 @@ export class Adapters implements Disposable {
     }
     this.config = config;
     this.#gpu = gpu;
+    this.#model = model;
     this.#seed = seed;
     this.#height = Math.ceil(rank / 4) * 4;
-    this.#model = model;
     const places = placesOf(model, config);
     this.#places = [...places.values()].flat();
     const parameters = this.parameters = new Map<string, Parameter>();

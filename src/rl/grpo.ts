@@ -171,16 +171,19 @@ function policyUpdates(
   return updates;
 }
 
+/** What an update needs of a rollout. */
+export type PolicySample = Pick<ScoredRollout, "ids" | "mask" | "logprobs" | "advantage">;
+
 /** One clipped-surrogate update on the rollouts of a mini-batch. */
-function policyUpdate(
-  { learner, reference }: GrpoContext,
-  rollouts: readonly ScoredRollout[],
+export function policyUpdate(
+  { learner, reference }: Pick<GrpoContext, "learner" | "reference">,
+  rollouts: readonly PolicySample[],
   temperature: number,
   { tokenBudget, learningRate, clipLow, clipHigh, klCoefficient }: GrpoOptions,
 ): Update {
   const total = activeTokens(rollouts);
   return learner.update(packSequences(rollouts, tokenBudget), (tape, statistics, batch, sink) => {
-    const values = (label: string, of: (rollout: ScoredRollout) => (t: number) => number) =>
+    const values = (label: string, of: (rollout: PolicySample) => (t: number) => number) =>
       tape.upload(gather(batch, of), label);
     const oldLogprob = values("old logprob", ({ logprobs }) => (t) => logprobs[t]!);
     const frozen = new Tape(learner.model.gpu, { recording: false });

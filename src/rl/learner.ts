@@ -43,14 +43,22 @@ export type Loss<S extends MaskedSequence> = (
   sink: MetricSink,
 ) => void;
 
+/** How a learner learns. */
+export interface LearnerOptions extends AdamWOptions {
+  /** Keep what goes into each block alone, and compute the rest of it again on the way back. */
+  readonly checkpoints?: boolean;
+}
+
 /** A model with its optimizer. */
 export class Learner implements Disposable {
   readonly model: Decoder;
   readonly optimizer: AdamW;
   readonly #sums: Tensor;
+  readonly #checkpoints: boolean;
 
-  constructor(model: Decoder, options: AdamWOptions) {
+  constructor(model: Decoder, { checkpoints = false, ...options }: LearnerOptions) {
     this.model = model;
+    this.#checkpoints = checkpoints;
     this.optimizer = new AdamW(model.gpu, model.parameters, options);
     const buffer = model.gpu.allocate(lossMetrics.length * 4, "other", "loss metrics");
     this.#sums = new Tensor(buffer, [lossMetrics.length], "f32", "loss metrics");
@@ -70,8 +78,9 @@ export class Learner implements Disposable {
     const sink: MetricSink = { sums: this.#sums, beta: 0 };
     let reading: ReadBack;
     try {
-      for (const batch of batches) {
-        const tape = new Tape(gpu);
+      for (const [i, batch] of batches.entries()) {
+        const draw = this.optimizer.steps * batches.length + i;
+        const tape = new Tape(gpu, { draw, checkpoints: this.#checkpoints });
         const statistics = tokenStatistics(tape, this.model, batch, { temperature });
         loss(tape, statistics, batch, sink);
         tape.backward();

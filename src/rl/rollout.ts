@@ -12,8 +12,9 @@ import type { Generator } from "../model/generator.ts";
 import type { SamplingOptions } from "../ops/sample.ts";
 import { hashText } from "../random.ts";
 import { checkAnswer, type Task } from "../tasks/task.ts";
+import type { ToolResult } from "../text/calls/mod.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
-import { parseCall } from "../text/tool_call.ts";
+import type { ParsedCall } from "../text/tool_call.ts";
 import { callTool } from "../tools/tool.ts";
 import { callIdentity, type Episode, type ToolAttempt } from "./episode.ts";
 
@@ -59,7 +60,7 @@ export async function rollout(
   options: RolloutOptions,
 ): Promise<Rollout[][]> {
   const recorders = tasks.map((task) => {
-    const prompt = chat.promptIds(task.prompt);
+    const prompt = chat.promptIds(task.prompt, task.tools);
     if (prompt.length + 1 >= options.maxTokens) {
       throw new RangeError(
         `Cannot roll out task "${task.id}": its prompt has ${prompt.length} tokens, the context is ` +
@@ -113,7 +114,7 @@ class Recorder {
     this.#logprobs = Array(prompt.length).fill(0);
   }
 
-  /** Takes a turn of the model; returns the tokens of the tool's result, or null at the end. */
+  /** Takes a turn of the model; returns the tokens of the tools' results, or null at the end. */
   async onTurn(
     { tokens, logprobs, reason }: {
       tokens: readonly number[];
@@ -125,19 +126,21 @@ class Recorder {
     this.#append(tokens, 1, logprobs);
     this.#sampled += tokens.length;
     if (tokens.length === 0) return null; // the result did not fit: the episode stays unfinished
-    const turn = this.#chat.readTurn(tokens);
+    const turn = this.#chat.readTurn(tokens, this.#task.tools);
     this.#turns.push({ wellFormed: reason === "stop" && turn.wellFormed });
     if (reason === "length") return null;
-    if (tokens.at(-1) === this.#chat.stops.end) {
+    if (turn.kind !== "call") {
       this.#finished = true;
       if (turn.kind === "answer") this.#answer = turn.content;
       return null;
     }
-    const text = turn.kind === "call" && turn.wellFormed
-      ? await this.#call(turn.content)
-      : this.#malformed();
-    if (this.#attempts.length > this.#options.maxCalls || this.#inARow >= LOOP) return null;
-    const result = this.#chat.resultIds(text);
+    const results: ToolResult[] = [];
+    for (const call of turn.calls.length > 0 ? turn.calls : [null]) {
+      const text = call === null ? this.#malformed() : await this.#call(call);
+      if (this.#attempts.length > this.#options.maxCalls || this.#inARow >= LOOP) return null;
+      results.push({ name: call?.name ?? "", text });
+    }
+    const result = this.#chat.resultIds(results);
     this.#append(result, 0);
     return result;
   }
@@ -156,9 +159,8 @@ class Recorder {
     return "error: malformed call";
   }
 
-  async #call(text: string): Promise<string> {
+  async #call(parsed: ParsedCall): Promise<string> {
     const { tools, world } = this.#task;
-    const parsed = parseCall(text, tools);
     const attempt: ToolAttempt = {
       name: parsed.name,
       arguments: parsed.arguments,

@@ -11,7 +11,7 @@
 
 import { nllLoss } from "../ops/policy_loss.ts";
 import type { Reference, Task } from "../tasks/task.ts";
-import type { ChatFormat } from "../text/chat_template.ts";
+import { type ChatFormat, transcript } from "../text/chat_template.ts";
 import { resultText } from "../tools/tool.ts";
 import type { Learner, Update } from "./learner.ts";
 import { activeTokens, type MaskedSequence, packSequences } from "./packing.ts";
@@ -35,7 +35,7 @@ export function demonstration(
     }
     return { spec, args, resultText: resultText(result) };
   });
-  return chat.transcript(task.prompt, calls, reference.answer);
+  return transcript(chat, task.prompt, task.tools, calls, reference.answer);
 }
 
 /** One update on a batch of demonstrations. */

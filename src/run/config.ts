@@ -34,7 +34,7 @@ export type RewardName =
 export interface RunConfig {
   /** Reinforcement learning, or imitation of the teacher. */
   method: "grpo" | "sft";
-  /** Model to start from: a folder, or "scratch". */
+  /** Model to start from: a folder, a GGUF file, an id of the Hub as org/name, or "scratch". */
   from: string;
   /** Model size for "scratch". */
   size: "nano" | "micro" | "small";
@@ -70,7 +70,7 @@ export interface RunConfig {
     topK: number;
     /** Sample among the tokens that make up this probability only. */
     topP: number;
-    /** Context of an episode: prompt, turns and results; null is 128, or fitted to the task file. */
+    /** Context of an episode, results included; null is 128, or what chat format and tasks need. */
     maxTokens: number | null;
     /** Tool calls per episode. */
     maxCalls: number;
@@ -139,8 +139,25 @@ export interface RunConfig {
     /** Save every so many steps; 0 is at the end only. */
     everySteps: number;
   };
+  /** Low-rank adapters. */
+  lora: {
+    /** Rank of low-rank adapters, trained instead of the weights; 0 is none. */
+    rank: number;
+    /** What adapters add is scaled by alpha / rank. */
+    alpha: number;
+    /** Share of its inputs that an adapter does not see in training. */
+    dropout: number;
+    /** Linear layers that get adapters. */
+    targets: string[];
+  };
+  /** How weights that are not trained are kept on the GPU; auto is as their file has them. */
+  dtype: "auto" | "f32" | "bf16" | "f16";
   /** Tokens per forward and backward pass. */
   tokenBudget: number;
+  /** What is computed again on the way back instead of kept: less memory, a third more work. */
+  recompute: "none" | "blocks";
+  /** MiB that a run may take; null is four fifths of main memory where the GPU shares it. */
+  memoryLimit: number | null;
   /** Workgroup shapes that `./mentor bench tune --save FILE` found for this adapter. */
   tuning: string | null;
   /** The built-in teacher. */

@@ -109,7 +109,10 @@ function group<const E extends v.ObjectEntries>(
 /** The one schema of run configuration; the order is that of help and of `config.json`. */
 export const runConfigSchema = v.strictObject({
   method: choice(["grpo", "sft"], "grpo", "Reinforcement learning, or imitation of the teacher"),
-  from: text("assets/base-nano", 'Model to start from: a folder, or "scratch"'),
+  from: text(
+    "assets/base-nano",
+    'Model to start from: a folder, a GGUF file, an id of the Hub as org/name, or "scratch"',
+  ),
   size: choice(["nano", "micro", "small"], "nano", 'Model size for "scratch"'),
   tasks: pathOrNull("Task file (JSONL) in place of the built-in domains"),
   limit: integerOrNull(1, "Use only the first tasks of the task file"),
@@ -138,7 +141,7 @@ export const runConfigSchema = v.strictObject({
     topP: real(1, 0.01, 1, "Sample among the tokens that make up this probability only"),
     maxTokens: integerOrNull(
       8,
-      "Context of an episode: prompt, turns and results; null is 128, or fitted to the task file",
+      "Context of an episode: prompt, turns and results; null is 128, or what format and tasks need",
     ),
     maxCalls: integer(6, 0, "Tool calls per episode"),
     slots: integer(128, 1, "Episodes generated at the same time"),
@@ -183,7 +186,33 @@ export const runConfigSchema = v.strictObject({
   checkpoint: group({
     everySteps: integer(20, 0, "Save every so many steps; 0 is at the end only"),
   }),
+  lora: group({
+    rank: integer(0, 0, "Rank of low-rank adapters, trained instead of the weights; 0 is none"),
+    alpha: real(16, 0.001, 1e6, "What adapters add is scaled by alpha / rank"),
+    dropout: real(0, 0, 0.99, "Share of its inputs that an adapter does not see in training"),
+    targets: setting(
+      "texts",
+      v.pipe(v.array(v.pipe(v.string(), v.nonEmpty())), v.nonEmpty()),
+      ["all-linear"],
+      "a list of names of linear layers as q_proj, or all-linear",
+      "Linear layers that get adapters",
+    ),
+  }),
+  dtype: choice(
+    ["auto", "f32", "bf16", "f16"],
+    "auto",
+    "How weights that are not trained are kept on the GPU; auto is as their file has them",
+  ),
   tokenBudget: integer(8192, 8, "Tokens per forward and backward pass"),
+  recompute: choice(
+    ["none", "blocks"],
+    "none",
+    "What is computed again on the way back instead of kept: less memory, a third more work",
+  ),
+  memoryLimit: integerOrNull(
+    1,
+    "MiB that a run may take; null is four fifths of main memory where the GPU shares it",
+  ),
   tuning: pathOrNull("Workgroup shapes that bench tune --save FILE found for this adapter"),
   teacher: group({
     mental: real(0, 0, 1, "Probability that the teacher skips a call it can do in its head"),

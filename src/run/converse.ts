@@ -37,11 +37,10 @@ export async function converse(
     readonly seed: number;
   },
 ): Promise<Conversation> {
-  const { endCall, end } = student.chat.stops;
   using generator = new Generator(student.model, {
     slots: 1,
     length: maxTokens,
-    stops: [endCall, end],
+    stops: student.chat.stops,
   });
   const task = {
     id: "prompt",

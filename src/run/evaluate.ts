@@ -55,7 +55,8 @@ export async function evaluate(
 ): Promise<EvaluationResult> {
   const config = resolveConfig({ flags: input });
   using gpu = await openAdapter(config, { profile: options.profile });
-  using student = await loadStudent(gpu, config.from);
+  const { onProgress } = options;
+  using student = await loadStudent(gpu, config.from, { dtype: config.dtype, onProgress });
   const work = () => evaluateStudent(student, config, options);
   if (!options.profile) return await work();
   // There is no folder for a trace: only runs have one.
@@ -89,8 +90,7 @@ export function openGenerator(
   { rollout: { slots, stepsPerRead } }: RunConfig,
   { maxTokens }: TaskSource,
 ): Generator {
-  const stopTokens = [stops.endCall, stops.end] as const;
-  return new Generator(model, { slots, stepsPerRead, length: maxTokens, stops: stopTokens });
+  return new Generator(model, { slots, stepsPerRead, length: maxTokens, stops });
 }
 
 /** Evaluates on the evaluation tasks of a source. */

@@ -1,25 +1,59 @@
 /**
- * The model that a run works on, with its tokenizer and chat format, from a folder and back.
+ * The model that a run works on, with its tokenizer and chat format, from files and back.
  *
  * @module
  */
 
-import { join } from "@std/path";
+import { resolve } from "@std/path";
 import type { Gpu } from "../gpu/device.ts";
-import { CheckpointError, readFolder, saveFolder } from "../io/checkpoint.ts";
+import { CheckpointError, saveFolder } from "../io/checkpoint.ts";
+import type { HubOptions } from "../io/hub.ts";
 import { sizedConfig, type sizes } from "../model/config.ts";
 import { Decoder } from "../model/decoder.ts";
+import type { LoraConfig } from "../model/lora.ts";
+import type { FloatType } from "../tensor.ts";
 import { type ChatFormat, compactChat } from "../text/chat_template.ts";
+import { templateChat } from "../text/template_chat.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
+import type { RunConfig } from "./config.ts";
+import { type AdapterSource, loadTokenizer, locateModel } from "./model_source.ts";
 
 /** A model that can talk. */
 export interface Student extends Disposable {
   readonly model: Decoder;
   readonly tokenizer: Tokenizer;
   readonly chat: ChatFormat;
+  /** Where its weights came from, for adapters to say what they belong to; null if from nowhere. */
+  readonly base: string | null;
 }
 
-function student(model: Decoder, tokenizer: Tokenizer): Student {
+/** What a model is loaded for. */
+export interface StudentOptions {
+  /** Whether it is to be trained; its weights are frozen otherwise. */
+  readonly train?: boolean;
+  /** Adapters to train instead of the weights; none where the rank is 0. */
+  readonly lora?: RunConfig["lora"];
+  /** How frozen weights are kept. */
+  readonly dtype?: RunConfig["dtype"];
+  /** Of the adapters' first values. */
+  readonly seed?: number;
+  /** Called while files are downloaded or tensors loaded. */
+  readonly onProgress?: ((what: string, done: number, total: number) => void) | undefined;
+  /** Access to the Hub. */
+  readonly hub?: HubOptions;
+}
+
+/** What models that ask for the date are told: a run must not depend on the day that it is made. */
+const DATE = new Date(2024, 6, 26);
+
+/** The chat format of a tokenizer: the embedded student's, or that of its template. */
+export function chatOf(tokenizer: Tokenizer): ChatFormat {
+  return tokenizer.hasToken("<|end_call|>")
+    ? compactChat(tokenizer)
+    : templateChat(tokenizer, { now: DATE });
+}
+
+function student(model: Decoder, tokenizer: Tokenizer, base: string | null): Student {
   if (model.config.vocabSize < tokenizer.vocabSize) {
     throw new CheckpointError(
       `Cannot use the model: its vocabulary has ${model.config.vocabSize} tokens, the tokenizer ` +
@@ -29,7 +63,8 @@ function student(model: Decoder, tokenizer: Tokenizer): Student {
   return {
     model,
     tokenizer,
-    chat: compactChat(tokenizer),
+    base,
+    chat: chatOf(tokenizer),
     [Symbol.dispose]: () => model[Symbol.dispose](),
   };
 }
@@ -37,58 +72,103 @@ function student(model: Decoder, tokenizer: Tokenizer): Student {
 /** A student with random weights. */
 export function newStudent(gpu: Gpu, size: keyof typeof sizes, seed: number): Student {
   const tokenizer = Tokenizer.bytes();
-  return student(Decoder.create(gpu, sizedConfig(size, tokenizer.vocabSize), { seed }), tokenizer);
+  const model = Decoder.create(gpu, sizedConfig(size, tokenizer.vocabSize), { seed });
+  return student(model, tokenizer, null);
 }
 
 /**
- * Loads a student from a folder; a relative path that is not there is looked up beside this
- * package, so that `assets/base-nano` works from anywhere.
+ * Loads a student: a folder, a GGUF file, a model of the Hub, or an adapter for one of these.
  *
+ * @param name what the user calls it
  * @throws {CheckpointError} if a file is missing or damaged.
+ * @throws {HubError} if the Hub does not give it.
+ * @throws {ChatTemplateError} if the model has no chat template.
  */
-export async function loadStudent(gpu: Gpu, path: string): Promise<Student> {
-  const folder = await located(path);
-  const model = await Decoder.load(gpu, folder);
-  const files = await readFolder(folder, ["tokenizer.json", "tokenizer_config.json"]);
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  const tokenizer = Tokenizer.fromJSON(
-    text(files["tokenizer.json"]),
-    text(files["tokenizer_config.json"]),
-  );
-  return student(model, tokenizer);
+export async function loadStudent(
+  gpu: Gpu,
+  name: string,
+  { train = false, lora, dtype = "auto", seed = 0, onProgress, hub = {} }: StudentOptions = {},
+): Promise<Student> {
+  const source = await locateModel(name, {
+    onProgress: ({ file, done, total }) => onProgress?.(`download ${file}`, done, total),
+    ...hub,
+  });
+  const tokenizer = await loadTokenizer(source.path);
+  const adapts = source.adapter !== null || (train && lora !== undefined && lora.rank > 0);
+  const model = await Decoder.load(gpu, source.path, {
+    ...storageOf({ train: train && !adapts, dtype }),
+    onProgress: (done, total) => onProgress?.("load", done, total),
+  });
+  try {
+    if (source.adapter) await restoreAdapter(model, source.adapter);
+    else if (adapts) model.adapt(loraOf(lora!), { seed });
+    const local = !/^[\w.-]+\/[\w.-]+(@.*)?$/.test(source.name) || source.path === source.name;
+    return student(model, tokenizer, local ? resolve(source.path) : source.name);
+  } catch (error) {
+    model[Symbol.dispose]();
+    throw error;
+  }
 }
 
-/** Everything that makes the folder of a student: config, weights, tokenizer. */
-export async function studentFiles(
-  { model, tokenizer }: Student,
-  dtype: "F32" | "BF16" = "F32",
-): Promise<Record<string, Uint8Array | string>> {
-  const { tokenizer: json, config } = tokenizer.toJSON();
+/** How weights are kept: in f32 where they are trained. */
+export function storageOf(
+  { train, dtype }: { train: boolean; dtype: RunConfig["dtype"] },
+): { frozen: boolean; dtype?: FloatType } {
+  if (train) return { frozen: false, dtype: "f32" };
+  return dtype === "auto" ? { frozen: true } : { frozen: true, dtype };
+}
+
+/** The adapters that a config asks for. */
+export function loraOf({ rank, alpha, dropout, targets }: RunConfig["lora"]): LoraConfig {
+  const all = targets.includes("all-linear");
   return {
-    ...await model.files(dtype),
-    "tokenizer.json": json,
-    "tokenizer_config.json": config,
+    rank,
+    alpha,
+    dropout,
+    targets: all ? "all-linear" : targets,
+    rankStabilised: false,
   };
 }
 
-/** Writes a student as a folder that Transformers loads. */
+async function restoreAdapter(model: Decoder, adapter: AdapterSource): Promise<void> {
+  const adapters = model.adapt(adapter.config);
+  using source = await adapter.open();
+  const tensors = new Map();
+  for (const name of source.entries.keys()) tensors.set(name, await source.read(name));
+  adapters.restore(tensors, source.label);
+}
+
+/**
+ * Everything that makes the folder of a student: tokenizer, and config and weights or, where there
+ * are adapters, these in PEFT's format.
+ */
+export async function studentFiles(
+  { model, tokenizer, base }: Pick<Student, "model" | "tokenizer" | "base">,
+  dtype: "F32" | "BF16" = "F32",
+): Promise<Record<string, Uint8Array | string>> {
+  const { adapters } = model;
+  return {
+    ...(adapters ? await adapters.files(base) : await model.files(dtype)),
+    ...tokenizerFiles(tokenizer),
+  };
+}
+
+/** The files of a tokenizer, its chat template also where newer tools look for it. */
+export function tokenizerFiles(tokenizer: Tokenizer): Record<string, string> {
+  const { tokenizer: json, config } = tokenizer.toJSON();
+  const template = tokenizer.chatTemplate;
+  return {
+    "tokenizer.json": json,
+    "tokenizer_config.json": config,
+    ...(template === null ? {} : { "chat_template.jinja": template }),
+  };
+}
+
+/** Writes a student as a folder that Transformers, or PEFT, loads. */
 export async function saveStudent(
   student: Student,
   folder: string,
   dtype: "F32" | "BF16" = "F32",
 ): Promise<void> {
   await saveFolder(folder, await studentFiles(student, dtype));
-}
-
-async function located(path: string): Promise<string> {
-  const beside = new URL(`../../${path}/`, import.meta.url);
-  for (const place of [path, beside.protocol === "file:" ? beside.pathname : path]) {
-    try {
-      await Deno.stat(join(place, "config.json"));
-      return place;
-    } catch {
-      // The next place, or the error of reading the given one below.
-    }
-  }
-  return path;
 }

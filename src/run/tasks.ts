@@ -32,7 +32,10 @@ export interface TaskSource {
   readonly notes: readonly string[];
 }
 
-/** Context of the built-in domains: their longest gold transcript is 103 tokens. */
+/**
+ * Context of the built-in domains in the compact format: their longest gold transcript is 103
+ * tokens. Chat formats that show tools in the prompt need more.
+ */
 const BUILT_IN_TOKENS = 128;
 
 /**
@@ -47,20 +50,33 @@ export async function openTasks(
   chat: ChatFormat,
   context: number,
 ): Promise<TaskSource> {
-  return config.tasks === null ? builtIn(config) : await fromFile(config, chat, context);
+  return config.tasks === null
+    ? builtIn(config, chat, context)
+    : await fromFile(config, chat, context);
 }
 
-function builtIn({ domains, seed, teacher, evaluation, rollout }: RunConfig): TaskSource {
+function builtIn(
+  { domains, seed, teacher, evaluation, rollout }: RunConfig,
+  chat: ChatFormat,
+  context: number,
+): TaskSource {
+  const draw = (step: number, first: number, count: number) =>
+    Array.from({ length: count }, (_, i) => {
+      const index = step * 65536 + first + i;
+      const task = generateTask(domains[(first + i) % domains.length]!, "train", { seed, index });
+      const random = new Random(`${seed}/teacher/${index}`);
+      return { ...task, reference: teach(task, teacher, random) };
+    });
+  const needed = () => {
+    const lengths = draw(0, 0, 64).map((task) => transcriptLength(chat, task));
+    return lengths.every((length) => length <= BUILT_IN_TOKENS)
+      ? BUILT_IN_TOKENS
+      : fitted(lengths, context);
+  };
   return {
-    draw: (step, first, count) =>
-      Array.from({ length: count }, (_, i) => {
-        const index = step * 65536 + first + i;
-        const task = generateTask(domains[(first + i) % domains.length]!, "train", { seed, index });
-        const random = new Random(`${seed}/teacher/${index}`);
-        return { ...task, reference: teach(task, teacher, random) };
-      }),
+    draw,
     evaluation: evaluation.prompts > 0 ? evaluationSuite(evaluation.prompts) : [],
-    maxTokens: rollout.maxTokens ?? BUILT_IN_TOKENS,
+    maxTokens: rollout.maxTokens ?? needed(),
     notes: [],
   };
 }
@@ -193,7 +209,7 @@ async function importTools(path: string): Promise<Tool[]> {
 function transcriptLength(chat: ChatFormat, task: Task): number {
   return task.reference
     ? demonstration(chat, task, task.reference).ids.length
-    : chat.promptIds(task.prompt).length + 1;
+    : chat.promptIds(task.prompt, task.tools).length + 1;
 }
 
 /** A context that holds 95 % of the references with a quarter to spare. */

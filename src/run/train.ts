@@ -10,15 +10,17 @@ import type { ProfileDetail } from "../gpu/profiler.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
 import { LogitsError } from "../model/decode_slots.ts";
 import { warmupCosine } from "../optim/schedule.ts";
+import type { Decoder } from "../model/decoder.ts";
 import type { Generator } from "../model/generator.ts";
 import { StepsAhead } from "../rl/ahead.ts";
-import { type GrpoContext, grpoStep, type ScoredRollout } from "../rl/grpo.ts";
+import { type GrpoContext, grpoStep } from "../rl/grpo.ts";
 import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward } from "../rl/reward.ts";
 import { demonstration, sftStep } from "../rl/sft.ts";
 import { openAdapter } from "./adapter.ts";
 import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
+import { episodeRecord } from "./episode_record.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
 import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
 import { pretrainStudent } from "./pretrain.ts";
@@ -81,11 +83,14 @@ export async function train(
   const config = folder ? { ...folder.config, tuning: given.tuning } : given;
   using gpu = await openAdapter(config, { profile: options.profile });
   const resumeAt = folder ? folder.lastCheckpoint() : 0;
+  const { from, size, seed, lora, dtype } = config;
+  const { onProgress } = options;
+  const loading = { train: true, lora, dtype, seed, onProgress };
   using student = folder
-    ? await loadStudent(gpu, folder.checkpoint(resumeAt))
-    : config.from === "scratch"
-    ? newStudent(gpu, config.size, config.seed)
-    : await loadStudent(gpu, config.from);
+    ? await loadStudent(gpu, folder.checkpoint(resumeAt), loading)
+    : from === "scratch"
+    ? newStudent(gpu, size, seed)
+    : await loadStudent(gpu, from, loading);
   const tasks = await openTasks(config, student.chat, student.model.config.maxPositions);
   // Everything that can be wrong with the input has been found out: only now is a folder made.
   const run = folder ?? RunFolder.create(config, options.runs);
@@ -145,6 +150,7 @@ class Run {
       epsilon,
       weightDecay,
       gradClip: gradClip === 0 ? Infinity : gradClip,
+      checkpoints: config.recompute === "blocks",
     });
     const { sft: { batch, learningRate }, tokenBudget } = config;
     this.#imitation = new StepsAhead((step) => {
@@ -204,14 +210,17 @@ class Run {
       await this.#evaluate("before");
     }
 
-    using reference = this.#config.grpo.klCoef > 0 ? await loadStudent(this.#gpu, from) : null;
+    using reference = await this.#reference();
     const context: Omit<GrpoContext, "draw"> = {
       learner: this.#learner,
       generator: this.#generator,
       chat: this.#student.chat,
       reward: mentorReward({ preset: this.#config.reward }),
-      reference: reference?.model ?? null,
-      onEpisode: (...episode) => this.#record(...episode),
+      reference,
+      onEpisode: (episode, group, sample) => {
+        const place = { step: this.#step + 1, group, sample };
+        this.#episodes.append(episodeRecord(episode, place, this.#student.tokenizer));
+      },
       span: (name, work) => this.#phases.span(name, work),
     };
     const imitated = method === "sft" ? total : warmup;
@@ -241,6 +250,15 @@ class Run {
     await this.#checkpoint("end");
     await this.#evaluate("after");
     return this.#result("done", this.#folder.model);
+  }
+
+  /** The policy to stay close to, where that is asked for: with adapters, the model without them. */
+  async #reference(): Promise<Decoder | null> {
+    const { grpo, from, dtype } = this.#config;
+    if (grpo.klCoef === 0) return null;
+    const { model } = this.#student;
+    if (model.adapters) return model.base;
+    return (await loadStudent(this.#gpu, from, { dtype })).model;
   }
 
   /** @param end the first step that is no imitation any more */
@@ -304,24 +322,6 @@ class Run {
       progress,
     );
     return { metrics, parts };
-  }
-
-  /** Writes an episode's line into `episodes.jsonl`. */
-  #record({ task, episode, ids, reward, advantage }: ScoredRollout, group: number, sample: number) {
-    this.#episodes.append({
-      step: this.#step + 1,
-      group,
-      sample,
-      task: task.id,
-      text: this.#student.tokenizer.decode(ids, { skipSpecial: false }),
-      answer: task.answer,
-      correct: episode.correct,
-      finished: episode.finished,
-      attempts: episode.attempts,
-      reward: reward.total,
-      terms: reward.terms,
-      advantage,
-    });
   }
 
   async #evaluate(phase: "before" | "during" | "after"): Promise<void> {

@@ -8,15 +8,12 @@
  * @module
  */
 
+import type { PlannedCall, ToolResult } from "./calls/format.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { formatCall, type ToolSpec } from "./tool_call.ts";
+import { formatCall, parseCall, type ParsedCall, type ToolSpec } from "./tool_call.ts";
 
 /** A call with its result, as a transcript shows it. */
-export interface TranscriptCall {
-  /** The tool. */
-  readonly spec: ToolSpec;
-  /** Its arguments, by name. */
-  readonly args: Readonly<Record<string, unknown>>;
+export interface TranscriptCall extends PlannedCall {
   /** What the tool answered, as the model sees it. */
   readonly resultText: string;
 }
@@ -31,32 +28,55 @@ export interface Transcript {
 
 /** What a model's turn turned out to be. */
 export interface Turn {
-  /** `call` and `answer` are by how the turn ends; `other` neither calls nor answers. */
+  /** `call` asks for tools, readably or not; `answer` answers; `other` does neither. */
   readonly kind: "call" | "answer" | "other";
-  /** The plain text before the first control token: the model's thought, often empty. */
+  /** The model's thought: the plain text before a call or an answer, often empty. */
   readonly text: string;
-  /** The text of the call or of the answer; empty for `other`. */
+  /** The calls in order; empty where a turn asks for tools and not even one could be made out. */
+  readonly calls: readonly ParsedCall[];
+  /** The text of the answer, otherwise empty. */
   readonly content: string;
-  /** Whether the turn is plain text and then exactly one call or answer, and nothing else. */
+  /** Whether the turn is a thought and then calls or one answer, all readable, and nothing else. */
   readonly wellFormed: boolean;
 }
 
 /** A chat format: one way to write prompts, calls, results and answers as tokens. */
 export interface ChatFormat {
-  /** Tokens that end a model's turn: after a call, and after an answer. */
-  readonly stops: { readonly endCall: number; readonly end: number };
-  /** The user's turn and the opening of the model's. */
-  promptIds(prompt: string): Uint32Array;
-  /** A model turn that calls a tool, up to and with its stop token. */
-  callIds(spec: ToolSpec, args: Readonly<Record<string, unknown>>): Uint32Array;
+  /** Tokens that end a model's turn; twice the same where there is but one. */
+  readonly stops: readonly [number, number];
+  /** The user's turn, with the tools where the format shows them, and the opening of the model's. */
+  promptIds(prompt: string, tools?: readonly ToolSpec[]): Uint32Array;
+  /** A model turn that calls tools, up to and with its stop token. */
+  callIds(calls: readonly PlannedCall[]): Uint32Array;
   /** A model turn that answers, up to and with its stop token. */
   answerIds(text: string): Uint32Array;
-  /** A tool's result; the model goes on right behind it. */
-  resultIds(text: string): Uint32Array;
-  /** The conversation in which a model makes `calls` and then answers. */
-  transcript(prompt: string, calls: readonly TranscriptCall[], answer: string): Transcript;
+  /** What the tools of one turn answered; the model goes on right behind it. */
+  resultIds(results: readonly ToolResult[]): Uint32Array;
   /** Reads the tokens that a model produced in one turn, its stop token included; never throws. */
-  readTurn(ids: ArrayLike<number>): Turn;
+  readTurn(ids: ArrayLike<number>, tools?: readonly ToolSpec[]): Turn;
+}
+
+/** The conversation in which a model makes `calls`, one per turn, and then answers. */
+export function transcript(
+  chat: ChatFormat,
+  prompt: string,
+  tools: readonly ToolSpec[],
+  calls: readonly TranscriptCall[],
+  answer: string,
+): Transcript {
+  const pieces: { ids: Uint32Array; bit: 0 | 1 }[] = [
+    { ids: chat.promptIds(prompt, tools), bit: 0 },
+    ...calls.flatMap((call) => [
+      { ids: chat.callIds([call]), bit: 1 as const },
+      { ids: chat.resultIds([{ name: call.spec.name, text: call.resultText }]), bit: 0 as const },
+    ]),
+    { ids: chat.answerIds(answer), bit: 1 },
+  ];
+  const ids = joined(pieces.map((piece) => piece.ids));
+  const mask = new Uint8Array(ids.length);
+  let at = 0;
+  for (const { ids, bit } of pieces) mask.fill(bit, at, at += ids.length);
+  return { ids, mask };
 }
 
 /**
@@ -87,47 +107,38 @@ export function compactChat(tokenizer: Tokenizer): ChatFormat {
     return ids;
   };
 
-  const format: ChatFormat = {
-    stops: { endCall, end },
+  return {
+    stops: [endCall, end],
     promptIds: (prompt) => between(user, prompt, assistant),
-    callIds: (spec, args) => between(call, formatCall(spec, args), endCall),
+    callIds: (calls) =>
+      joined(calls.map(({ spec, args }) => between(call, formatCall(spec, args), endCall))),
     answerIds: (text) => between(answer, text, end),
-    resultIds: (text) => between(result, text, endResult),
+    resultIds: (results) => joined(results.map(({ text }) => between(result, text, endResult))),
 
-    transcript(prompt, calls, answerText) {
-      const pieces: { ids: Uint32Array; bit: 0 | 1 }[] = [
-        { ids: format.promptIds(prompt), bit: 0 },
-        ...calls.flatMap(({ spec, args, resultText }) => [
-          { ids: format.callIds(spec, args), bit: 1 as const },
-          { ids: format.resultIds(resultText), bit: 0 as const },
-        ]),
-        { ids: format.answerIds(answerText), bit: 1 },
-      ];
-      const length = pieces.reduce((sum, { ids }) => sum + ids.length, 0);
-      const ids = new Uint32Array(length);
-      const mask = new Uint8Array(length);
-      let at = 0;
-      for (const piece of pieces) {
-        ids.set(piece.ids, at);
-        mask.fill(piece.bit, at, at + piece.ids.length);
-        at += piece.ids.length;
-      }
-      return { ids, mask };
-    },
-
-    readTurn(turn) {
+    readTurn(turn, tools = []) {
       const ids = Array.from(turn);
       const controls = ids.flatMap((id, i) => tokenizer.isControl(id) ? [i] : []);
       const text = tokenizer.decode(ids.slice(0, controls[0]));
       const close = ids.length - 1;
       const kind = ids[close] === endCall ? "call" : ids[close] === end ? "answer" : "other";
       const open = kind === "other" ? -1 : ids.lastIndexOf(kind === "call" ? call : answer);
-      if (kind === "other" || open < 0) {
-        return { kind: "other", text, content: "", wellFormed: false };
+      const wellFormed = open >= 0 && controls.length === 2;
+      const content = open < 0 ? "" : tokenizer.decode(ids.slice(open + 1, close));
+      if (kind === "call") {
+        const calls = wellFormed ? [parseCall(content, tools)] : [];
+        return { kind, text, calls, content: "", wellFormed };
       }
-      const content = tokenizer.decode(ids.slice(open + 1, close));
-      return { kind, text, content, wellFormed: controls.length === 2 };
+      return { kind: open < 0 ? "other" : kind, text, calls: [], content, wellFormed };
     },
   };
-  return format;
+}
+
+function joined(parts: readonly Uint32Array[]): Uint32Array {
+  const ids = new Uint32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    ids.set(part, at);
+    at += part.length;
+  }
+  return ids;
 }

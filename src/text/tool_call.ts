@@ -119,7 +119,8 @@ function readArguments(spec: ToolSpec, words: readonly string[]): ParsedCall {
   return { name, arguments: args, status: "ok" };
 }
 
-function parameterNames(spec: ToolSpec): string[] {
+/** The names of the arguments, in the order of positional calls. */
+export function parameterNames(spec: ToolSpec): string[] {
   return Object.keys(spec.parameters.properties ?? {});
 }
 
@@ -136,8 +137,8 @@ function parseValue(word: string, schema: JsonSchema | undefined): unknown {
   return bare ? word : JSON.parse(word, refuseInfinity);
 }
 
-/** JSON.parse reads 1e999 as Infinity, which no JSON text can hold. */
-function refuseInfinity(_key: string, value: unknown): unknown {
+/** A reviver: JSON.parse reads 1e999 as Infinity, which no JSON text can hold. */
+export function refuseInfinity(_key: string, value: unknown): unknown {
   if (value === Infinity || value === -Infinity) throw new SyntaxError("number too large");
   return value;
 }
