@@ -42,8 +42,9 @@ export class Tape {
   #made: GPUBuffer | null = null;
 
   /**
-   * Starts empty; `recording: false` is a pass without gradients, `checkpoints: true` one that keeps
-   * what goes into each block and computes the rest of it again on the way back.
+   * Starts empty; `recording: false` is a pass without gradients, `training: true` one that drops
+   * what training does all the same, `checkpoints: true` one that keeps what goes into each block and
+   * computes the rest of it again on the way back.
    */
   constructor(
     gpu: Gpu,

@@ -54,7 +54,8 @@ export function tokenStatistics(
 
 /**
  * Mean next-token negative log-likelihood of one sequence, and its gradient with respect to all that
- * is trained: every weight, the adapters where there are any, or nothing.
+ * is trained: every weight, the adapters where there are any, or nothing. It is a training pass, with
+ * the dropout of the adapters.
  *
  * @param ids [T], T >= 2
  * @param options those of the `Tape`

@@ -50,7 +50,7 @@ def adapted(name: str, rounded: bool = False):
         for parameter_name, parameter in model.named_parameters():
             # PEFT begins with B = 0, which would hide mistakes.
             if ".lora_" in parameter_name:
-                parameter.copy_(0.3 * torch.randn_like(parameter))
+                parameter.copy_(0.15 * torch.randn_like(parameter))
     return model.eval()
 
 
