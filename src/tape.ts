@@ -25,27 +25,39 @@ export class Tape {
   readonly gpu: Gpu;
   /** Whether backwards are recorded: training, not generation or evaluation. */
   readonly recording: boolean;
+  /**
+   * Whether ops like dropout do what they do in training. The first pass through a block that is
+   * computed again records nothing, but must compute what the second one does.
+   */
+  readonly training: boolean;
   /** Which random draw ops like dropout make: another number, another draw. */
   readonly draw: number;
   readonly #checkpoints: boolean;
   readonly #entries: Entry[] = [];
+  /** Whether a gradient is wanted for anything that went into a tensor. */
+  #wanted = false;
   /** Scratch of the innermost `block`, where it is given back at its end. */
   #scratch: Set<GPUBuffer> | null = null;
+  /** What the last block made, where no gradients are recorded. */
+  #made: GPUBuffer | null = null;
 
   /**
-   * Starts empty; `recording: false` is a pass without gradients, `checkpoints: true` one that keeps
-   * what goes into each block and computes the rest of it again on the way back.
+   * Starts empty; `recording: false` is a pass without gradients, `training: true` one that drops
+   * what training does all the same, `checkpoints: true` one that keeps what goes into each block and
+   * computes the rest of it again on the way back.
    */
   constructor(
     gpu: Gpu,
-    { recording = true, draw = 0, checkpoints = false }: {
+    { recording = true, training = recording, draw = 0, checkpoints = false }: {
       recording?: boolean;
+      training?: boolean;
       draw?: number;
       checkpoints?: boolean;
     } = {},
   ) {
     this.gpu = gpu;
     this.recording = recording;
+    this.training = training;
     this.draw = draw;
     this.#checkpoints = checkpoints;
   }
@@ -57,35 +69,37 @@ export class Tape {
     inputs: readonly Tensor[] = [],
     dtype: DType = "f32",
   ): Tensor {
-    const needsGrad = this.recording && inputs.some((input) => input.needsGrad);
+    const wanted = inputs.some((input) => input.needsGrad);
+    this.#wanted ||= wanted;
     const buffer = this.gpu.scratch(elements(shape) * 4, label);
     this.#scratch?.add(buffer);
-    return new Tensor(buffer, shape, dtype, label, needsGrad);
+    return new Tensor(buffer, shape, dtype, label, this.recording && wanted);
   }
 
   /** Gives a tensor of this step back before its end: nothing recorded later reads it. */
   release({ buffer }: Tensor): void {
     this.#scratch?.delete(buffer);
+    if (buffer === this.#made) this.#made = null;
     this.gpu.release(buffer);
   }
 
   /**
    * y = run(x), a part of a model that nothing but x goes into and nothing but y comes out of.
    *
-   * Without gradients, what lies between is given back at once. With checkpoints (Chen et al. 2016)
-   * it is as well, and computed again, to the same bits, when dL/dy is there.
+   * Without gradients, what lies between is given back at once, and so is x where it is what the
+   * block before made. With checkpoints (Chen et al. 2016) the former is as well, and computed again,
+   * to the same bits, when dL/dy is there.
    */
   block(x: Tensor, run: (tape: Tape, x: Tensor) => Tensor): Tensor {
-    if (this.recording && !this.#checkpoints) return run(this, x);
-    const { gpu, draw } = this;
-    const forward = this.recording ? new Tape(gpu, { recording: false, draw }) : this;
+    if (!this.recording) return this.#runAndRelease(x, run);
+    if (!this.#checkpoints) return run(this, x);
+    const { gpu, training, draw } = this;
+    const forward = new Tape(gpu, { recording: false, training, draw });
     const y = forward.#runAndRelease(x, run);
-    if (!this.recording) return y;
-    // Whether parameters of the block want gradients is not known here: it runs as if they did.
-    const output = new Tensor(y.buffer, y.shape, y.dtype, y.label, true);
+    const output = new Tensor(y.buffer, y.shape, y.dtype, y.label, forward.#wanted);
     this.record([output], () => {
       if (!output.grad) return;
-      const again = new Tape(gpu, { draw });
+      const again = new Tape(gpu, { training, draw });
       const y = run(again, x);
       [y.grad, output.grad] = [output.grad, null];
       again.backward();
@@ -101,6 +115,8 @@ export class Tape {
     for (const buffer of own) this.gpu.release(buffer);
     this.#scratch = outer;
     outer?.add(y.buffer);
+    if (x.buffer === this.#made && x.buffer !== y.buffer) this.release(x);
+    this.#made = y.buffer;
     return y;
   }
 

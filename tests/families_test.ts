@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
 import { decodeSafetensors, toFloat32 } from "../src/io/safetensors.ts";
+import { configText } from "../src/model/config_text.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { fromHuggingFace, toHuggingFace } from "../src/model/families.ts";
 import { Generator } from "../src/model/generator.ts";
@@ -34,6 +35,27 @@ Deno.test("there is a golden of every family and every way to stretch rotary emb
   assertEquals(names, ["gemma3_text", "gpt2", "llama3", "llama_biased", "qwen2", "qwen3"]);
   const kinds = names.map((name) => golden(name).config.rope?.scaling.kind);
   assertEquals(kinds, ["linear", undefined, "llama3", "linear", "yarn", "default"]);
+});
+
+Deno.test("config.json has floats where Transformers asks for them, and is the same JSON", () => {
+  const { json } = golden("gemma3_text");
+  const text = configText(json);
+  for (const line of ['"final_logit_softcapping": 6.0,', '"sliding_window": 5,', '"factor": 2.0']) {
+    assert(text.includes(line), text);
+  }
+  for (const name of names) {
+    const { json } = golden(name);
+    assertEquals(JSON.parse(configText(json)), json);
+  }
+  const odd = {
+    rope_theta: 1e21,
+    factor: 0.5,
+    beta_fast: -3,
+    note: 'a\n"factor": 3',
+    factors: [1],
+  };
+  assertEquals(JSON.parse(configText(odd)), odd);
+  assert(configText(odd).includes('"beta_fast": -3.0,'));
 });
 
 for (const name of names) {

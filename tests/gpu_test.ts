@@ -201,7 +201,7 @@ Deno.test("bindings, params and entry points that do not fit the shader are name
   );
   assertEquals(
     message(() => gpu.dispatch("add", "backward", { bindings: {}, workgroups: [1] })),
-    `Cannot compile kernel "add": no entry point "backward" in accumulate, clear`,
+    `Cannot compile kernel "add": no entry point "backward" in accumulate, clear, sum, bias`,
   );
   gpu.discard();
 });

@@ -78,16 +78,20 @@ export class Trainer implements Disposable {
     this.#sums = new Tensor(buffer, [lossMetrics.length], "f32", "loss metrics");
   }
 
-  /** One update with the mean over all predicted tokens; `batches` are its micro-batches. */
+  /**
+   * One update with the mean over all predicted tokens; `batches` are its micro-batches, each on a
+   * tape of these options.
+   */
   async step(
     batches: readonly PackedBatch[],
     learningRate: number,
+    options: { draw?: number; checkpoints?: boolean } = {},
   ): Promise<{ loss: number; norm: number }> {
     const { gpu } = this.model;
     const count = batches.reduce((sum, { targets }) => sum + targets.length, 0);
     const sink = { sums: this.#sums, beta: 0 as 0 | 1 };
     for (const batch of batches) {
-      const tape = new Tape(gpu);
+      const tape = new Tape(gpu, options);
       const statistics = tokenStatistics(tape, this.model, batch);
       const weight = new Float32Array(batch.targets.length).fill(1 / count);
       nllLoss(tape, statistics, tape.upload(weight, "weight"), sink);

@@ -27,6 +27,7 @@ import { rope, type RopeTable } from "../ops/rope.ts";
 import { Tape } from "../tape.ts";
 import { Parameter, type Tensor, type Weight } from "../tensor.ts";
 import { type DecoderConfig, tableRows } from "./config.ts";
+import { configText } from "./config_text.ts";
 import { fromHuggingFace, toHuggingFace } from "./families.ts";
 import { Adapters, type LoraConfig } from "./lora.ts";
 import { openModel } from "./open.ts";
@@ -242,7 +243,7 @@ export class Decoder implements Disposable {
     }
     const torch_dtype = { F32: "float32", F16: "float16", BF16: "bfloat16" }[dtype];
     return {
-      "config.json": `${JSON.stringify({ ...this.#json, torch_dtype }, null, 2)}\n`,
+      "config.json": configText({ ...this.#json, torch_dtype }),
       "model.safetensors": encodeSafetensors(tensors, { format: "pt" }),
     };
   }

@@ -17,30 +17,10 @@ import { Random } from "../random.ts";
 import type { Tape } from "../tape.ts";
 import { Parameter, type Tensor } from "../tensor.ts";
 import type { DecoderConfig } from "./config.ts";
+import { type LoraConfig, loraToPeft } from "./lora_config.ts";
 import { type ParameterSpec, parameterSpecs } from "./parameters.ts";
 
-/** What is adapted, and how much. */
-export interface LoraConfig {
-  /** Rank of every adapter. */
-  readonly rank: number;
-  /** What they add is scaled by alpha / rank, or by alpha / sqrt(rank) where `rankStabilised`. */
-  readonly alpha: number;
-  /** Share of its inputs that an adapter does not see in training. */
-  readonly dropout: number;
-  /** Names of linear layers, as `q_proj`; or all of them but the LM head. */
-  readonly targets: readonly string[] | "all-linear";
-  /** Kalajdzievski 2023. */
-  readonly rankStabilised: boolean;
-}
-
-/** PEFT's defaults, on all linear layers. */
-export const defaultLora: LoraConfig = {
-  rank: 8,
-  alpha: 16,
-  dropout: 0,
-  targets: "all-linear",
-  rankStabilised: false,
-};
+export { defaultLora, type LoraConfig, loraFromPeft, loraToPeft } from "./lora_config.ts";
 
 /** One module's adapter inside of the parameters that it shares with others. */
 interface Place {
@@ -102,9 +82,11 @@ function placesOf(
   return found;
 }
 
-/** Adapters as PEFT stores them. */
+/** A folder as PEFT writes it. */
 export interface AdapterFiles {
+  /** What the adapters are. */
   readonly "adapter_config.json": string;
+  /** Their matrices. */
   readonly "adapter_model.safetensors": Uint8Array;
 }
 
@@ -126,10 +108,12 @@ export class Adapters implements Disposable {
    * Adapters that change nothing yet: A uniform within 1/sqrt(fan-in), B zero, as PEFT begins.
    *
    * @throws {RangeError} if a target is no linear layer of the model, or a number is out of range.
+   * @throws {OutOfMemoryError} if they do not fit; nothing stays allocated then.
    */
   constructor(gpu: Gpu, model: DecoderConfig, config: LoraConfig, seed = 0) {
-    const { rank, alpha, dropout, rankStabilised } = config;
-    if (!Number.isInteger(rank) || rank < 1 || !(alpha > 0) || !(dropout >= 0 && dropout < 1)) {
+    const { rank, alpha, dropout } = config;
+    const scalable = alpha > 0 && Number.isFinite(alpha);
+    if (!Number.isInteger(rank) || rank < 1 || !scalable || !(dropout >= 0 && dropout < 1)) {
       throw new RangeError(
         `Cannot adapt a model: rank is ${rank}, alpha ${alpha}, dropout ${dropout}; they must be ` +
           "a positive integer, above 0, and from 0 to below 1",
@@ -142,32 +126,42 @@ export class Adapters implements Disposable {
     this.#height = Math.ceil(rank / 4) * 4;
     const places = placesOf(model, config);
     this.#places = [...places.values()].flat();
-    const parameters = new Map<string, Parameter>();
-    for (const [{ name, shape }, own] of places) {
-      const [N, K] = shape as [number, number];
-      const R = own.length * this.#height;
-      const values = new Float32Array(R * K);
-      for (const { module, block } of own) {
-        const random = new Random(`${seed}/lora/${module}`);
-        const bound = 1 / Math.sqrt(K);
-        const first = block * this.#height * K;
-        for (let i = 0; i < rank * K; i++) values[first + i] = bound * (2 * random.float() - 1);
+    const parameters = this.parameters = new Map<string, Parameter>();
+    try {
+      for (const [spec, own] of places) {
+        for (const made of this.#create(spec, own)) parameters.set(made.label, made);
       }
-      const [nameA, nameB] = [`${moduleOf(name)}.lora_A`, `${moduleOf(name)}.lora_B`];
-      const a = new Parameter(gpu, [R, K], nameA, values);
-      const b = new Parameter(gpu, [N, R], nameB, new Float32Array(N * R));
-      parameters.set(nameA, a).set(nameB, b);
-      const scale = alpha / (rankStabilised ? Math.sqrt(rank) : rank);
-      const index = this.#byParameter.size;
-      const blocks = own.map(({ rows }) => rows);
-      this.#byParameter.set(name, { a, b, blocks, scale, index });
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
     }
-    this.parameters = parameters;
+  }
+
+  /** The adapters of one parameter, side by side: first A, then B. */
+  *#create({ name, shape }: ParameterSpec, own: readonly Place[]): Generator<Parameter> {
+    const { rank, alpha, rankStabilised } = this.config;
+    const [N, K] = shape as [number, number];
+    const R = own.length * this.#height;
+    const values = new Float32Array(R * K);
+    for (const { module, block } of own) {
+      const random = new Random(`${this.#seed}/lora/${module}`);
+      const bound = 1 / Math.sqrt(K);
+      const first = block * this.#height * K;
+      for (let i = 0; i < rank * K; i++) values[first + i] = bound * (2 * random.float() - 1);
+    }
+    const a = new Parameter(this.#gpu, [R, K], `${moduleOf(name)}.lora_A`, values);
+    yield a;
+    const b = new Parameter(this.#gpu, [N, R], `${moduleOf(name)}.lora_B`, new Float32Array(N * R));
+    yield b;
+    const scale = alpha / (rankStabilised ? Math.sqrt(rank) : rank);
+    const index = this.#byParameter.size;
+    const blocks = own.map(({ rows }) => rows);
+    this.#byParameter.set(name, { a, b, blocks, scale, index });
   }
 
   /**
-   * What the adapter of a weight makes of y = W x; null where it has none. Inputs are dropped only
-   * where gradients are recorded.
+   * What the adapter of a weight makes of y = W x; null where it has none. Inputs are dropped in
+   * training alone, the same ones for all adapters side by side.
    *
    * @param weight its name
    */
@@ -175,48 +169,57 @@ export class Adapters implements Disposable {
     const found = this.#byParameter.get(weight);
     if (!found) return null;
     const { dropout: rate } = this.config;
-    const drops = rate > 0 && tape.recording;
+    const drops = rate > 0 && tape.training;
     // Every layer of every batch drops others.
     const stream = tape.draw * this.#byParameter.size + found.index;
     return lowRank(tape, x, y, found, drops ? { rate, seed: this.#seed, stream } : null);
   }
 
-  /** A [rank, K] and B [N, rank] of every module, by PEFT's names for them. */
-  async values(): Promise<Map<string, { shape: [number, number]; data: Float32Array }>> {
-    const names = [...this.parameters.keys()];
-    const contents = await this.#gpu.read(...this.parameters.values());
-    const whole = new Map(names.map((name, i) => [name, new Float32Array(contents[i]!)]));
-    const found = new Map<string, { shape: [number, number]; data: Float32Array }>();
+  /** A [rank, K] and B [N, rank] of every module, by PEFT's names for them; in f32. */
+  async values(): Promise<Map<string, StoredTensor>> {
+    const whole = new Map<string, Float32Array>();
+    const names = this.parameters.keys();
+    for await (const content of this.#gpu.readEach([...this.parameters.values()])) {
+      whole.set(names.next().value!, new Float32Array(content));
+    }
+    return this.takeApart(whole);
+  }
+
+  /**
+   * What `values` gives, out of contents that all of `parameters` have: their weights, or their
+   * gradients.
+   *
+   * @param whole by the names of `parameters`
+   */
+  takeApart(whole: ReadonlyMap<string, Float32Array>): Map<string, StoredTensor> {
+    const found = new Map<string, StoredTensor>();
+    const put = (name: string, shape: [number, number], values: Float32Array) =>
+      found.set(name, { dtype: "F32", shape, data: fromFloat32(values, "F32") });
     for (const place of this.#places) {
       const { nameA, nameB, K, N, R, rank, offset } = this.#layout(place);
-      const a = whole.get(nameA)!.slice(offset * K, (offset + rank) * K);
+      const a = whole.get(nameA)!.subarray(offset * K, (offset + rank) * K);
       const b = new Float32Array(N * rank);
       const from = whole.get(nameB)!;
       for (let n = 0; n < N; n++) {
         const at = (place.rows.first + n) * R + offset;
         b.set(from.subarray(at, at + rank), n * rank);
       }
-      found.set(tensorName(place.module, "A"), { shape: [rank, K], data: a });
-      found.set(tensorName(place.module, "B"), { shape: [N, rank], data: b });
+      put(tensorName(place.module, "A"), [rank, K], a);
+      put(tensorName(place.module, "B"), [N, rank], b);
     }
     return found;
   }
 
   /**
-   * The files that PEFT makes of adapters.
+   * The adapters as PEFT stores them, for its `PeftModel.from_pretrained`.
    *
-   * @param base folder or Hub id of the model that they belong to
+   * @param base name or folder of the model that they adapt, where it is known
    */
   async files(base: string | null): Promise<AdapterFiles> {
-    const tensors = new Map<string, StoredTensor>();
-    for (const [name, { shape, data }] of await this.values()) {
-      tensors.set(name, { dtype: "F32", shape, data: fromFloat32(data, "F32") });
-    }
+    const json = loraToPeft(this.config, this.#model, base);
     return {
-      "adapter_config.json": `${
-        JSON.stringify(loraToPeft(this.config, this.#model, base), null, 2)
-      }\n`,
-      "adapter_model.safetensors": encodeSafetensors(tensors, { format: "pt" }),
+      "adapter_config.json": `${JSON.stringify(json, null, 2)}\n`,
+      "adapter_model.safetensors": encodeSafetensors(await this.values(), { format: "pt" }),
     };
   }
 
@@ -234,7 +237,9 @@ export class Adapters implements Disposable {
       const tensor = tensors.get(name);
       if (!tensor) problems.push(`"${name}" is missing`);
       else if (tensor.shape.join() !== shape.join()) {
-        problems.push(`"${name}" has shape [${tensor.shape.join(", ")}], expected [${shape}]`);
+        problems.push(
+          `"${name}" has shape [${tensor.shape.join(", ")}], expected [${shape.join(", ")}]`,
+        );
       } else return toFloat32(tensor);
       return null;
     };
@@ -256,9 +261,11 @@ export class Adapters implements Disposable {
       if (!names.has(name)) problems.push(`"${name}" is not part of these adapters`);
     }
     if (problems.length > 0) {
+      // Those of another model have hundreds.
+      const more = problems.length > 12 ? `; and ${problems.length - 12} more` : "";
       throw new CheckpointError(
-        `Cannot load adapters from "${label}": ${problems.join("; ")}. ` +
-          "Check that they were made for this model",
+        `Cannot load adapters from "${label}": ${problems.slice(0, 12).join("; ")}${more}. ` +
+          "Check that they were made for this model, with this rank and these targets",
       );
     }
     for (const [name, parameter] of this.parameters) {
@@ -275,8 +282,11 @@ export class Adapters implements Disposable {
     const values = await this.values();
     for (const { module, parameter, transposed } of this.#places) {
       const { scale } = this.#byParameter.get(parameter)!;
-      const { shape: [rank, K], data: a } = values.get(tensorName(module, "A"))!;
-      const { shape: [N], data: b } = values.get(tensorName(module, "B"))!;
+      const [narrow, wide] = [tensorName(module, "A"), tensorName(module, "B")]
+        .map((name) => values.get(name)!) as [StoredTensor, StoredTensor];
+      const [rank, K] = narrow.shape as [number, number];
+      const [N] = wide.shape as [number];
+      const [a, b] = [toFloat32(narrow), toFloat32(wide)];
       const w = weights.get(`${module}.weight`)!;
       const row = new Float64Array(K);
       for (let n = 0; n < N; n++) {
@@ -311,84 +321,4 @@ export class Adapters implements Disposable {
 
 function tensorName(module: string, matrix: "A" | "B"): string {
   return `base_model.model.${module}.lora_${matrix}.weight`;
-}
-
-/** Fields of `adapter_config.json` that change the maths, with what is implemented of them. */
-const fixed: Readonly<Record<string, readonly unknown[]>> = {
-  peft_type: ["LORA"],
-  bias: ["none"],
-  use_dora: [false],
-  use_qalora: [false],
-  lora_bias: [false],
-  layers_to_transform: [null],
-  modules_to_save: [null],
-  exclude_modules: [null],
-  trainable_token_indices: [null],
-  target_parameters: [null],
-  layer_replication: [null],
-  alora_invocation_tokens: [null],
-};
-
-/**
- * Reads PEFT's `adapter_config.json`.
- *
- * @throws {TypeError} if a field is missing, or asks for something that is not implemented.
- */
-export function loraFromPeft(json: Readonly<Record<string, unknown>>): LoraConfig {
-  const refuse = (field: string, expected: string) =>
-    new TypeError(
-      `Cannot read adapter_config.json: "${field}" is ${JSON.stringify(json[field])}, ${expected}`,
-    );
-  for (const [field, allowed] of Object.entries(fixed)) {
-    const value = json[field] ?? null;
-    const empty = Array.isArray(value) && value.length === 0;
-    if (value !== null && !empty && !allowed.includes(value)) {
-      throw refuse(field, `only ${JSON.stringify(allowed[0])} is implemented`);
-    }
-  }
-  for (const field of ["rank_pattern", "alpha_pattern"]) {
-    if (Object.keys(json[field] as object ?? {}).length > 0) {
-      throw refuse(field, "only one rank and alpha for all layers is implemented");
-    }
-  }
-  const number = (field: string, fallback?: number): number => {
-    const value = json[field] ?? fallback;
-    if (typeof value !== "number") throw refuse(field, "expected a number");
-    return value;
-  };
-  const targets = json["target_modules"];
-  const listed = Array.isArray(targets) && targets.every((target) => typeof target === "string");
-  if (!listed && targets !== "all-linear") {
-    throw refuse("target_modules", 'expected a list of names or "all-linear"');
-  }
-  return {
-    rank: number("r"),
-    alpha: number("lora_alpha", 8),
-    dropout: number("lora_dropout", 0),
-    targets: targets as string[] | "all-linear",
-    rankStabilised: json["use_rslora"] === true,
-  };
-}
-
-/** What `adapter_config.json` holds for these adapters. */
-export function loraToPeft(
-  { rank, alpha, dropout, targets, rankStabilised }: LoraConfig,
-  { family }: DecoderConfig,
-  base: string | null,
-): Record<string, unknown> {
-  return {
-    peft_type: "LORA",
-    task_type: "CAUSAL_LM",
-    base_model_name_or_path: base,
-    r: rank,
-    lora_alpha: alpha,
-    lora_dropout: dropout,
-    target_modules: targets,
-    use_rslora: rankStabilised,
-    bias: "none",
-    // GPT-2 stores its matrices as [in, out].
-    fan_in_fan_out: family === "gpt2",
-    init_lora_weights: true,
-    inference_mode: true,
-  };
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { toFloat32 } from "../io/safetensors.ts";
 import { lmHead, type LmHeadOptions, type TokenStatistics } from "../ops/lm_head.ts";
 import { lossMetrics, nllLoss } from "../ops/policy_loss.ts";
 import { selectRows } from "../ops/select.ts";
@@ -52,15 +53,18 @@ export function tokenStatistics(
 }
 
 /**
- * Mean next-token negative log-likelihood of one sequence, and its gradient with respect to every
- * parameter; a frozen model has none.
+ * Mean next-token negative log-likelihood of one sequence, and its gradient with respect to all that
+ * is trained: every weight, the adapters where there are any, or nothing. It is a training pass, with
+ * the dropout of the adapters.
  *
  * @param ids [T], T >= 2
- * @returns gradients by Hugging Face tensor name, row-major
+ * @param options those of the `Tape`
+ * @returns gradients by Hugging Face tensor name, those of adapters by PEFT's; row-major
  */
 export async function nllGradients(
   model: Decoder,
   ids: Uint32Array,
+  options: { draw?: number; checkpoints?: boolean } = {},
 ): Promise<{ loss: number; gradients: Map<string, Float32Array> }> {
   if (ids.length < 2) {
     throw new RangeError(
@@ -68,22 +72,32 @@ export async function nllGradients(
     );
   }
   const { gpu } = model;
-  const tape = new Tape(gpu);
+  const tape = new Tape(gpu, options);
   const targets = Uint32Array.from({ length: ids.length - 1 }, (_, i) => i + 1);
   const statistics = tokenStatistics(tape, model, { ids, lengths: [ids.length], targets });
   const weight = tape.upload(new Float32Array(targets.length).fill(1 / targets.length), "weight");
   const sums = tape.tensor([lossMetrics.length], "loss metrics");
   nllLoss(tape, statistics, weight, { sums, beta: 0 });
   tape.backward();
-  const all = parameterSpecs(model.config).filter(({ name }) => model.parameters.has(name));
-  const reading = gpu.read(sums, ...all.map(({ name }) => model.parameters.get(name)!.grad!));
-  for (const parameter of model.parameters.values()) parameter.grad = null;
+  const trained = [...model.parameters];
+  const reading = gpu.read(sums, ...trained.map(([, parameter]) => parameter.grad!));
+  for (const [, parameter] of trained) parameter.grad = null;
   gpu.endStep();
-  const [loss, ...gradients] = await reading;
-  return {
-    loss: new Float32Array(loss!)[0]!,
-    gradients: new Map(
-      all.flatMap((spec, i) => [...takeApart(spec, new Float32Array(gradients[i]!))]),
-    ),
-  };
+  const [loss, ...contents] = await reading;
+  const whole = new Map(trained.map(([name], i) => [name, new Float32Array(contents[i]!)]));
+  return { loss: new Float32Array(loss!)[0]!, gradients: takeModelApart(model, whole) };
+}
+
+/** Contents of a model's parameters by the names that their files have for them. */
+function takeModelApart(
+  { config, adapters }: Decoder,
+  whole: ReadonlyMap<string, Float32Array>,
+): Map<string, Float32Array> {
+  if (adapters) {
+    return new Map(
+      [...adapters.takeApart(whole)].map(([name, tensor]) => [name, toFloat32(tensor)]),
+    );
+  }
+  const specs = parameterSpecs(config).filter(({ name }) => whole.has(name));
+  return new Map(specs.flatMap((spec) => [...takeApart(spec, whole.get(spec.name)!)]));
 }
