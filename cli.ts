@@ -9,12 +9,13 @@ import { MissingReferenceError, TaskFormatError } from "./src/tasks/task.ts";
 import { openAdapter } from "./src/run/adapter.ts";
 import { ConfigError, readConfigFile, resolveConfig, type RunConfig } from "./src/run/config.ts";
 import { converse } from "./src/run/converse.ts";
-import { Conversation, holdConversation, linesOf } from "./src/run/chat.ts";
+import { chatAtTerminal } from "./src/run/chat.ts";
 import { exportModel } from "./src/run/export.ts";
 import { plan, renderPlan } from "./src/run/plan.ts";
 import { importTools } from "./src/run/tasks.ts";
 import { doctor, renderDoctor } from "./src/run/doctor.ts";
 import { evaluate } from "./src/run/evaluate.ts";
+import { onInterrupt } from "./src/run/interrupt.ts";
 import { flagHelp, type ParsedFlags, parseFlags } from "./src/run/flags.ts";
 import { makeBase } from "./src/run/pretrain.ts";
 import { Progress } from "./src/run/progress.ts";
@@ -231,7 +232,8 @@ async function runTrain(args: ParsedFlags, config: RunConfig): Promise<number> {
           } s. Go on with:\n  ./mentor train --resume ${run}`,
         );
       } else {
-        out(`Done in ${seconds.toFixed(0)} s. Run: ${run}  Model: ${model}`);
+        const memory = `${Math.ceil(result.peakBytes / 2 ** 20)} MiB`;
+        out(`Done in ${seconds.toFixed(0)} s, in ${memory}. Run: ${run}  Model: ${model}`);
         out(`Try it:\n  ./mentor generate --from ${model} "34 plus 8 times 3"`);
       }
       if (result.profile) err(`\n${renderProfile(result.profile)}`);
@@ -275,26 +277,9 @@ async function runGenerate(args: ParsedFlags, config: RunConfig): Promise<number
 }
 
 async function runChat({ flags, quiet }: ParsedFlags, config: RunConfig): Promise<number> {
-  using gpu = await openAdapter(config);
   using watcher = new RunWatcher({ quiet, write: err });
-  const { dtype, tools, seed, rollout } = config;
-  const onProgress = watcher.progress;
-  using student = await loadStudent(gpu, config.from, { dtype, onProgress });
-  watcher.finish();
-  const write = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(text));
-  const { maxPositions } = student.model.config;
-  const { topK, topP, maxCalls } = rollout;
-  using conversation = new Conversation(
-    student,
-    tools === null ? calculator().all : await importTools(tools),
-    {
-      ...{ topK, topP, maxCalls, seed, write },
-      temperature: isSampled(flags) ? rollout.temperature : 0,
-      maxTokens: rollout.maxTokens ?? Math.min(maxPositions, 4096),
-    },
-  );
-  const asks = Deno.stdin.isTerminal() ? () => write("> ") : () => {};
-  await holdConversation(conversation, linesOf(Deno.stdin.readable), err, asks);
+  const { progress: onProgress } = watcher;
+  await chatAtTerminal(config, { sampled: isSampled(flags), onProgress, write: err });
   return 0;
 }
 
@@ -330,26 +315,6 @@ async function runPretrain(
     );
   }
   return 0;
-}
-
-/**
- * Calls `stop` at the first interrupt and quits at a later one. One Ctrl-C may arrive twice: from the
- * terminal, and forwarded by `deno task`.
- */
-function onInterrupt(stop: () => void): () => void {
-  let first: number | null = null;
-  const listener = () => {
-    if (first === null) {
-      first = Date.now();
-      stop();
-    } else if (Date.now() - first > 500) Deno.exit(130);
-  };
-  Deno.addSignalListener("SIGINT", listener);
-  Deno.addSignalListener("SIGTERM", listener);
-  return () => {
-    Deno.removeSignalListener("SIGINT", listener);
-    Deno.removeSignalListener("SIGTERM", listener);
-  };
 }
 
 function overview(): string {

@@ -34,9 +34,16 @@ export { HubError, hubFolder, resolveModel } from "./src/io/hub.ts";
 export type { HubOptions, HubProgress } from "./src/io/hub.ts";
 export type { HubFault } from "./src/io/hub_client.ts";
 export type { StoredTensor, TensorDtype } from "./src/io/safetensors.ts";
-export type { DecoderConfig } from "./src/model/config.ts";
+export type { DecoderConfig, FamilyName } from "./src/model/config.ts";
 export { Decoder } from "./src/model/decoder.ts";
-export type { Attend } from "./src/model/decoder.ts";
+export type { Attend, LoadOptions } from "./src/model/decoder.ts";
+export { fromHuggingFace } from "./src/model/families.ts";
+export { defaultLora, loraFromPeft, loraToPeft } from "./src/model/lora_config.ts";
+export type { LoraConfig } from "./src/model/lora_config.ts";
+export { Adapters } from "./src/model/lora.ts";
+export type { AdapterFiles } from "./src/model/lora.ts";
+export type { RopeConfig, RopeScaling } from "./src/model/rope_frequencies.ts";
+export type { LogitLimits } from "./src/ops/lm_head.ts";
 export type { WeightStorage } from "./src/model/weights.ts";
 export { generate } from "./src/model/generate.ts";
 export type { Generated, GenerateOptions } from "./src/model/generate.ts";
@@ -79,6 +86,9 @@ export type {
   WarningEvent,
 } from "./src/run/events.ts";
 export type { KernelTime, PhaseTime, Profile } from "./src/run/profile.ts";
+export { exportModel } from "./src/run/export.ts";
+export { plan } from "./src/run/plan.ts";
+export type { Plan } from "./src/run/plan.ts";
 export { train } from "./src/run/train.ts";
 export type { RunResult, TrainOptions } from "./src/run/train.ts";
 export { parseGsm8k } from "./src/tasks/gsm8k.ts";

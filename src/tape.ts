@@ -14,6 +14,20 @@ interface Entry {
   readonly backward: () => void;
 }
 
+/** What kind of pass it is. */
+export interface TapeOptions {
+  /** Whether gradients are wanted; generation and evaluation want none. */
+  readonly recording?: boolean;
+  /** Whether to drop what training drops; as `recording` says when absent. */
+  readonly training?: boolean;
+  /** Which random draw ops like dropout make. */
+  readonly draw?: number;
+  /** Keep what goes into each block alone, and compute the rest of it again on the way back. */
+  readonly checkpoints?: boolean;
+  /** How much larger scratch is than asked for: batches of similar size then share their buffers. */
+  readonly room?: number;
+}
+
 /**
  * One forward pass and its backward. Made per micro-batch; ops take it as their first argument.
  *
@@ -33,6 +47,7 @@ export class Tape {
   /** Which random draw ops like dropout make: another number, another draw. */
   readonly draw: number;
   readonly #checkpoints: boolean;
+  readonly #room: number;
   readonly #entries: Entry[] = [];
   /** Whether a gradient is wanted for anything that went into a tensor. */
   #wanted = false;
@@ -41,25 +56,16 @@ export class Tape {
   /** What the last block made, where no gradients are recorded. */
   #made: GPUBuffer | null = null;
 
-  /**
-   * Starts empty; `recording: false` is a pass without gradients, `training: true` one that drops
-   * what training does all the same, `checkpoints: true` one that keeps what goes into each block and
-   * computes the rest of it again on the way back.
-   */
-  constructor(
-    gpu: Gpu,
-    { recording = true, training = recording, draw = 0, checkpoints = false }: {
-      recording?: boolean;
-      training?: boolean;
-      draw?: number;
-      checkpoints?: boolean;
-    } = {},
-  ) {
+  /** Starts empty. */
+  constructor(gpu: Gpu, options: TapeOptions = {}) {
+    const { recording = true, training = recording, draw = 0 } = options;
+    const { checkpoints = false, room = 1 } = options;
     this.gpu = gpu;
     this.recording = recording;
     this.training = training;
     this.draw = draw;
     this.#checkpoints = checkpoints;
+    this.#room = room;
   }
 
   /** A scratch tensor of this step; wants a gradient if any of `inputs` does. */
@@ -71,7 +77,7 @@ export class Tape {
   ): Tensor {
     const wanted = inputs.some((input) => input.needsGrad);
     this.#wanted ||= wanted;
-    const buffer = this.gpu.scratch(elements(shape) * 4, label);
+    const buffer = this.gpu.scratch(Math.ceil(elements(shape) * this.#room) * 4, label);
     this.#scratch?.add(buffer);
     return new Tensor(buffer, shape, dtype, label, this.recording && wanted);
   }
@@ -94,12 +100,13 @@ export class Tape {
     if (!this.recording) return this.#runAndRelease(x, run);
     if (!this.#checkpoints) return run(this, x);
     const { gpu, training, draw } = this;
-    const forward = new Tape(gpu, { recording: false, training, draw });
+    const room = this.#room;
+    const forward = new Tape(gpu, { recording: false, training, draw, room });
     const y = forward.#runAndRelease(x, run);
     const output = new Tensor(y.buffer, y.shape, y.dtype, y.label, forward.#wanted);
     this.record([output], () => {
       if (!output.grad) return;
-      const again = new Tape(gpu, { training, draw });
+      const again = new Tape(gpu, { training, draw, room });
       const y = run(again, x);
       [y.grad, output.grad] = [output.grad, null];
       again.backward();

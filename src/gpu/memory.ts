@@ -112,17 +112,31 @@ export function sizeClass(bytes: number): number {
 }
 
 /**
+ * How much larger a buffer may be than what was asked for. Batches of all sizes then share buffers,
+ * and a run takes little more than its largest batch.
+ */
+const LARGEST_FIT = 4;
+
+/**
  * A pool that forgets everything at `reset()`: a step that asks for the same sizes in the same
  * order as the last one gets the same buffers, so bind groups stay valid and nothing is created.
+ *
+ * A request is met by what this step has given back, if it is of the very size; or else by the
+ * oldest buffer that fits and that this step has not had; or else by a new one. What a step creates
+ * is younger than all it found, so its repetition finds the same, and then what it created, in turn.
  */
 export class Scope {
   readonly #memory: Memory;
   readonly #owner: Owner;
   readonly #usage: number;
-  readonly #all = new Map<number, GPUBuffer[]>();
-  readonly #free = new Map<number, GPUBuffer[]>();
-  /** The time at the last use of each size, counted in calls of `evict`. */
-  readonly #lastUse = new Map<number, number>();
+  /** Every buffer, the oldest first. */
+  #all: GPUBuffer[] = [];
+  /** What this step has not had yet, the oldest first. */
+  #unused: GPUBuffer[] = [];
+  /** What this step had and gave back, by size. */
+  readonly #given = new Map<number, GPUBuffer[]>();
+  /** The time of each buffer's last use, counted in calls of `evict`. */
+  readonly #lastUse = new Map<GPUBuffer, number>();
   #now = 0;
 
   constructor(memory: Memory, owner: Owner, usage: number) {
@@ -134,51 +148,58 @@ export class Scope {
   /** A buffer of at least `bytes` bytes, its content undefined. */
   take(bytes: number, label: string): GPUBuffer {
     const size = sizeClass(bytes);
-    this.#lastUse.set(size, this.#now);
-    const free = this.#free.get(size);
-    const recycled = free?.pop();
-    if (recycled) return recycled;
+    const buffer = this.#given.get(size)?.pop() ?? this.#oldest(size) ?? this.#create(size, label);
+    this.#lastUse.set(buffer, this.#now);
+    return buffer;
+  }
+
+  #oldest(size: number): GPUBuffer | undefined {
+    const at = this.#unused.findIndex((one) => one.size >= size && one.size <= LARGEST_FIT * size);
+    return at < 0 ? undefined : this.#unused.splice(at, 1)[0];
+  }
+
+  #create(size: number, label: string): GPUBuffer {
     const buffer = this.#memory.create(size, this.#owner, this.#usage, label);
-    const all = this.#all.get(size);
-    if (all) all.push(buffer);
-    else this.#all.set(size, [buffer]);
+    this.#all.push(buffer);
     return buffer;
   }
 
   /** Gives one buffer back before the end of the step. */
   give(buffer: GPUBuffer): void {
-    const free = this.#free.get(buffer.size);
-    if (free) free.push(buffer);
-    else this.#free.set(buffer.size, [buffer]);
+    const given = this.#given.get(buffer.size);
+    if (given) given.push(buffer);
+    else this.#given.set(buffer.size, [buffer]);
   }
 
-  /** Takes every buffer back, in an order that does not depend on what happened in the step. */
+  /** Takes every buffer back. */
   reset(): void {
-    for (const [size, buffers] of this.#all) this.#free.set(size, buffers.toReversed());
+    this.#given.clear();
+    this.#unused = [...this.#all];
   }
 
   /**
-   * Destroys the buffers of sizes that were not asked for since `age` calls of this: batches grow and
-   * shrink in the course of a run, and each size has buffers of its own. To be called when nothing is
-   * recorded.
+   * Destroys the buffers that were not used since `age` calls of this: batches grow and shrink in the
+   * course of a run. To be called when nothing is recorded.
    *
    * @returns whether there were any
    */
   evict(age: number): boolean {
     this.#now++;
-    const stale = [...this.#lastUse].filter(([, last]) => this.#now - last > age);
-    for (const [size] of stale) {
-      for (const buffer of this.#all.get(size) ?? []) this.#memory.destroy(buffer);
-      for (const map of [this.#all, this.#free, this.#lastUse]) map.delete(size);
+    const stale = this.#all.filter((buffer) => this.#now - this.#lastUse.get(buffer)! > age);
+    for (const buffer of stale) {
+      this.#memory.destroy(buffer);
+      this.#lastUse.delete(buffer);
     }
-    return stale.length > 0;
+    if (stale.length === 0) return false;
+    this.#all = this.#all.filter((buffer) => this.#lastUse.has(buffer));
+    this.#unused = this.#unused.filter((buffer) => this.#lastUse.has(buffer));
+    return true;
   }
 
   /** Destroys every buffer. */
   destroy(): void {
-    for (const buffers of this.#all.values()) {
-      for (const buffer of buffers) this.#memory.destroy(buffer);
-    }
-    for (const map of [this.#all, this.#free, this.#lastUse]) map.clear();
+    for (const buffer of this.#all) this.#memory.destroy(buffer);
+    [this.#all, this.#unused] = [[], []];
+    for (const map of [this.#given, this.#lastUse]) map.clear();
   }
 }

@@ -56,7 +56,7 @@ export interface Round {
 }
 
 /** Rows that one prefill pass takes at most; bounds its scratch memory. */
-const PREFILL_ROWS = 512;
+export const PREFILL_ROWS = 512;
 
 /** Slots of one model on its GPU. */
 export class DecodeSlots implements Disposable {

@@ -24,6 +24,9 @@ export class DivergedError extends Error {
 /** Diagnostics of one optimizer step: the loss's own sums, and the gradient's norm before clipping. */
 export type UpdateMetrics = Record<typeof lossMetrics[number] | "grad_norm", number>;
 
+/** More micro-batches than a step ever has. */
+const MICRO_BATCHES = 4096;
+
 /** An update that was submitted. */
 export interface Update {
   /**
@@ -79,8 +82,11 @@ export class Learner implements Disposable {
     let reading: ReadBack;
     try {
       for (const [i, batch] of batches.entries()) {
-        const draw = this.optimizer.steps * batches.length + i;
-        const tape = new Tape(gpu, { draw, checkpoints: this.#checkpoints });
+        // No two micro-batches of a run drop the same inputs, however many a step has.
+        const draw = this.optimizer.steps * MICRO_BATCHES + i;
+        const { length } = batch.ids;
+        const room = (batch.capacity ?? length) / length;
+        const tape = new Tape(gpu, { draw, room, checkpoints: this.#checkpoints });
         const statistics = tokenStatistics(tape, this.model, batch, { temperature });
         loss(tape, statistics, batch, sink);
         tape.backward();

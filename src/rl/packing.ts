@@ -17,6 +17,11 @@ export interface MaskedSequence {
 /** A micro-batch, and for each predicted token where it came from. */
 export interface MicroBatch<S extends MaskedSequence> extends PackedBatch {
   readonly sequences: readonly S[];
+  /**
+   * Tokens that its buffers should hold: those of the budget, or a power of two where it is far from
+   * full, so that the batches of a run share their buffers although no two have as many tokens.
+   */
+  readonly capacity?: number;
 }
 
 /** Number of tokens that the loss looks at. */
@@ -56,10 +61,10 @@ export function packSequences<S extends MaskedSequence>(
   }
   return groups.map(({ members }) => members.sort((a, b) => a - b))
     .sort((a, b) => a[0]! - b[0]!)
-    .map((members) => pack(members.map((i) => kept[i]!)));
+    .map((members) => pack(members.map((i) => kept[i]!), budget));
 }
 
-function pack<S extends MaskedSequence>(sequences: readonly S[]): MicroBatch<S> {
+function pack<S extends MaskedSequence>(sequences: readonly S[], budget: number): MicroBatch<S> {
   const lengths = sequences.map(({ ids }) => ids.length);
   const ids = new Uint32Array(lengths.reduce((sum, n) => sum + n, 0));
   const targets: number[] = [];
@@ -71,7 +76,11 @@ function pack<S extends MaskedSequence>(sequences: readonly S[]): MicroBatch<S> 
     });
     first += sequence.ids.length;
   }
-  return { sequences, ids, lengths, targets: Uint32Array.from(targets) };
+  const tokens = ids.length;
+  const capacity = tokens > budget / 2
+    ? Math.max(tokens, budget)
+    : 2 ** Math.ceil(Math.log2(tokens));
+  return { sequences, ids, lengths, capacity, targets: Uint32Array.from(targets) };
 }
 
 /** One value per predicted token, in the order of `targets`, out of arrays that run over whole sequences. */

@@ -7,8 +7,12 @@
 
 import { Generator } from "../model/generator.ts";
 import type { SamplingOptions } from "../ops/sample.ts";
+import { calculator } from "../tools/calculator.ts";
 import { callTool, type Tool } from "../tools/tool.ts";
-import type { Student } from "./student.ts";
+import { openAdapter } from "./adapter.ts";
+import type { RunConfig } from "./config.ts";
+import { loadStudent, type Student } from "./student.ts";
+import { importTools } from "./tasks.ts";
 
 /** How a conversation is held. */
 export interface ChatOptions extends SamplingOptions {
@@ -125,6 +129,9 @@ export class Conversation implements Disposable {
   }
 }
 
+/** Tokens of a conversation, where nobody says how long it may get. */
+const LONGEST = 4096;
+
 /** What a conversation's own commands are. */
 const HELP = "/clear forgets the conversation, /exit ends it";
 
@@ -140,20 +147,20 @@ export async function holdConversation(
   write: (text: string) => void,
   ask: () => void,
 ): Promise<void> {
-  write(`${HELP}\n`);
+  write(HELP);
   ask();
   for await (const line of lines) {
     const text = line.trim();
     if (text === "/exit") return;
     if (text === "/clear") conversation.clear();
-    else if (text.startsWith("/")) write(`There is no command "${text}": ${HELP}\n`);
+    else if (text.startsWith("/")) write(`There is no command "${text}": ${HELP}`);
     else if (text !== "") {
       try {
         await conversation.ask(text);
       } catch (error) {
         // Too long a conversation is the user's to shorten; it is not lost.
         if (!(error instanceof RangeError)) throw error;
-        write(`${error.message}\n`);
+        write(error.message);
       }
     }
     ask();
@@ -169,4 +176,35 @@ export async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerat
     yield* lines;
   }
   if (rest !== "") yield rest;
+}
+
+/**
+ * Talks to the model of `config.from` at the terminal until the user has had enough.
+ *
+ * @param sampled whether to draw tokens at the config's temperature, and not the likeliest
+ */
+export async function chatAtTerminal(
+  config: RunConfig,
+  { sampled, onProgress, write: note }: {
+    readonly sampled: boolean;
+    readonly onProgress: (what: string, done: number, total: number) => void;
+    readonly write: (text: string) => void;
+  },
+): Promise<void> {
+  using gpu = await openAdapter(config);
+  const { dtype, tools, seed, rollout } = config;
+  using student = await loadStudent(gpu, config.from, { dtype, onProgress });
+  const write = (text: string) => void Deno.stdout.writeSync(new TextEncoder().encode(text));
+  const { topK, topP, maxCalls, maxTokens, temperature } = rollout;
+  using conversation = new Conversation(
+    student,
+    tools === null ? calculator().all : await importTools(tools),
+    {
+      ...{ topK, topP, maxCalls, seed, write },
+      temperature: sampled ? temperature : 0,
+      maxTokens: maxTokens ?? Math.min(student.model.config.maxPositions, LONGEST),
+    },
+  );
+  const ask = Deno.stdin.isTerminal() ? () => write("> ") : () => {};
+  await holdConversation(conversation, linesOf(Deno.stdin.readable), note, ask);
 }

@@ -5,9 +5,10 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import type { MemoryReport } from "../gpu/memory.ts";
+import { type MemoryReport, sizeClass } from "../gpu/memory.ts";
 import type { DecoderConfig } from "../model/config.ts";
 import { sizedConfig } from "../model/config.ts";
+import { DecodeSlots, PREFILL_ROWS } from "../model/decode_slots.ts";
 import { Decoder } from "../model/decoder.ts";
 import { fromHuggingFace } from "../model/families.ts";
 import { openModel } from "../model/open.ts";
@@ -17,14 +18,14 @@ import { Learner } from "../rl/learner.ts";
 import { demonstration, sftStep } from "../rl/sft.ts";
 import type { Task } from "../tasks/task.ts";
 import type { FloatType } from "../tensor.ts";
+import type { ChatFormat } from "../text/chat_template.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
 import { openAdapter } from "./adapter.ts";
 import { ConfigError, resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
-import { openGenerator } from "./evaluate.ts";
 import { loadTokenizer, locateModel } from "./model_source.ts";
 import { measureRates, stepSeconds } from "./plan_time.ts";
-import { chatOf, loraOf, storageOf, type Student } from "./student.ts";
-import { openTasks, type TaskSource } from "./tasks.ts";
+import { chatOf, loraOf, storageOf } from "./student.ts";
+import { openTasks } from "./tasks.ts";
 
 /** What a run takes of the GPU, in bytes by what it is for, and the time of a step. */
 export interface Plan {
@@ -50,6 +51,16 @@ export interface Plan {
   readonly remedies: readonly { readonly settings: string; readonly total: number }[];
 }
 
+/** What a rehearsal found out. */
+interface Rehearsal {
+  readonly memory: MemoryReport;
+  readonly total: number;
+  readonly trained: number;
+  readonly maxTokens: number;
+  /** Of the teacher's episodes, prompt and results included. */
+  readonly meanTokens: number;
+}
+
 /** What a rehearsal needs to know of a model: nothing of its weights. */
 interface Blueprint {
   readonly config: DecoderConfig;
@@ -68,13 +79,16 @@ export async function plan(input: Readonly<Record<string, unknown>> = {}): Promi
   const config = resolveConfig({ flags: input });
   using gpu = await openAdapter(config);
   const blueprint = await draw(config);
-  const { memory, trained, total, maxTokens } = await rehearse(gpu, config, blueprint);
-  const rates = await measureRates(gpu, blueprint.config);
+  const rehearsal = await rehearse(gpu, config, blueprint);
+  const { memory, trained, total, maxTokens, meanTokens } = rehearsal;
+  const episodes = config.rollout.prompts * config.rollout.group;
+  const rows = Math.min(config.rollout.slots, episodes);
+  const rates = await measureRates(gpu, blueprint.config, rows);
   const limit = memoryLimit(gpu, config);
   const bytes = bytesOf(memory);
   return {
     bytes,
-    stepSeconds: stepSeconds(rates, blueprint.config, config, maxTokens, trained < total),
+    stepSeconds: stepSeconds(rates, blueprint.config, config, meanTokens, trained < total),
     parameters: { total, trained },
     maxTokens,
     limit,
@@ -125,7 +139,7 @@ async function rehearse(
   gpu: Gpu,
   config: RunConfig,
   { config: sizes, stored, tokenizer }: Blueprint,
-): Promise<{ memory: MemoryReport; total: number; trained: number; maxTokens: number }> {
+): Promise<Rehearsal> {
   using dry = gpu.rehearse();
   const adapts = config.lora.rank > 0 && config.from !== "scratch";
   const frozen = storageOf({ train: false, dtype: config.dtype });
@@ -133,9 +147,10 @@ async function rehearse(
   using model = Decoder.zeros(dry, sizes, adapts ? kept : {});
   if (adapts) model.adapt(loraOf(config.lora));
   const chat = chatOf(tokenizer);
-  const student: Student = { model, tokenizer, chat, base: null, [Symbol.dispose]() {} };
   const tasks = await openTasks(config, chat, sizes.maxPositions);
-  using generator = openGenerator(student, config, tasks);
+  const { method, rollout, tokenBudget, evaluation } = config;
+  const { prompts, group, temperature } = rollout;
+  using slots = new DecodeSlots(model, rollout.slots, tasks.maxTokens, 1, chat.stops);
   const { betas, epsilon, weightDecay, gradClip } = config.optimizer;
   using learner = new Learner(model, {
     ...{ betas, epsilon, weightDecay, gradClip },
@@ -147,7 +162,6 @@ async function rehearse(
     ? model.base
     : Decoder.zeros(dry, sizes, kept);
 
-  const { method, rollout: { prompts, group, temperature }, tokenBudget, evaluation } = config;
   const shown = (step: number, count: number) => tasks.draw(step, 0, count);
   const imitates = method === "sft" ? config.steps : warmupSteps(config);
   for (let step = 0; step < Math.min(imitates, IMITATIONS); step++) {
@@ -156,7 +170,7 @@ async function rehearse(
     sftStep(learner, sequences, { learningRate: 0, tokenBudget });
   }
   const generates = method === "grpo" || evaluation.prompts > 0;
-  if (generates) await generator.run(sequencesOf(shown(0, prompts), group, chat, tasks), SAMPLING);
+  if (generates) await rehearseGeneration(slots, Math.max(prompts * group, evaluation.prompts));
   if (method === "grpo") {
     const samples = shown(0, prompts).flatMap((task) => {
       const sample = sampleOf(task, chat, tasks.maxTokens);
@@ -175,6 +189,7 @@ async function rehearse(
   const saved = model.adapters ? [...model.parameters.values()] : [...model.weights.values()];
   for await (const _ of dry.readEach(saved));
 
+  const lengths = shown(0, prompts).map((task) => sampleOf(task, chat, tasks.maxTokens).ids.length);
   const count = (weights: Iterable<{ readonly size: number }>) =>
     [...weights].reduce((sum, { size }) => sum + size, 0);
   const trained = count(model.parameters.values());
@@ -183,33 +198,42 @@ async function rehearse(
     total: count(model.weights.values()) + (adapts ? trained : 0),
     trained,
     maxTokens: tasks.maxTokens,
+    meanTokens: lengths.reduce((sum, length) => sum + length, 0) / lengths.length,
   };
 }
 
 /** Steps of imitation that show every size of micro-batch that there usually is. */
 const IMITATIONS = 4;
-/** On a device that only counts, every draw is token 0. */
-const SAMPLING = { temperature: 1, topK: 0, topP: 1, seed: 0 };
 
-/** Every prompt `group` times, each going on to the end of the context. */
-function sequencesOf(
-  tasks: readonly Task[],
-  group: number,
-  chat: Student["chat"],
-  { maxTokens: limit }: TaskSource,
-) {
-  return tasks.flatMap((task, n) =>
-    Array.from({ length: group }, (_, i) => ({
-      prompt: chat.promptIds(task.prompt, task.tools),
-      stream: n * group + i,
-      limit,
-      onTurn: () => null,
-    }))
-  );
+/**
+ * Generates as far as memory is concerned: prompts and results are fed in pieces of all sizes, and
+ * tokens are drawn for as many sequences as there are, down to the last one.
+ *
+ * @param sequences of a step
+ */
+async function rehearseGeneration(slots: DecodeSlots, sequences: number): Promise<void> {
+  for (const count of sizesUpTo(PREFILL_ROWS)) {
+    const rows = Array.from({ length: count }, () => ({ slot: 0, position: 0, token: 0 }));
+    slots.prefill(rows);
+  }
+  for (const count of sizesUpTo(Math.min(slots.count, sequences))) {
+    const active = Array.from({ length: count }, (_, slot) => slot);
+    await slots.decode({ temperature: 1, topK: 0, topP: 1, seed: 0 }, active).take();
+  }
+}
+
+/** Counts from `most` down to 1 whose buffers are of different sizes: see `sizeClass`. */
+function sizesUpTo(most: number): number[] {
+  const sizes = new Map<number, number>();
+  for (let count = most; count > 0; count--) {
+    const size = sizeClass(count * 1024);
+    if (!sizes.has(size)) sizes.set(size, count);
+  }
+  return [...sizes.values()];
 }
 
 /** An episode as long as the teacher's, or as the context where there is no teacher. */
-function sampleOf(task: Task, chat: Student["chat"], maxTokens: number) {
+function sampleOf(task: Task, chat: ChatFormat, maxTokens: number) {
   const { ids, mask } = task.reference
     ? demonstration(chat, task, task.reference)
     : unknown(chat.promptIds(task.prompt, task.tools), maxTokens);

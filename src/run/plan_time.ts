@@ -15,15 +15,20 @@ export interface Rates {
   readonly few: number;
 }
 
-/** Rows of a product in training, and in decoding. */
-const [MANY, FEW] = [512, 16];
+/** Rows of a product in training. */
+const MANY = 512;
 /** Products in one submit: a read-back in Deno costs 10 ms whatever it is for. */
 const TOGETHER = 8;
 
-/** Times products of a model's width. */
+/**
+ * Times products of a model's width.
+ *
+ * @param rows of a product in decoding: the sequences at a time
+ */
 export async function measureRates(
   gpu: Gpu,
   { hiddenSize: K, intermediateSize: N }: DecoderConfig,
+  rows: number,
 ): Promise<Rates> {
   const buffer = (count: number) => ({ buffer: gpu.scratch(count * 4, "rate") });
   const [a, b, c] = [buffer(MANY * K), buffer(N * K), buffer(MANY * N)];
@@ -39,7 +44,7 @@ export async function measureRates(
     }
     return best;
   };
-  const rates = { many: await rate(MANY), few: await rate(FEW) };
+  const rates = { many: await rate(MANY), few: await rate(Math.min(rows, MANY)) };
   gpu.endStep();
   return rates;
 }
@@ -54,16 +59,16 @@ export function stepSeconds(
   { many, few }: Rates,
   model: DecoderConfig,
   { method, rollout: { prompts, group }, sft, recompute }: RunConfig,
-  maxTokens: number,
+  tokensPerEpisode: number,
   frozen: boolean,
 ): number {
   const { hiddenSize: C, intermediateSize: F, layers, heads, kvHeads, headDim: D } = model;
   const block = C * (heads + 2 * kvHeads) * D + heads * D * C + (model.gated ? 3 : 2) * C * F;
-  const attention = maxTokens * heads * D;
+  const attention = tokensPerEpisode * heads * D;
   const forward = 2 * (layers * (block + attention) + C * model.vocabSize);
   const passes = (frozen ? 2 : 3) + (recompute === "blocks" ? 1 : 0);
   const episodes = method === "grpo" ? prompts * group : sft.batch;
-  const tokens = episodes * maxTokens;
+  const tokens = episodes * tokensPerEpisode;
   const training = passes * forward * tokens / many;
   return method === "grpo" ? training + forward * tokens / few : training;
 }

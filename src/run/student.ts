@@ -100,7 +100,7 @@ export async function loadStudent(
     onProgress: (done, total) => onProgress?.("load", done, total),
   });
   try {
-    if (source.adapter) await restoreAdapter(model, source.adapter);
+    if (source.adapter) await restoreAdapter(model, source.adapter, seed);
     else if (adapts) model.adapt(loraOf(lora!), { seed });
     const local = !/^[\w.-]+\/[\w.-]+(@.*)?$/.test(source.name) || source.path === source.name;
     return student(model, tokenizer, local ? resolve(source.path) : source.name);
@@ -108,6 +108,20 @@ export async function loadStudent(
     model[Symbol.dispose]();
     throw error;
   }
+}
+
+/**
+ * The policy that training is to stay close to, where that is asked for: with adapters the model
+ * without them, which takes no memory of its own, or else another copy of what the run began with.
+ */
+export async function referencePolicy(
+  gpu: Gpu,
+  model: Decoder,
+  { grpo, from, dtype }: RunConfig,
+): Promise<Decoder | null> {
+  if (grpo.klCoef === 0) return null;
+  if (model.adapters) return model.base;
+  return (await loadStudent(gpu, from, { dtype })).model;
 }
 
 /** How weights are kept: in f32 where they are trained. */
@@ -130,8 +144,12 @@ export function loraOf({ rank, alpha, dropout, targets }: RunConfig["lora"]): Lo
   };
 }
 
-async function restoreAdapter(model: Decoder, adapter: AdapterSource): Promise<void> {
-  const adapters = model.adapt(adapter.config);
+async function restoreAdapter(
+  model: Decoder,
+  adapter: AdapterSource,
+  seed: number,
+): Promise<void> {
+  const adapters = model.adapt(adapter.config, { seed });
   using source = await adapter.open();
   const tensors = new Map();
   for (const name of source.entries.keys()) tensors.set(name, await source.read(name));

@@ -10,7 +10,6 @@ import type { ProfileDetail } from "../gpu/profiler.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
 import { LogitsError } from "../model/decode_slots.ts";
 import { warmupCosine } from "../optim/schedule.ts";
-import type { Decoder } from "../model/decoder.ts";
 import type { Generator } from "../model/generator.ts";
 import { StepsAhead } from "../rl/ahead.ts";
 import { type GrpoContext, grpoStep } from "../rl/grpo.ts";
@@ -23,10 +22,11 @@ import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { episodeRecord } from "./episode_record.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
 import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
+import { requireFit } from "./plan.ts";
 import { pretrainStudent } from "./pretrain.ts";
 import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
 import { RunFolder } from "./store.ts";
-import { loadStudent, newStudent, saveStudent, type Student } from "./student.ts";
+import { loadStudent, newStudent, referencePolicy, saveStudent, type Student } from "./student.ts";
 import { openTasks, type TaskSource } from "./tasks.ts";
 
 /** How to watch and stop a run. */
@@ -53,6 +53,8 @@ export interface RunResult {
   readonly seconds: number;
   /** The seed it was run with. */
   readonly seed: number;
+  /** Most bytes of the GPU that it took at once. */
+  readonly peakBytes: number;
   /** Folder of the trained model, or of the checkpoint to go on from. */
   readonly model: string;
   /** Scores before and after; empty without evaluation, or if it was stopped. */
@@ -85,6 +87,7 @@ export async function train(
   const resumeAt = folder ? folder.lastCheckpoint() : 0;
   const { from, size, seed, lora, dtype } = config;
   const { onProgress } = options;
+  if (!folder) await requireFit(gpu, config);
   const loading = { train: true, lora, dtype, seed, onProgress };
   using student = folder
     ? await loadStudent(gpu, folder.checkpoint(resumeAt), loading)
@@ -210,7 +213,7 @@ class Run {
       await this.#evaluate("before");
     }
 
-    using reference = await this.#reference();
+    using reference = await referencePolicy(this.#gpu, this.#student.model, this.#config);
     const context: Omit<GrpoContext, "draw"> = {
       learner: this.#learner,
       generator: this.#generator,
@@ -250,15 +253,6 @@ class Run {
     await this.#checkpoint("end");
     await this.#evaluate("after");
     return this.#result("done", this.#folder.model);
-  }
-
-  /** The policy to stay close to, where that is asked for: with adapters, the model without them. */
-  async #reference(): Promise<Decoder | null> {
-    const { grpo, from, dtype } = this.#config;
-    if (grpo.klCoef === 0) return null;
-    const { model } = this.#student;
-    if (model.adapters) return model.base;
-    return (await loadStudent(this.#gpu, from, { dtype })).model;
   }
 
   /** @param end the first step that is no imitation any more */
@@ -385,6 +379,7 @@ class Run {
       status,
       seconds: this.#seconds,
       seed: this.#config.seed,
+      peakBytes: this.#gpu.memory().peakBytes,
       model,
       domains: compareEvaluations(readEvents(this.#folder.events)),
     };
