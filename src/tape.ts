@@ -77,7 +77,9 @@ export class Tape {
   ): Tensor {
     const wanted = inputs.some((input) => input.needsGrad);
     this.#wanted ||= wanted;
-    const buffer = this.gpu.scratch(Math.ceil(elements(shape) * this.#room) * 4, label);
+    const size = elements(shape);
+    // Rounded, so that sizes that should be alike are, whatever the factor's last digit.
+    const buffer = this.gpu.scratch(Math.max(size, Math.round(size * this.#room)) * 4, label);
     this.#scratch?.add(buffer);
     return new Tensor(buffer, shape, dtype, label, this.recording && wanted);
   }

@@ -11,7 +11,8 @@
 import { checked, type DecoderConfig, type FamilyName } from "./config.ts";
 import { readRope, writeRope } from "./rope_fields.ts";
 
-type Json = Readonly<Record<string, unknown>>;
+/** Contents of a `config.json`. */
+export type Json = Readonly<Record<string, unknown>>;
 
 /** A family, as data. */
 interface Family {

@@ -77,7 +77,7 @@ function pack<S extends MaskedSequence>(sequences: readonly S[], budget: number)
     first += sequence.ids.length;
   }
   const tokens = ids.length;
-  const capacity = tokens > budget / 2
+  const capacity = tokens > budget / 4
     ? Math.max(tokens, budget)
     : 2 ** Math.ceil(Math.log2(tokens));
   return { sequences, ids, lengths, capacity, targets: Uint32Array.from(targets) };

@@ -29,6 +29,7 @@ import { openTasks } from "./tasks.ts";
 
 /** What a run takes of the GPU, in bytes by what it is for, and the time of a step. */
 export interface Plan {
+  /** By what they are for. */
   readonly bytes: {
     readonly weights: number;
     readonly gradients: number;
@@ -173,7 +174,7 @@ async function rehearse(
   if (generates) await rehearseGeneration(slots, Math.max(prompts * group, evaluation.prompts));
   if (method === "grpo") {
     const samples = shown(0, prompts).flatMap((task) => {
-      const sample = sampleOf(task, chat, tasks.maxTokens);
+      const sample = episodeOf(task, chat, tasks.maxTokens);
       return Array.from({ length: group }, () => sample);
     });
     const size = Math.ceil(prompts / config.grpo.miniBatches) * group;
@@ -189,7 +190,9 @@ async function rehearse(
   const saved = model.adapters ? [...model.parameters.values()] : [...model.weights.values()];
   for await (const _ of dry.readEach(saved));
 
-  const lengths = shown(0, prompts).map((task) => sampleOf(task, chat, tasks.maxTokens).ids.length);
+  const lengths = shown(0, prompts).map((task) =>
+    task.reference ? demonstration(chat, task, task.reference).ids.length : tasks.maxTokens
+  );
   const count = (weights: Iterable<{ readonly size: number }>) =>
     [...weights].reduce((sum, { size }) => sum + size, 0);
   const trained = count(model.parameters.values());
@@ -233,18 +236,18 @@ function sizesUpTo(most: number): number[] {
 }
 
 /** An episode as long as the teacher's, or as the context where there is no teacher. */
-function sampleOf(task: Task, chat: ChatFormat, maxTokens: number) {
-  const { ids, mask } = task.reference
-    ? demonstration(chat, task, task.reference)
-    : unknown(chat.promptIds(task.prompt, task.tools), maxTokens);
-  const logprobs = new Float32Array(ids.length);
-  return { ids, mask, logprobs, advantage: 1 };
+function episodeOf(task: Task, chat: ChatFormat, maxTokens: number) {
+  if (!task.reference) {
+    const prompt = chat.promptIds(task.prompt, task.tools);
+    const mask = new Uint8Array(maxTokens).fill(1, prompt.length);
+    return { ...blank(maxTokens), mask };
+  }
+  const { ids, mask } = demonstration(chat, task, task.reference);
+  return { ...blank(ids.length), mask };
 }
 
-function unknown(prompt: Uint32Array, maxTokens: number) {
-  const ids = new Uint32Array(maxTokens);
-  ids.set(prompt);
-  return { ids, mask: Uint8Array.from(ids, (_, i) => i < prompt.length ? 0 : 1) };
+function blank(length: number) {
+  return { ids: new Uint32Array(length), logprobs: new Float32Array(length), advantage: 1 };
 }
 
 /** Changes in the order in which they cost least, alone and then together, until it fits. */
