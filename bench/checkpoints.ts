@@ -131,7 +131,8 @@ export async function checkpoints(
         try {
           racers.push({ name, contender: await startReader(name, file) });
         } catch (error) {
-          if (!(error instanceof ContenderError) || name === "mentor") throw error;
+          if (!(error instanceof ContenderError)) throw error;
+          if (name === "mentor") throw named(name, error);
           skipped.push({ work: basename(file), contender: name, reason: error.message });
         }
       }
@@ -199,13 +200,14 @@ async function compare(
   );
   const divergence = await diverge(both, promptIds, continuations);
   onProgress(`${name}: measuring`);
-  const first = racers.map((): number[] => []);
-  const all = racers.map((): number[] => []);
+  const times: { first: number; all: number }[][] = [];
   for (let round = 0; round < repetitions; round++) {
-    for (const [i, { contender }] of racers.entries()) {
-      first[i]!.push((await question(contender, "proceed", promptIds, 1)).ms);
-      all[i]!.push((await question(contender, "proceed", promptIds, CONTINUED)).ms);
-    }
+    times.push(
+      await each(racers, async ({ contender }) => ({
+        first: (await question(contender, "proceed", promptIds, 1)).ms,
+        all: (await question(contender, "proceed", promptIds, CONTINUED)).ms,
+      })),
+    );
   }
   return {
     file: name,
@@ -217,7 +219,7 @@ async function compare(
       library: String(contender.greeting["library"]),
       perplexity: scores[i] ? perplexity(scores[i]) : null,
       continuation: continuations[i] ?? null,
-      ...speed(first[i]!, all[i]!),
+      ...speed(times.map((row) => row[i]!)),
     })),
     sameTokens: encoded.length < 2 ? null : String(encoded[0]) === String(encoded[1]),
     difference: differ(scores),
@@ -231,8 +233,16 @@ async function each<T>(
   ask: (racer: Racer) => Promise<T>,
 ): Promise<T[]> {
   const answers: T[] = [];
-  for (const racer of racers) answers.push(await ask(racer));
+  for (const racer of racers) {
+    answers.push(await ask(racer).catch((error) => Promise.reject(named(racer.name, error))));
+  }
   return answers;
+}
+
+/** A contender's message does not say whose it is. */
+function named(name: ReaderName, error: Error): Error {
+  if (!(error instanceof ContenderError)) return error;
+  return new ContenderError(`${name}: ${error.message}`);
 }
 
 function differ([own, other]: readonly (readonly number[])[]): Difference | null {
@@ -263,9 +273,9 @@ async function diverge(
 
 /** What came after the first token is the difference of two times, each taken on its own. */
 function speed(
-  first: readonly number[],
-  all: readonly number[],
+  times: readonly { readonly first: number; readonly all: number }[],
 ): Pick<Reading, "firstTokenMs" | "tokensPerSecond"> {
+  const [first, all] = [times.map(({ first }) => first), times.map(({ all }) => all)];
   const firstTokenMs = { fastest: Math.min(...first), median: median(first) };
   const rate = (allMs: number, firstMs: number) => 1000 * (CONTINUED - 1) / (allMs - firstMs);
   return {

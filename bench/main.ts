@@ -96,7 +96,8 @@ export async function main(args: readonly string[]): Promise<number> {
   const tooMany = named.length > 0 && what !== "peers" && what !== "models";
   const tooFew = named.length === 0 && what === "models";
   if (unknown.length > 0 || tooMany || tooFew || !Object.hasOwn(selections, what)) {
-    console.error(`Cannot bench ${[what, ...named, ...unknown].join(" ")}\n\n${usage}`);
+    const missing = tooFew ? ": name GGUF files" : "";
+    console.error(`Cannot bench ${[what, ...named, ...unknown].join(" ")}${missing}\n\n${usage}`);
     return 2;
   }
   try {

@@ -39,7 +39,7 @@ async function llamaSpeaker({ file, context, threads }: SpeakerOptions): Promise
     .getSequence();
   const generateNext = { probabilities: true };
   return {
-    library: `llama.cpp ${llama.llamaCppRelease.release} of node-llama-cpp, ${threads} threads`,
+    library: `llama.cpp ${llama.llamaCppRelease.release} of node-llama-cpp`,
     encode: (text) => [...bos, ...model.tokenize(text)],
     async score(ids) {
       await sequence.clearHistory();
