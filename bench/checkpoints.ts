@@ -122,7 +122,12 @@ export async function checkpoints(
 ): Promise<{ reports: CheckpointReport[]; skipped: Skipped[] }> {
   const reports: CheckpointReport[] = [];
   const skipped: Skipped[] = [];
-  for (const file of files) await Deno.stat(file); // a wrong name should not cost minutes
+  // First of all: a wrong name should not cost minutes.
+  for (const file of files) {
+    await Deno.stat(file).catch(({ message }) => {
+      throw new Deno.errors.NotFound(`Cannot bench "${file}": ${message}; name a GGUF file`);
+    });
+  }
   for (const file of files) {
     const racers: Racer[] = [];
     try {
