@@ -10,6 +10,7 @@ import { Gpu } from "../src/gpu/device.ts";
 import { GpuUnavailableError } from "../src/gpu/errors.ts";
 import { Progress } from "../src/run/progress.ts";
 import { compareWithBaseline, readReport } from "./baseline.ts";
+import { checkpoints, renderCheckpoints } from "./checkpoints.ts";
 import { kernels } from "./kernels.ts";
 import { peers } from "./peers.ts";
 import { recipe } from "./recipe.ts";
@@ -26,6 +27,7 @@ import { renderTuning, tune } from "./tune.ts";
 
 /** What `./mentor bench --help` prints. */
 export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
+       ./mentor bench models FILE.gguf... [flags]
 
   kernels   every kernel against a copy and multiply-adds in registers on this adapter
   step      a training step of a small GPT beside jax-js, tfjs and PyTorch, and a GRPO step of the
@@ -36,20 +38,22 @@ export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
   growth    a step's time against tokens, sequence length, layers, width and vocabulary
   steady    500 steps: JavaScript heap, resident memory, allocations, and how busy the GPU is
   tune      searches the knobs of the device class on this adapter, and prints the best
-  all       all of these but tune, some ten minutes on two cores; the default
+  models    the GGUF files named, beside llama.cpp: perplexity, greedy tokens, time to the first
+            token and tokens/s
+  all       all of these but tune and models, some ten minutes on two cores; the default
 
   --json            one document on stdout
   --save FILE       keeps the numbers as JSON
   --baseline FILE   compares with numbers of kernels, steps and rollouts that were kept
   --plots FOLDER    where growth draws its curves, as SVG
-  --quick           fewer points and repetitions in growth, 200 steps in steady
+  --quick           fewer points and repetitions in growth and models, 200 steps in steady
   --quiet           no progress
 
 The libraries come from npm at the first run; PyTorch is taken if python3 has it. Contenders run in
 turn, so that a busy machine slows all of them. Timings are medians; of kernels' shares, growth and
 tune the fastest.`;
 
-const partNames = ["kernels", "recipe", "peers", "growth", "steady", "tune"] as const;
+const partNames = ["kernels", "recipe", "peers", "growth", "steady", "tune", "models"] as const;
 type Part = typeof partNames[number];
 
 /** What each word stands for, in the order in which it runs. */
@@ -61,6 +65,7 @@ const selections: Readonly<Record<string, readonly Part[]>> = {
   growth: ["growth"],
   steady: ["steady"],
   tune: ["tune"],
+  models: ["models"],
   all: ["kernels", "recipe", "peers", "growth", "steady"],
 };
 
@@ -88,9 +93,11 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const [what = "all", ...named] = flags._.map(String);
-  const tooMany = named.length > 0 && what !== "peers";
-  if (unknown.length > 0 || tooMany || !Object.hasOwn(selections, what)) {
-    console.error(`Cannot bench ${[what, ...named, ...unknown].join(" ")}\n\n${usage}`);
+  const tooMany = named.length > 0 && what !== "peers" && what !== "models";
+  const tooFew = named.length === 0 && what === "models";
+  if (unknown.length > 0 || tooMany || tooFew || !Object.hasOwn(selections, what)) {
+    const missing = tooFew ? ": name GGUF files" : "";
+    console.error(`Cannot bench ${[what, ...named, ...unknown].join(" ")}${missing}\n\n${usage}`);
     return 2;
   }
   try {
@@ -114,7 +121,7 @@ export async function main(args: readonly string[]): Promise<number> {
 
 /** Gathers what the parts find. */
 class Bench {
-  /** Works of the peers; all by default. */
+  /** Works of the peers, all by default; or the files of models. */
   readonly #works: readonly string[] | undefined;
   readonly #flags: { readonly quiet: boolean; readonly quick: boolean; readonly plots?: string };
   readonly #rows: BenchRow[] = [];
@@ -179,6 +186,15 @@ class Bench {
         const report = await tune({ onProgress: this.#bar("tune") });
         this.#documents.tune = report;
         this.#texts.push(renderTuning(report));
+        break;
+      }
+      case "models": {
+        const files = this.#works ?? [];
+        const repetitions = quick ? 2 : 5;
+        const found = await checkpoints({ files, repetitions, onProgress: this.#say });
+        this.#documents.models = found.reports;
+        this.#skipped.push(...found.skipped);
+        this.#texts.push(renderCheckpoints(found.reports));
       }
     }
   }

@@ -128,7 +128,9 @@ Deno.test("a file that is no baseline is refused before anything is measured", a
 });
 
 Deno.test("a part or a flag that does not exist is bad usage, and help is none", async () => {
-  for (const args of [["kernel"], ["kernels", "--fast"], ["step", "twice"], ["toString"]]) {
+  for (
+    const args of [["kernel"], ["kernels", "--fast"], ["step", "twice"], ["toString"], ["models"]]
+  ) {
     const { code, err } = await bench(...args);
     assertEquals(code, 2);
     assertStringIncludes(err, `Cannot bench ${args.join(" ")}`);

@@ -39,7 +39,7 @@ export class Contender {
   readonly #draining: Promise<void>;
   readonly #limits: TimeLimits;
   #complaints = "";
-  #value: Result["value"] = NaN;
+  #greeting: Readonly<Record<string, unknown>> = {};
 
   private constructor(command: Command, limits: TimeLimits) {
     const { program, args, env } = command;
@@ -68,14 +68,18 @@ export class Contender {
     } catch (error) {
       throw new ContenderError(`could not be started: ${(error as Error).message}`);
     }
-    const { value } = await contender.#receive("ready", limits.startMs);
-    contender.#value = valueOf(value);
+    contender.#greeting = await contender.#receive("ready", limits.startMs);
     return contender;
+  }
+
+  /** What it said when it was ready. */
+  get greeting(): Readonly<Record<string, unknown>> {
+    return this.#greeting;
   }
 
   /** What it computed before its repetitions. */
   get value(): Result["value"] {
-    return this.#value;
+    return valueOf(this.#greeting["value"]);
   }
 
   /**
@@ -84,10 +88,19 @@ export class Contender {
    * @throws {ContenderError} if it reports an error, ends, or takes too long; it is then closed.
    */
   async run(): Promise<Result> {
-    // Writing to a child that has died fails; that it died is what `#receive` finds out.
-    await this.#input.write(new TextEncoder().encode("run\n")).catch(() => {});
-    const { ms, cpuMs, value } = await this.#receive("ms", this.#limits.runMs);
+    const { ms, cpuMs, value } = await this.ask("run");
     return { ms: Number(ms), cpuMs: Number(cpuMs), value: valueOf(value) };
+  }
+
+  /**
+   * Sends a line and waits for the answer, which says how many `ms` it took.
+   *
+   * @throws {ContenderError} if it reports an error, ends, or takes too long; it is then closed.
+   */
+  async ask(line: string): Promise<Readonly<Record<string, unknown>>> {
+    // Writing to a child that has died fails; that it died is what `#receive` finds out.
+    await this.#input.write(new TextEncoder().encode(`${line}\n`)).catch(() => {});
+    return await this.#receive("ms", this.#limits.runMs);
   }
 
   /** Lets it end, or ends it. */

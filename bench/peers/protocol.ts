@@ -120,6 +120,26 @@ export async function serve(
   library: string,
   prepare: (options: Options) => Promise<Job>,
 ): Promise<void> {
+  await converse(async () => {
+    const options = parseOptions(Deno.args);
+    const job = await prepare(options);
+    return {
+      ready: { library, backend: options.backend, value: job.value },
+      answer: async (request) => request === "run" ? await job.run() : null,
+    };
+  });
+}
+
+/** A child that is warm. */
+export interface Talk {
+  /** What its `ready` line says. */
+  readonly ready: Readonly<Record<string, unknown>>;
+  /** The answer to one line of stdin; null is none. */
+  answer(request: string): Promise<object | null>;
+}
+
+/** The child's side: one `ready` line, then a line for every one that it is asked to answer. */
+export async function converse(prepare: () => Promise<Talk>): Promise<void> {
   console.log = console.info = console.debug = console.error;
   // Also what a library rejects or throws behind our back, as on a lost device.
   for (const event of ["error", "unhandledrejection"] as const) {
@@ -129,11 +149,11 @@ export async function serve(
     });
   }
   try {
-    const options = parseOptions(Deno.args);
-    const job = await prepare(options);
-    print({ ready: true, library, backend: options.backend, value: job.value });
+    const talk = await prepare();
+    print({ ready: true, ...talk.ready });
     for await (const line of lines(Deno.stdin.readable)) {
-      if (line === "run") print(await job.run());
+      const answer = await talk.answer(line);
+      if (answer) print(answer);
     }
     Deno.exit(0);
   } catch (error) {
