@@ -143,17 +143,22 @@ export class DecodeSlots implements Disposable {
    * Records several decode steps and submits them.
    *
    * @param active the slots that may have something to decode; no other takes part
+   * @param steps how many, where fewer than usual are left for all of them
    */
-  decode(sampling: SamplingOptions, active: readonly number[]): Round {
+  decode(
+    sampling: SamplingOptions,
+    active: readonly number[],
+    steps = this.#stepsPerRead,
+  ): Round {
     const gpu = this.#gpu;
-    const rows = this.#activeRows(active);
+    const rows = this.#activeRows(active, steps);
     if (this.#starts.length > 0) {
       const starts = Uint32Array.from(this.#starts.splice(0));
       const tape = new Tape(gpu, { recording: false });
       startSlots(gpu, rows, tape.upload(starts, "starts", [starts.length / 5, 5]));
     }
     beginRows(gpu, rows);
-    for (let step = 0; step < this.#stepsPerRead; step++) {
+    for (let step = 0; step < steps; step++) {
       const tape = new Tape(gpu, { recording: false });
       const logits = this.#model.project(tape, this.#forward(tape, rows.tokens, rows));
       sampleNext(gpu, logits, rows, step, sampling, this.#stops);
@@ -163,13 +168,13 @@ export class DecodeSlots implements Disposable {
     return {
       take: async () => {
         const [ring] = await reading.take();
-        return this.#sampled(ring!, active);
+        return this.#sampled(ring!, active, steps);
       },
     };
   }
 
   /** The state seen by as many rows as there are active slots. */
-  #activeRows(active: readonly number[]): SlotState {
+  #activeRows(active: readonly number[], steps: number): SlotState {
     const R = active.length;
     const { state, tokens, positions, ring } = this.#slots;
     const slots = this.#gpu.upload(Uint32Array.from(active), "slots of rows");
@@ -180,16 +185,16 @@ export class DecodeSlots implements Disposable {
       slots: new Tensor(slots, [R], "u32", "slots of rows"),
       tokens: rows(tokens, [R]),
       positions: rows(positions, [R]),
-      ring: rows(ring, [this.#stepsPerRead, R, 2]),
+      ring: rows(ring, [steps, R, 2]),
     };
   }
 
   /** @throws {LogitsError} if a row's logits were not finite. */
-  #sampled(ring: ArrayBuffer, active: readonly number[]): SampledToken[] {
+  #sampled(ring: ArrayBuffer, active: readonly number[], steps: number): SampledToken[] {
     const tokens = new Uint32Array(ring);
     const logprobs = new Float32Array(ring);
     const found: SampledToken[] = [];
-    for (let row = 0; row < this.#stepsPerRead * active.length; row++) {
+    for (let row = 0; row < steps * active.length; row++) {
       const token = tokens[2 * row]!;
       if (token === NONE && tokens[2 * row + 1] === 0) continue; // an idle slot
       const logprob = logprobs[2 * row + 1]!;

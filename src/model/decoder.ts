@@ -241,9 +241,11 @@ export class Decoder implements Disposable {
       const shape = [...shapes.get(name)!];
       tensors.set(name, { dtype, shape, data: fromFloat32(values, dtype) });
     }
+    // Transformers 5 reads `dtype` first, 4 knows the other name alone.
+    const { dtype: _newer, torch_dtype: _older, ...maths } = this.#json;
     const torch_dtype = { F32: "float32", F16: "float16", BF16: "bfloat16" }[dtype];
     return {
-      "config.json": configText({ ...this.#json, torch_dtype }),
+      "config.json": configText({ ...maths, torch_dtype }),
       "model.safetensors": encodeSafetensors(tensors, { format: "pt" }),
     };
   }

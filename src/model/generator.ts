@@ -64,6 +64,8 @@ interface Running {
   readonly history: number[];
   /** Positions of the history that the slot's cache holds, or will once the step is done. */
   cached: number;
+  /** Steps under way that may draw a token for it. */
+  underWay: number;
   /** Whether the host is thinking about its last turn. */
   paused: boolean;
   /** The current turn. */
@@ -81,6 +83,7 @@ export class Generator implements Disposable {
   readonly #slots: DecodeSlots;
   readonly #length: number;
   readonly #roundsInFlight: number;
+  readonly #stepsPerRead: number;
   readonly #stops: readonly [number, number];
   #busy = false;
 
@@ -105,6 +108,7 @@ export class Generator implements Disposable {
     this.#model = model;
     this.#length = length;
     this.#roundsInFlight = roundsInFlight;
+    this.#stepsPerRead = stepsPerRead;
     this.#stops = stops;
     this.#slots = new DecodeSlots(model, slots, length, stepsPerRead, stops);
   }
@@ -243,6 +247,7 @@ export class Generator implements Disposable {
           slot,
           history: [...sequence.prompt],
           cached: 0,
+          underWay: 0,
           paused: false,
           tokens: [],
           logprobs: [],
@@ -261,6 +266,7 @@ export class Generator implements Disposable {
       replied.push(...homeless);
 
       decoding += started.length;
+      let recorded = false;
       if (decoding > 0) {
         slots.prefill(rows);
         slots.fork(forks);
@@ -269,9 +275,24 @@ export class Generator implements Disposable {
         }
         // Fewer and fewer towards the end, and never those that wait for a tool.
         const active = numbers.filter((slot) => running[slot] && !running[slot].paused);
-        rounds.push(slots.decode(sampling, active));
+        // No more than the longest of them still has room for.
+        const most = Math.max(...active.map((slot) => roomOf(running[slot]!)));
+        const steps = Math.min(this.#stepsPerRead, most);
+        if (steps > 0) {
+          recorded = true;
+          const round = slots.decode(sampling, active, steps);
+          const runs = active.map((slot) => running[slot]!);
+          for (const run of runs) run.underWay += steps;
+          rounds.push({
+            async take() {
+              const sampled = await round.take();
+              for (const run of runs) run.underWay -= steps;
+              return sampled;
+            },
+          });
+        }
       }
-      if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || decoding === 0)) {
+      if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || !recorded)) {
         this.#collect(await rounds.shift()!.take(), running, endTurn);
       } else if (decoding === 0) {
         if (turns.size === 0) break;
@@ -305,6 +326,11 @@ export class Generator implements Disposable {
   [Symbol.dispose](): void {
     this.#slots[Symbol.dispose]();
   }
+}
+
+/** Tokens that a sequence has room for behind those that are under way. */
+function roomOf({ sequence: { limit }, history, underWay }: Running): number {
+  return limit - history.length - underWay;
 }
 
 /** Waits for one turn of the event loop: a message is delivered at once, a timer 1 ms later. */

@@ -59,8 +59,14 @@ export async function locateModel(name: string, hub: HubOptions = {}): Promise<M
   }
   const near = isAbsolute(base) ? base : join(dirname(path), base);
   const found = await exists(near) ? near : base;
-  const { path: basePath } = await locateModel(found, hub);
-  return { name: found, path: basePath, adapter };
+  const own = await beside(found) ?? await resolveModel(found, hub);
+  if (!(await findModel(own)).weights) {
+    throw new CheckpointError(
+      `Cannot use the adapter in "${path}": "${base}", the model that it belongs to, is an adapter ` +
+        "itself. Merge that one first: ./mentor export --model FOLDER --out FOLDER",
+    );
+  }
+  return { name: found, path: own, adapter };
 }
 
 async function openAdapterFolder({ path, adapter, read }: ModelFiles): Promise<AdapterSource> {

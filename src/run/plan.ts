@@ -186,9 +186,9 @@ async function rehearse(
     }
   }
   // What a checkpoint reads back.
-  await learner.optimizer.state();
   const saved = model.adapters ? [...model.parameters.values()] : [...model.weights.values()];
   for await (const _ of dry.readEach(saved));
+  for await (const _ of dry.readEach([...model.parameters.values()].flatMap((p) => [p, p])));
 
   const lengths = shown(0, prompts).map((task) =>
     task.reference ? demonstration(chat, task, task.reference).ids.length : tasks.maxTokens

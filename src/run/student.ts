@@ -54,10 +54,12 @@ export function chatOf(tokenizer: Tokenizer): ChatFormat {
 }
 
 function student(model: Decoder, tokenizer: Tokenizer, base: string | null): Student {
-  if (model.config.vocabSize < tokenizer.vocabSize) {
+  const { vocabSize } = model.config;
+  // Control tokens alone may lie beyond: Gemma's has one for images, which its text models lack.
+  if (vocabSize < tokenizer.textSize) {
     throw new CheckpointError(
-      `Cannot use the model: its vocabulary has ${model.config.vocabSize} tokens, the tokenizer ` +
-        `${tokenizer.vocabSize}. Check that they belong together`,
+      `Cannot use the model: its vocabulary has ${vocabSize} tokens, the tokenizer ` +
+        `${tokenizer.textSize}. Check that they belong together`,
     );
   }
   return {

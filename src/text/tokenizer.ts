@@ -25,6 +25,8 @@ export interface DecodeOptions {
 export class Tokenizer {
   /** Ids run from 0 to `vocabSize - 1`. */
   readonly vocabSize: number;
+  /** The same without control tokens: all that plain text encodes to is below. */
+  readonly textSize: number;
   readonly #tokenizer: Json;
   readonly #config: Json;
   /** Knows the control tokens: decodes, and reads text that a template wrote. */
@@ -54,6 +56,9 @@ export class Tokenizer {
     const names = control.map(({ content }) => content).sort((a, b) => b.length - a.length);
     this.#controlPattern = new RegExp(`(${names.map(RegExp.escape).join("|") || "(?!)"})`, "u");
     // A vocabulary is too long for Math.max to take as arguments.
+    this.textSize = this.#full.get_vocab().values()
+      .filter((id) => !this.#controlIds.has(id))
+      .reduce((a, b) => Math.max(a, b), -1) + 1;
     this.vocabSize = this.#full.get_vocab().values().reduce((a, b) => Math.max(a, b), -1) + 1;
   }
 
