@@ -7,8 +7,14 @@
 import { calculator, train } from "./mod.ts";
 import { MissingReferenceError, TaskFormatError } from "./src/tasks/task.ts";
 import { openAdapter } from "./src/run/adapter.ts";
-import { ConfigError, readConfigFile, resolveConfig, type RunConfig } from "./src/run/config.ts";
-import { converse } from "./src/run/converse.ts";
+import {
+  ConfigError,
+  readConfigFile,
+  resolveConfig,
+  type RunConfig,
+  valueAt,
+} from "./src/run/config.ts";
+import { converse, renderConversation } from "./src/run/converse.ts";
 import { chatAtTerminal } from "./src/run/chat.ts";
 import { exportModel } from "./src/run/export.ts";
 import { plan, renderPlan } from "./src/run/plan.ts";
@@ -17,7 +23,7 @@ import { doctor, renderDoctor } from "./src/run/doctor.ts";
 import { evaluate } from "./src/run/evaluate.ts";
 import { onInterrupt } from "./src/run/interrupt.ts";
 import { flagHelp, type ParsedFlags, parseFlags } from "./src/run/flags.ts";
-import { makeBase } from "./src/run/pretrain.ts";
+import { makeBase, renderBase } from "./src/run/pretrain.ts";
 import { Progress } from "./src/run/progress.ts";
 import { listRuns, RunFolder } from "./src/run/store.ts";
 import { loadStudent } from "./src/run/student.ts";
@@ -33,8 +39,16 @@ interface Command {
   readonly settings: boolean;
   /** Whether it takes `--profile`. */
   readonly profile?: boolean;
+  /** How many arguments that are no flags it takes; none when absent. */
+  readonly arguments?: number;
   /** Returns the exit code. */
-  run(args: ParsedFlags, config: RunConfig): Promise<number> | number;
+  run(args: Invocation, config: RunConfig): Promise<number> | number;
+}
+
+/** A command line with what its config file says. */
+interface Invocation extends ParsedFlags {
+  /** Whether a setting was given, in the file or as a flag. */
+  given(path: string): boolean;
 }
 
 const out = (text: string) => console.log(text);
@@ -84,10 +98,10 @@ Examples:
     summary: "give a model a prompt and run the tools that it calls",
     usage: './mentor generate --model FOLDER [--tools FILE] "34 plus 8"',
     about:
-      `Prints each call with its result, and the answer; the tools are those that FILE exports, or
-the calculator's. FOLDER may also be a GGUF file, an adapter, or a model of the Hub as org/name.
+      `Prints each call with its result, and the answer; tools are FILE's, or the calculator's. FOLDER may also be a GGUF file, an adapter, or a model of the Hub as org/name.
 Greedy unless --rollout.temperature is given.`,
     settings: true,
+    arguments: Infinity,
     run: runGenerate,
   },
   chat: {
@@ -104,8 +118,11 @@ Greedy unless --rollout.temperature is given.`,
     about: `Rehearses the run of a config file or of flags on a device that only counts, and prints
 weights, gradients, optimizer, activations and KV cache. Nothing of the model is loaded.`,
     settings: true,
-    async run({ flags, json: asJson }) {
-      const planned = await plan(flags);
+    arguments: 1,
+    async run({ flags, json: asJson, quiet }) {
+      using watcher = new RunWatcher({ quiet, write: err });
+      const planned = await plan(flags, watcher.progress);
+      watcher.finish();
       if (asJson) json(planned);
       else out(renderPlan(planned));
       return planned.limit !== null && planned.bytes.total > planned.limit ? 1 : 0;
@@ -116,9 +133,10 @@ weights, gradients, optimizer, activations and KV cache. Nothing of the model is
     usage: "./mentor export --model FOLDER --out FOLDER [--dtype bf16]",
     about: "Merges adapters into the weights, and writes config, safetensors, tokenizer, template.",
     settings: true,
-    async run({ json: asJson, quiet }, config) {
+    async run({ json: asJson, quiet, flags, given }) {
+      if (!given("from")) throw new ConfigError("Cannot export: say which model with --model");
       using watcher = new RunWatcher({ quiet, write: err });
-      const written = await exportModel(config, watcher.progress);
+      const written = await exportModel(flags, watcher.progress);
       watcher.finish();
       if (asJson) json(written);
       else {
@@ -167,6 +185,7 @@ are sound, and measures whether it is worth starting from. Takes some three minu
     usage: "./mentor runs [FOLDER]",
     about: "Lists the runs under FOLDER (runs/ by default), newest first.",
     settings: false,
+    arguments: 1,
     run({ positional: [folder], json: asJson }) {
       const runs = listRuns(folder);
       if (asJson) json(runs);
@@ -188,6 +207,7 @@ are sound, and measures whether it is worth starting from. Takes some three minu
     usage: "./mentor help [COMMAND]",
     about: "",
     settings: false,
+    arguments: 1,
     run({ positional: [name] }) {
       out(name === undefined ? overview() : explain(name, commandNamed(name)));
       return 0;
@@ -196,12 +216,9 @@ are sound, and measures whether it is worth starting from. Takes some three minu
 };
 
 /** Its modules are loaded only here, and so are the peers that it compares with. */
-async function bench(args: readonly string[]): Promise<number> {
-  const { main } = await import("./bench/main.ts");
-  return await main(args);
-}
+const bench = async (args: readonly string[]) => (await import("./bench/main.ts")).main(args);
 
-async function runTrain(args: ParsedFlags, config: RunConfig): Promise<number> {
+async function runTrain(args: Invocation, config: RunConfig): Promise<number> {
   const { json: asJson, quiet, flags } = args;
   const stop = new AbortController();
   const restore = onInterrupt(() => {
@@ -244,14 +261,17 @@ async function runTrain(args: ParsedFlags, config: RunConfig): Promise<number> {
   }
 }
 
-async function runGenerate(args: ParsedFlags, config: RunConfig): Promise<number> {
-  const { positional: prompts, flags, json: asJson } = args;
+async function runGenerate(args: Invocation, config: RunConfig): Promise<number> {
+  const { positional: prompts, json: asJson, quiet } = args;
   if (prompts.length === 0) {
     throw new ConfigError('Cannot generate: no prompt given; write it in quotes: "34 plus 8"');
   }
-  const sampled = isSampled(flags);
+  const sampled = args.given("rollout.temperature");
   using gpu = await openAdapter(config);
-  using student = await loadStudent(gpu, config.from, { dtype: config.dtype });
+  using watcher = new RunWatcher({ quiet, write: err });
+  const { dtype } = config;
+  using student = await loadStudent(gpu, config.from, { dtype, onProgress: watcher.progress });
+  watcher.finish();
   const tools = config.tools === null ? calculator().all : await importTools(config.tools);
   const { maxPositions } = student.model.config;
   const { maxTokens, maxCalls, temperature, topK, topP } = config.rollout;
@@ -266,26 +286,17 @@ async function runGenerate(args: ParsedFlags, config: RunConfig): Promise<number
       seed: config.seed,
     });
     results.push({ prompt, ...conversation });
-    if (asJson) continue;
-    for (const { call, result, status } of conversation.calls) {
-      out(`  ${call} -> ${status === "ok" ? JSON.stringify(result) : status}`);
-    }
-    out(conversation.answer ?? "(no answer)");
+    if (!asJson) out(renderConversation(conversation));
   }
   if (asJson) json(results);
   return 0;
 }
 
-async function runChat({ flags, quiet }: ParsedFlags, config: RunConfig): Promise<number> {
+async function runChat({ given, quiet }: Invocation, config: RunConfig): Promise<number> {
   using watcher = new RunWatcher({ quiet, write: err });
   const { progress: onProgress } = watcher;
-  await chatAtTerminal(config, { sampled: isSampled(flags), onProgress, write: err });
+  await chatAtTerminal(config, { sampled: given("rollout.temperature"), onProgress, write: err });
   return 0;
-}
-
-/** Whether a temperature was asked for. */
-function isSampled({ rollout }: Record<string, unknown>): boolean {
-  return (rollout as Record<string, unknown> | undefined)?.temperature !== undefined;
 }
 
 async function runPretrain(
@@ -299,20 +310,7 @@ async function runPretrain(
   const gate = await makeBase(config, config.out, watcher.progress);
   if (asJson) json(gate);
   else {
-    const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
-    out(renderScores(gate.domains));
-    out(
-      `\nOn the domains trained on: valid calls ${percent(gate.validity)} (wanted: above 90 %), ` +
-        `sampled pass@1 ${percent(gate.pass1)} (wanted: 0.5 to 30 %), greedy ${
-          percent(gate.greedy)
-        }, ` +
-        `tool F1 ${gate.toolF1.toFixed(2)}`,
-    );
-    out(
-      gate.passed
-        ? `Worth starting from: ./mentor train --from ${config.out}`
-        : "Not worth starting from yet: raise --pretrain.steps",
-    );
+    out(renderBase(gate, config.out));
   }
   return 0;
 }
@@ -365,15 +363,27 @@ export async function main(argv: readonly string[]): Promise<number> {
         `Cannot profile "${name}": --profile is a flag of ${takers.join(" and ")}`,
       );
     }
+    const { arguments: most = 0 } = command;
+    if (parsed.positional.length > most) {
+      throw new ConfigError(
+        `Cannot use "${parsed.positional[most]}": ${name} takes ${
+          most === 0 ? "flags alone" : `${most} argument`
+        }. Did you mean --model ${parsed.positional[most]}?`,
+      );
+    }
     // `plan FILE` reads as well as `plan --config FILE`.
     const path = parsed.config ?? (name === "plan" ? parsed.positional[0] ?? null : null);
-    const file = path === null ? {} : { file: await readConfigFile(path) };
+    const file: { file?: Record<string, unknown> } = path === null
+      ? {}
+      : { file: readConfigFile(path) };
     const config = resolveConfig({ ...file, flags: parsed.flags });
     // The commands resolve again from one layer: flags over file, already merged.
     const merged = path === null
       ? parsed
       : { ...parsed, flags: config as unknown as Record<string, unknown> };
-    return await command.run(merged, config);
+    const layers = [parsed.flags, file.file];
+    const given = (path: string) => layers.some((layer) => valueAt(layer, path) !== undefined);
+    return await command.run({ ...merged, given }, config);
   } catch (error) {
     err((error as Error).message);
     if (Deno.env.get("MENTOR_DEBUG")) err((error as Error).stack ?? "");

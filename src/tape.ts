@@ -47,7 +47,8 @@ export class Tape {
   /** Which random draw ops like dropout make: another number, another draw. */
   readonly draw: number;
   readonly #checkpoints: boolean;
-  readonly #room: number;
+  /** How much larger scratch is than asked for. */
+  readonly room: number;
   readonly #entries: Entry[] = [];
   /** Whether a gradient is wanted for anything that went into a tensor. */
   #wanted = false;
@@ -65,7 +66,7 @@ export class Tape {
     this.training = training;
     this.draw = draw;
     this.#checkpoints = checkpoints;
-    this.#room = room;
+    this.room = room;
   }
 
   /** A scratch tensor of this step; wants a gradient if any of `inputs` does. */
@@ -79,7 +80,7 @@ export class Tape {
     this.#wanted ||= wanted;
     const size = elements(shape);
     // Rounded, so that sizes that should be alike are, whatever the factor's last digit.
-    const buffer = this.gpu.scratch(Math.max(size, Math.round(size * this.#room)) * 4, label);
+    const buffer = this.gpu.scratch(Math.max(size, Math.round(size * this.room)) * 4, label);
     this.#scratch?.add(buffer);
     return new Tensor(buffer, shape, dtype, label, this.recording && wanted);
   }
@@ -102,7 +103,7 @@ export class Tape {
     if (!this.recording) return this.#runAndRelease(x, run);
     if (!this.#checkpoints) return run(this, x);
     const { gpu, training, draw } = this;
-    const room = this.#room;
+    const room = this.room;
     const forward = new Tape(gpu, { recording: false, training, draw, room });
     const y = forward.#runAndRelease(x, run);
     const output = new Tensor(y.buffer, y.shape, y.dtype, y.label, forward.#wanted);

@@ -369,7 +369,7 @@ Deno.test("a config that names other maths, or sizes that do not fit, is refused
     ],
     [{ rope_parameters: { rope_type: "dynamic" } }, TypeError, '"dynamic"'],
     [
-      { rope_parameters: { rope_type: "longrope", short_factor: [1], long_factor: [2] } },
+      { rope_parameters: { rope_type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [2] } },
       TypeError,
       "of longrope differ",
     ],

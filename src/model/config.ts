@@ -171,6 +171,28 @@ export function checked(config: DecoderConfig): DecoderConfig {
       );
     }
   }
+  const { normEpsilon, attentionScale, embeddingScale, logitCap } = config;
+  const positive = {
+    normEpsilon,
+    attentionScale,
+    embeddingScale,
+    logitCap: logitCap ?? 1,
+    ropeTheta: config.rope?.theta ?? 1,
+    "ropeTheta of windows": config.windowRope?.theta ?? 1,
+  };
+  for (const [name, value] of Object.entries(positive)) {
+    if (typeof value !== "number" || !(value > 0 && value < Infinity)) {
+      throw new RangeError(
+        `Cannot build a decoder: ${name} is ${JSON.stringify(value)}, it must be a positive number`,
+      );
+    }
+  }
+  const window = config.windows.find((own) => own !== null && !(Number.isInteger(own) && own > 0));
+  if (window !== undefined) {
+    throw new RangeError(
+      `Cannot build a decoder: a window is ${window} tokens, it must be a positive integer`,
+    );
+  }
   if (config.windows.length !== config.layers) {
     throw new RangeError(
       `Cannot build a decoder: ${config.layers} layers have ${config.windows.length} windows`,

@@ -163,7 +163,9 @@ export class Decoder implements Disposable {
     using model = await openModel(path);
     const { source, json } = model;
     const own = fromHuggingFace(json);
-    const config = { ...own, maxPositions: Math.min(own.maxPositions, context ?? Infinity) };
+    // Learned positions are as many as they are.
+    const most = own.rope ? context ?? Infinity : Infinity;
+    const config = { ...own, maxPositions: Math.min(own.maxPositions, most) };
     const stored = matchTensors(config, source.entries, source.label);
     const dtype = storage.dtype ?? (storage.frozen ? storedType(source.entries) : "f32");
     const loader = new WeightLoader(gpu, config, { ...storage, dtype });
@@ -325,8 +327,8 @@ export class Decoder implements Disposable {
   }
 
   #linear(tape: Tape, x: Tensor, { weight, bias }: Module, residual?: Tensor): Tensor {
-    const y = linear(tape, x, weight, { bias, residual });
-    return this.#adapters?.apply(tape, weight.label, x, y) ?? y;
+    const adapted = this.#adapters?.of(tape, weight.label);
+    return linear(tape, x, weight, { bias, residual, adapted });
   }
 
   get #normOffset(): number {

@@ -191,6 +191,12 @@ export function fromHuggingFace(json: Json): DecoderConfig {
     const field = own("hidden_act");
     throw refuse(`"${field}" is ${JSON.stringify(activation)}, only ${known} is implemented`);
   }
+  for (const field of ["tie_word_embeddings", "attention_bias", "mlp_bias"]) {
+    const value = get(field) ?? false;
+    if (typeof value !== "boolean") {
+      throw refuse(`"${field}" is ${JSON.stringify(value)}, expected true or false`);
+    }
+  }
   const learned = name === "gpt2";
   const attentionBias = get("attention_bias") === true;
   return checked({
@@ -266,6 +272,9 @@ function readWindows(
   if (!used) return Array.from({ length: layers }, () => null);
   const types = get("layer_types") as string[] | null | undefined;
   if (types) {
+    if (!Array.isArray(types)) {
+      throw refuse(`"layer_types" is ${JSON.stringify(types)}, expected a list`);
+    }
     const known = ["sliding_attention", "full_attention"];
     const wrong = types.find((type) => !known.includes(type));
     if (wrong !== undefined || types.length !== layers) {
@@ -278,6 +287,9 @@ function readWindows(
     return types.map((type) => type === "sliding_attention" ? size : null);
   }
   const pattern = get("sliding_window_pattern") as number;
+  if (gemma && !(Number.isInteger(pattern) && pattern > 0)) {
+    throw refuse(`"sliding_window_pattern" is ${JSON.stringify(pattern)}, expected a number`);
+  }
   const from = (get("max_window_layers") ?? 28) as number;
   return Array.from(
     { length: layers },

@@ -12,10 +12,10 @@ import {
   type StoredTensor,
   toFloat32,
 } from "../io/safetensors.ts";
-import { type LowRank, lowRank, type RowBlock } from "../ops/lora.ts";
+import type { Adaptation, LowRank, RowBlock } from "../ops/lora.ts";
 import { Random } from "../random.ts";
 import type { Tape } from "../tape.ts";
-import { Parameter, type Tensor } from "../tensor.ts";
+import { Parameter } from "../tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { type LoraConfig, loraToPeft } from "./lora_config.ts";
 import { type ParameterSpec, parameterSpecs } from "./parameters.ts";
@@ -160,19 +160,19 @@ export class Adapters implements Disposable {
   }
 
   /**
-   * What the adapter of a weight makes of y = W x; null where it has none. Inputs are dropped in
-   * training alone, the same ones for all adapters side by side.
+   * The adapter of a weight, for its layer to add; undefined where it has none. Inputs are dropped
+   * in training alone, the same ones for all adapters side by side.
    *
    * @param weight its name
    */
-  apply(tape: Tape, weight: string, x: Tensor, y: Tensor): Tensor | null {
+  of(tape: Tape, weight: string): Adaptation | undefined {
     const found = this.#byParameter.get(weight);
-    if (!found) return null;
+    if (!found) return undefined;
     const { dropout: rate } = this.config;
     const drops = rate > 0 && tape.training;
     // Every layer of every batch drops others.
     const stream = tape.draw * this.#byParameter.size + found.index;
-    return lowRank(tape, x, y, found, drops ? { rate, seed: this.#seed, stream } : null);
+    return { adapter: found, dropout: drops ? { rate, seed: this.#seed, stream } : null };
   }
 
   /** A [rank, K] and B [N, rank] of every module, by PEFT's names for them; in f32. */

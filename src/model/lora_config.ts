@@ -108,10 +108,13 @@ export function loraToPeft(
   { family }: DecoderConfig,
   base: string | null,
 ): Record<string, unknown> {
+  const [, id, revision] = /^([\w.-]+\/[\w.-]+)@(.+)$/.exec(base ?? "") ?? [];
+  const name = id ?? base;
   return {
     peft_type: "LORA",
     task_type: "CAUSAL_LM",
-    base_model_name_or_path: base,
+    base_model_name_or_path: name,
+    ...(revision === undefined ? {} : { revision }),
     r: rank,
     lora_alpha: alpha,
     lora_dropout: dropout,

@@ -25,6 +25,14 @@ export function readRope(
   headDim: number,
   layer: LayerType,
 ): RopeConfig {
+  for (const field of ["rope_parameters", "rope_scaling"]) {
+    const value = json[field] ?? {};
+    if (typeof value !== "object" || Array.isArray(value)) {
+      throw new TypeError(
+        `Cannot read config.json: "${field}" is ${JSON.stringify(value)}, expected an object`,
+      );
+    }
+  }
   const all = (json["rope_parameters"] ?? {}) as Record<string, unknown>;
   const byLayer = "full_attention" in all || "sliding_attention" in all;
   // Where layers differ, the fields of Transformers 4 are about those without a window.
@@ -47,16 +55,22 @@ export function readRope(
     scaling: readScaling(
       fields,
       positions as number,
+      Math.floor(headDim * share),
       json["rope_scaling"] ? "rope_scaling" : "rope_parameters",
     ),
   };
 }
 
-function readScaling(fields: Json, maxPositions: number, where: string): RopeScaling {
+function readScaling(
+  fields: Json,
+  maxPositions: number,
+  dims: number,
+  where: string,
+): RopeScaling {
   const kind = (fields["rope_type"] ?? fields["type"] ?? "default") as RopeScaling["kind"];
   const number = (name: string, fallback?: number): number => {
     const value = fields[name] ?? fallback;
-    if (typeof value !== "number" || !Number.isFinite(value)) {
+    if (typeof value !== "number" || !(value > 0 && value < Infinity)) {
       throw new TypeError(
         `Cannot read config.json: "${where}.${name}" is ${
           JSON.stringify(value)
@@ -93,6 +107,12 @@ function readScaling(fields: Json, maxPositions: number, where: string): RopeSca
     }
     case "longrope": {
       const { short_factor: short, long_factor: long } = fields;
+      if (Array.isArray(short) && short.length !== dims / 2) {
+        throw new TypeError(
+          `Cannot read config.json: "${where}.short_factor" has ${short.length} numbers for ` +
+            `${dims / 2} rotated pairs`,
+        );
+      }
       if (!Array.isArray(short) || JSON.stringify(short) !== JSON.stringify(long)) {
         throw new TypeError(
           `Cannot read config.json: "${where}.short_factor" and "long_factor" of longrope differ; ` +
@@ -128,6 +148,7 @@ export function writeRope({ rope, windowRope, headDim }: DecoderConfig): Record<
     return {
       rope_parameters: { full_attention: full, sliding_attention: sliding },
       rope_theta: rope!.theta,
+      ...(rope!.scaling.kind === "default" ? {} : { rope_scaling: writeScaling(rope!.scaling) }),
       rope_local_base_freq: windowRope!.theta,
     };
   }

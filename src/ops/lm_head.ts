@@ -64,7 +64,10 @@ export function lmHead(
     );
   }
   const { gpu } = tape;
-  const fitting = Math.max(64, Math.floor(Math.min(LOGITS, gpu.largestBinding / 4) / N / 64) * 64);
+  const fitting = Math.max(
+    64,
+    Math.floor(Math.min(LOGITS, gpu.largestBinding / 4) / (N * tape.room) / 64) * 64,
+  );
   const rows = Math.min(V, chunk ?? Math.min(LONGEST_CHUNK, fitting));
   const chunks = Math.ceil(V / rows);
   const inverse_temperature = 1 / temperature;

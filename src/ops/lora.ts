@@ -6,13 +6,14 @@
 
 import type { Tape } from "../tape.ts";
 import { assertShape, type Tensor } from "../tensor.ts";
-import { passOn } from "./add.ts";
 import { elementwise } from "./launch.ts";
 import { matmul } from "./matmul.ts";
 
 /** Rows of a stacked matrix that one adapter belongs to: from the first to one past the last. */
 export interface RowBlock {
+  /** Its first row. */
   readonly first: number;
+  /** One past its last row. */
   readonly last: number;
 }
 
@@ -32,30 +33,45 @@ export interface LowRank {
 export interface Dropout {
   /** Share of them, from 0 to below 1. */
   readonly rate: number;
+  /** Another draw for each run. */
   readonly seed: number;
   /** Another draw for each layer and each step. */
   readonly stream: number;
 }
 
+/** An adapter at work in one layer, and what it does not see. */
+export interface Adaptation {
+  /** The adapter. */
+  readonly adapter: LowRank;
+  /** Null where it sees everything. */
+  readonly dropout: Dropout | null;
+}
+
+/** The backward half of `addLowRank`. */
+export interface LowRankBackward {
+  /** Scratch that it reads. */
+  readonly saved: readonly Tensor[];
+  /** Adds to the gradients of x and of the adapter. */
+  run(dy: Tensor): void;
+}
+
 /**
- * y[T,N] = base + scale * dropout(x) A^T B^T.
+ * y[T,N] += scale * dropout(x) A^T B^T, as a part of the layer that has just made y.
  *
  * @param x [T,K]
- * @param base [T,N], what the frozen matrix makes of x
+ * @returns its backward half, for the layer to run with its own
  */
-export function lowRank(
+export function addLowRank(
   tape: Tape,
   x: Tensor,
-  base: Tensor,
-  { a, b, blocks, scale }: LowRank,
-  dropout: Dropout | null = null,
-): Tensor {
+  y: Tensor,
+  { adapter: { a, b, blocks, scale }, dropout }: Adaptation,
+): LowRankBackward {
   const [T, K] = x.shape as [number, number];
   const [R] = a.shape as [number];
-  const [, N] = base.shape as [number, number];
+  const [, N] = y.shape as [number, number];
   assertShape(a, [R, K], "adapt a linear layer");
   assertShape(b, [N, R], "adapt a linear layer");
-  assertShape(base, [T, N], "adapt a linear layer");
   const { gpu } = tape;
   const { rate = 0, seed = 0, stream = 0 } = dropout ?? {};
   if (!(rate >= 0 && rate < 1)) {
@@ -77,12 +93,9 @@ export function lowRank(
   const scaled = tape.tensor([T, R], "scaled x A^T");
   multiply(narrow, scaled);
   tape.release(narrow);
-  const y = tape.tensor([T, N], `adapted(${base.label})`, [x, base, a, b]);
-  matmul(gpu, "nt", scaled, b, y, { M: T, N, K: R }, base);
+  matmul(gpu, "nt", scaled, b, y, { M: T, N, K: R }, 1);
 
-  tape.record([y], () => {
-    const dy = y.grad;
-    if (!dy) return;
+  const run = (dy: Tensor) => {
     tape.accumulate(b, (db, beta) => {
       matmul(gpu, "tn", dy, scaled, db, { M: N, N: R, K: T }, beta);
       if (blocks.length > 1 || blocks[0]!.last - blocks[0]!.first < N) {
@@ -114,7 +127,6 @@ export function lowRank(
       gpu.release(dseen.buffer);
     });
     gpu.release(dnarrow.buffer);
-    passOn(tape, y, base);
-  }, rate > 0 ? [scaled, seen] : [scaled]);
-  return y;
+  };
+  return { saved: rate > 0 ? [scaled, seen] : [scaled], run };
 }

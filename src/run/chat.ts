@@ -25,7 +25,7 @@ export interface ChatOptions extends SamplingOptions {
 }
 
 /** A conversation that goes on. */
-export class Conversation implements Disposable {
+export class Chat implements Disposable {
   readonly #student: Student;
   readonly #tools: readonly Tool[];
   readonly #options: ChatOptions;
@@ -72,6 +72,7 @@ export class Conversation implements Disposable {
           `${maxTokens}. Begin anew with /clear, or raise it`,
       );
     }
+    const note = (text: string) => write(`\n(${text})`);
     let answer: string | null = null;
     let calls = 0;
     let stream = tokenizer.decodeStream({ skipSpecial: true });
@@ -80,23 +81,30 @@ export class Conversation implements Disposable {
       stream: history.length,
       limit: maxTokens,
       onToken: (token) => write(stream.push(token)),
-      onTurn: async ({ tokens }) => {
+      onTurn: async ({ tokens, reason }) => {
         write(stream.end());
         stream = tokenizer.decodeStream({ skipSpecial: true });
         history.push(...tokens);
+        if (reason === "length") {
+          note("the conversation is as long as it may get: /clear begins anew");
+          return null;
+        }
         const turn = chat.readTurn(tokens, this.#tools);
         if (turn.kind !== "call") {
           answer = turn.kind === "answer" ? turn.content : null;
           return null;
         }
         const results = [];
-        for (const { name, arguments: args, error } of turn.calls) {
-          calls++;
-          const text = await this.#call(name, args, error);
-          results.push({ name, text });
+        for (const call of turn.calls.length > 0 ? turn.calls : [null]) {
+          if (++calls > maxCalls) {
+            note(`more than rollout.maxCalls = ${maxCalls} calls for one answer`);
+            return null;
+          }
+          const text = call === null
+            ? "error: malformed call"
+            : await this.#call(call.name, call.arguments, call.error);
+          results.push({ name: call?.name ?? "", text });
         }
-        if (results.length === 0) results.push({ name: "", text: "error: malformed call" });
-        if (calls > maxCalls) return null;
         const fed = chat.resultIds(results);
         history.push(...fed);
         return fed;
@@ -142,7 +150,7 @@ const HELP = "/clear forgets the conversation, /exit ends it";
  * @param ask called before each line, to show a prompt
  */
 export async function holdConversation(
-  conversation: Conversation,
+  conversation: Chat,
   lines: AsyncIterable<string>,
   write: (text: string) => void,
   ask: () => void,
@@ -196,7 +204,7 @@ export async function chatAtTerminal(
   using student = await loadStudent(gpu, config.from, { dtype, onProgress });
   const write = (text: string) => void Deno.stdout.writeSync(new TextEncoder().encode(text));
   const { topK, topP, maxCalls, maxTokens, temperature } = rollout;
-  using conversation = new Conversation(
+  using conversation = new Chat(
     student,
     tools === null ? calculator().all : await importTools(tools),
     {

@@ -250,6 +250,12 @@ function checkTogether(config: RunConfig): void {
         "Make one with ./mentor pretrain, or set grpo.klCoef = 0",
     );
   }
+  if (config.lora.rank > 0 && from === "scratch") {
+    throw new ConfigError(
+      `Cannot use lora.rank = ${config.lora.rank} from "scratch": adapters belong to a model that ` +
+        "was trained before. Name one with --model",
+    );
+  }
   if (limit !== null && tasks === null) {
     throw new ConfigError(`Cannot use limit = ${limit} without tasks: it limits a task file`);
   }
@@ -284,12 +290,14 @@ function origin(path: string, { flags, file, preset }: ConfigLayers): string {
 
 /** The value at a dotted path in the first of the layers that has it. */
 function at(layers: readonly unknown[], path: string): unknown {
-  for (const layer of layers) {
-    let value = layer;
-    for (const key of path.split(".")) value = isRecord(value) ? value[key] : undefined;
-    if (value !== undefined) return value;
-  }
-  return undefined;
+  return layers.map((layer) => valueAt(layer, path)).find((value) => value !== undefined);
+}
+
+/** The value at a dotted path of nested settings. */
+export function valueAt(layer: unknown, path: string): unknown {
+  let value = layer;
+  for (const key of path.split(".")) value = isRecord(value) ? value[key] : undefined;
+  return value;
 }
 
 function merge(under: Record<string, unknown>, over: unknown): Record<string, unknown> {

@@ -66,3 +66,11 @@ export async function converse(
     answer: one.episode.answer,
   };
 }
+
+/** Each call with its result, and the answer. */
+export function renderConversation({ calls, answer }: Conversation): string {
+  const lines = calls.map(({ call, result, status }) =>
+    `  ${call} -> ${status === "ok" ? JSON.stringify(result) : status}`
+  );
+  return [...lines, answer ?? "(no answer)"].join("\n");
+}

@@ -28,8 +28,8 @@ export interface AdapterSource {
 
 /** A model's files. */
 export interface ModelSource {
-  /** What the user called the base model: a folder, a file, or an id of the Hub. */
-  readonly name: string;
+  /** The base model's id on the Hub, `@revision` with it; null where it is not from there. */
+  readonly hubId: string | null;
   /** Folder or GGUF file of the base model. */
   readonly path: string;
   /** An adapter for it, where that was asked for. */
@@ -44,11 +44,11 @@ export interface ModelSource {
  * @throws {HubError} if the Hub does not give it.
  */
 export async function locateModel(name: string, hub: HubOptions = {}): Promise<ModelSource> {
-  const path = await beside(name) ?? await resolveModel(name, hub);
+  const { path, hubId } = await find(name, hub);
   const files = await findModel(path);
-  if (!files.adapter) return { name, path, adapter: null };
+  if (!files.adapter) return { hubId, path, adapter: null };
   const adapter = await openAdapterFolder(files);
-  if (files.weights) return { name, path, adapter };
+  if (files.weights) return { hubId, path, adapter };
   const json = parseObject(await files.read(modelFileNames.adapterConfig), path);
   const base = json["base_model_name_or_path"];
   if (typeof base !== "string" || base === "") {
@@ -58,15 +58,24 @@ export async function locateModel(name: string, hub: HubOptions = {}): Promise<M
     );
   }
   const near = isAbsolute(base) ? base : join(dirname(path), base);
-  const found = await exists(near) ? near : base;
-  const own = await beside(found) ?? await resolveModel(found, hub);
-  if (!(await findModel(own)).weights) {
+  const revision = typeof json["revision"] === "string" ? `@${json["revision"]}` : "";
+  const own = await find(await exists(near) ? near : base + revision, hub);
+  if (!(await findModel(own.path)).weights) {
     throw new CheckpointError(
       `Cannot use the adapter in "${path}": "${base}", the model that it belongs to, is an adapter ` +
         "itself. Merge that one first: ./mentor export --model FOLDER --out FOLDER",
     );
   }
-  return { name: found, path: own, adapter };
+  return { ...own, adapter };
+}
+
+async function find(
+  name: string,
+  hub: HubOptions,
+): Promise<{ path: string; hubId: string | null }> {
+  const near = await beside(name);
+  if (near !== null) return { path: near, hubId: null };
+  return { path: await resolveModel(name, hub), hubId: await exists(name) ? null : name };
 }
 
 async function openAdapterFolder({ path, adapter, read }: ModelFiles): Promise<AdapterSource> {

@@ -10,6 +10,7 @@ import type { DecoderConfig } from "../model/config.ts";
 import { sizedConfig } from "../model/config.ts";
 import { DecodeSlots, PREFILL_ROWS } from "../model/decode_slots.ts";
 import { Decoder } from "../model/decoder.ts";
+import type { LoraConfig } from "../model/lora_config.ts";
 import { fromHuggingFace } from "../model/families.ts";
 import { openModel } from "../model/open.ts";
 import { storedType } from "../model/weights.ts";
@@ -24,7 +25,7 @@ import { openAdapter } from "./adapter.ts";
 import { ConfigError, resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { loadTokenizer, locateModel } from "./model_source.ts";
 import { measureRates, stepSeconds } from "./plan_time.ts";
-import { chatOf, loraOf, storageOf } from "./student.ts";
+import { chatOf, hubProgress, loraOf, type OnProgress, storageOf } from "./student.ts";
 import { openTasks } from "./tasks.ts";
 
 /** What a run takes of the GPU, in bytes by what it is for, and the time of a step. */
@@ -67,6 +68,8 @@ interface Blueprint {
   readonly config: DecoderConfig;
   readonly stored: FloatType;
   readonly tokenizer: Tokenizer;
+  /** Of the adapter that the run begins with. */
+  readonly lora: LoraConfig | null;
 }
 
 /**
@@ -76,10 +79,13 @@ interface Blueprint {
  * @throws {CheckpointError} if the model or the tasks cannot be read.
  * @throws {GpuUnavailableError} if no adapter will do.
  */
-export async function plan(input: Readonly<Record<string, unknown>> = {}): Promise<Plan> {
+export async function plan(
+  input: Readonly<Record<string, unknown>> = {},
+  onProgress?: OnProgress,
+): Promise<Plan> {
   const config = resolveConfig({ flags: input });
   using gpu = await openAdapter(config);
-  const blueprint = await draw(config);
+  const blueprint = await draw(config, onProgress);
   const rehearsal = await rehearse(gpu, config, blueprint);
   const { memory, trained, total, maxTokens, meanTokens } = rehearsal;
   const episodes = config.rollout.prompts * config.rollout.group;
@@ -104,10 +110,14 @@ export async function plan(input: Readonly<Record<string, unknown>> = {}): Promi
  *
  * @throws {ConfigError} if it does not.
  */
-export async function requireFit(gpu: Gpu, config: RunConfig): Promise<void> {
+export async function requireFit(
+  gpu: Gpu,
+  config: RunConfig,
+  onProgress?: OnProgress,
+): Promise<void> {
   const limit = memoryLimit(gpu, config);
   if (limit === null) return;
-  const blueprint = await draw(config);
+  const blueprint = await draw(config, onProgress);
   const total = bytesOf((await rehearse(gpu, config, blueprint)).memory).total;
   if (total <= limit) return;
   const remedies = await findRemedies(gpu, config, blueprint, limit);
@@ -121,17 +131,19 @@ export async function requireFit(gpu: Gpu, config: RunConfig): Promise<void> {
   );
 }
 
-async function draw(config: RunConfig): Promise<Blueprint> {
+async function draw(config: RunConfig, onProgress?: OnProgress): Promise<Blueprint> {
   if (config.from === "scratch") {
     const tokenizer = Tokenizer.bytes();
-    return { tokenizer, config: sizedConfig(config.size, tokenizer.vocabSize), stored: "f32" };
+    const sizes = sizedConfig(config.size, tokenizer.vocabSize);
+    return { tokenizer, config: sizes, stored: "f32", lora: null };
   }
-  const { path } = await locateModel(config.from);
+  const { path, adapter } = await locateModel(config.from, hubProgress(onProgress));
   using model = await openModel(path);
   return {
     tokenizer: await loadTokenizer(path),
     config: fromHuggingFace(model.json),
     stored: storedType(model.source.entries),
+    lora: adapter?.config ?? null,
   };
 }
 
@@ -139,14 +151,14 @@ async function draw(config: RunConfig): Promise<Blueprint> {
 async function rehearse(
   gpu: Gpu,
   config: RunConfig,
-  { config: sizes, stored, tokenizer }: Blueprint,
+  { config: sizes, stored, tokenizer, lora }: Blueprint,
 ): Promise<Rehearsal> {
   using dry = gpu.rehearse();
-  const adapts = config.lora.rank > 0 && config.from !== "scratch";
+  const adapts = lora !== null || config.lora.rank > 0;
   const frozen = storageOf({ train: false, dtype: config.dtype });
   const kept = { ...frozen, dtype: frozen.dtype ?? stored };
   using model = Decoder.zeros(dry, sizes, adapts ? kept : {});
-  if (adapts) model.adapt(loraOf(config.lora));
+  if (adapts) model.adapt(lora ?? loraOf(config.lora));
   const chat = chatOf(tokenizer);
   const tasks = await openTasks(config, chat, sizes.maxPositions);
   const { method, rollout, tokenBudget, evaluation } = config;
@@ -271,14 +283,21 @@ async function findRemedies(
     }),
     "--lora.rank 8": (config) => ({ ...config, lora: { ...config.lora, rank: 8 } }),
   };
-  const names = Object.keys(changes);
+  const useful: Record<string, boolean> = {
+    "--recompute blocks": config.recompute !== "blocks",
+    [`--tokenBudget ${least}`]: tokenBudget > least,
+    "--rollout.slots 8": rollout.slots > 8,
+    "--lora.rank 8": config.from !== "scratch" && blueprint.lora === null && config.lora.rank === 0,
+  };
+  const names = Object.keys(changes).filter((name) => useful[name]);
   const tries = [...names.map((name) => [name]), ...names.map((_, i) => names.slice(0, i + 1))];
   const found: { settings: string; total: number }[] = [];
   for (const settings of tries) {
     const changed = settings.reduce((config, name) => changes[name]!(config), config);
     const { memory } = await rehearse(gpu, changed, blueprint);
     const { total } = bytesOf(memory);
-    if (total <= limit) found.push({ settings: settings.join(" "), total });
+    const superset = found.some((one) => settings.join(" ").includes(one.settings));
+    if (total <= limit && !superset) found.push({ settings: settings.join(" "), total });
     if (found.length === 2) break;
   }
   return found;

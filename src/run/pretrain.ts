@@ -10,6 +10,7 @@ import { pretrain } from "../rl/pretrain.ts";
 import { openAdapter } from "./adapter.ts";
 import type { RunConfig } from "./config.ts";
 import { evaluateStudent } from "./evaluate.ts";
+import { renderScores } from "./table.ts";
 import { newStudent, type Student, studentFiles } from "./student.ts";
 import { saveFolder } from "../io/checkpoint.ts";
 
@@ -84,4 +85,17 @@ export async function makeBase(
     "gate.json": `${JSON.stringify({ ...gate, made: { size, seed, pretrain } }, null, 2)}\n`,
   });
   return gate;
+}
+
+/** What is to be known of a new base model. */
+export function renderBase(gate: Gate, folder: string): string {
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  return `${renderScores(gate.domains)}\n\n` +
+    `On the domains trained on: valid calls ${percent(gate.validity)} (wanted: above 90 %), ` +
+    `sampled pass@1 ${percent(gate.pass1)} (wanted: 0.5 to 30 %), greedy ${
+      percent(gate.greedy)
+    }, tool F1 ${gate.toolF1.toFixed(2)}\n` +
+    (gate.passed
+      ? `Worth starting from: ./mentor train --from ${folder}`
+      : "Not worth starting from yet: raise --pretrain.steps");
 }

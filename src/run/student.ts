@@ -15,7 +15,7 @@ import type { FloatType } from "../tensor.ts";
 import { type ChatFormat, compactChat } from "../text/chat_template.ts";
 import { templateChat } from "../text/template_chat.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
-import type { RunConfig } from "./config.ts";
+import { ConfigError, type RunConfig } from "./config.ts";
 import { type AdapterSource, loadTokenizer, locateModel } from "./model_source.ts";
 
 /** A model that can talk. */
@@ -25,6 +25,14 @@ export interface Student extends Disposable {
   readonly chat: ChatFormat;
   /** Where its weights came from, for adapters to say what they belong to; null if from nowhere. */
   readonly base: string | null;
+}
+
+/** Is told how far something long is. */
+export type OnProgress = (what: string, done: number, total: number) => void;
+
+/** Tells of downloads in the words of everything else. */
+export function hubProgress(onProgress: OnProgress | undefined): HubOptions {
+  return { onProgress: ({ file, done, total }) => onProgress?.(`download ${file}`, done, total) };
 }
 
 /** What a model is loaded for. */
@@ -38,7 +46,7 @@ export interface StudentOptions {
   /** Of the adapters' first values. */
   readonly seed?: number;
   /** Called while files are downloaded or tensors loaded. */
-  readonly onProgress?: ((what: string, done: number, total: number) => void) | undefined;
+  readonly onProgress?: OnProgress | undefined;
   /** Access to the Hub. */
   readonly hub?: HubOptions;
 }
@@ -91,10 +99,8 @@ export async function loadStudent(
   name: string,
   { train = false, lora, dtype = "auto", seed = 0, onProgress, hub = {} }: StudentOptions = {},
 ): Promise<Student> {
-  const source = await locateModel(name, {
-    onProgress: ({ file, done, total }) => onProgress?.(`download ${file}`, done, total),
-    ...hub,
-  });
+  const source = await locateModel(name, { ...hubProgress(onProgress), ...hub });
+  if (source.adapter && lora && lora.rank > 0) requireSame(source.adapter.config, loraOf(lora));
   const tokenizer = await loadTokenizer(source.path);
   const adapts = source.adapter !== null || (train && lora !== undefined && lora.rank > 0);
   const model = await Decoder.load(gpu, source.path, {
@@ -104,8 +110,7 @@ export async function loadStudent(
   try {
     if (source.adapter) await restoreAdapter(model, source.adapter, seed);
     else if (adapts) model.adapt(loraOf(lora!), { seed });
-    const local = !/^[\w.-]+\/[\w.-]+(@.*)?$/.test(source.name) || source.path === source.name;
-    return student(model, tokenizer, local ? resolve(source.path) : source.name);
+    return student(model, tokenizer, source.hubId ?? resolve(source.path));
   } catch (error) {
     model[Symbol.dispose]();
     throw error;
@@ -122,8 +127,21 @@ export async function referencePolicy(
   { grpo, from, dtype }: RunConfig,
 ): Promise<Decoder | null> {
   if (grpo.klCoef === 0) return null;
-  if (model.adapters) return model.base;
-  return (await loadStudent(gpu, from, { dtype })).model;
+  if (!model.adapters) return (await loadStudent(gpu, from, { dtype })).model;
+  const { base } = model;
+  const { adapter } = await locateModel(from);
+  if (adapter) await restoreAdapter(base, adapter, 0);
+  return base;
+}
+
+/** An adapter that is trained on keeps its shape. */
+function requireSame(given: LoraConfig, wanted: LoraConfig): void {
+  if (JSON.stringify({ ...given, rankStabilised: false }) === JSON.stringify(wanted)) return;
+  throw new ConfigError(
+    `Cannot train an adapter of rank ${given.rank}, alpha ${given.alpha}, dropout ${given.dropout} ` +
+      `on ${given.targets} with other settings of lora: leave them out, or merge it first ` +
+      "(./mentor export) and begin a new one",
+  );
 }
 
 /** How weights are kept: in f32 where they are trained. */
@@ -146,7 +164,8 @@ export function loraOf({ rank, alpha, dropout, targets }: RunConfig["lora"]): Lo
   };
 }
 
-async function restoreAdapter(
+/** Gives a model the adapters that were trained before. */
+export async function restoreAdapter(
   model: Decoder,
   adapter: AdapterSource,
   seed: number,

@@ -73,6 +73,7 @@ function builtIn(
       ? BUILT_IN_TOKENS
       : fitted(lengths, context);
   };
+  checkContext(rollout.maxTokens, context);
   return {
     draw,
     evaluation: evaluation.prompts > 0 ? evaluationSuite(evaluation.prompts) : [],
@@ -94,11 +95,7 @@ async function fromFile(
   }
   const lengths = new Map(all.map((task) => [task, transcriptLength(chat, task)]));
   const maxTokens = config.rollout.maxTokens ?? fitted([...lengths.values()], context);
-  if (maxTokens > context) {
-    throw new ConfigError(
-      `Cannot use rollout.maxTokens = ${maxTokens}: the model's context is ${context}`,
-    );
-  }
+  checkContext(maxTokens, context);
   const fitting = all.filter((task) => lengths.get(task)! <= maxTokens);
   const left = all.length - fitting.length;
   if (left > 0) {
@@ -141,6 +138,14 @@ async function fromFile(
     maxTokens,
     notes,
   };
+}
+
+function checkContext(maxTokens: number | null, context: number): void {
+  if (maxTokens !== null && maxTokens > context) {
+    throw new ConfigError(
+      `Cannot use rollout.maxTokens = ${maxTokens}: the model's context is ${context}`,
+    );
+  }
 }
 
 async function readTasks(config: RunConfig, notes: string[]): Promise<Task[]> {

@@ -87,7 +87,7 @@ export async function train(
   const resumeAt = folder ? folder.lastCheckpoint() : 0;
   const { from, size, seed, lora, dtype } = config;
   const { onProgress } = options;
-  if (!folder) await requireFit(gpu, config);
+  if (!folder) await requireFit(gpu, config, options.onProgress);
   const loading = { train: true, lora, dtype, seed, onProgress };
   using student = folder
     ? await loadStudent(gpu, folder.checkpoint(resumeAt), loading)
