@@ -269,8 +269,8 @@ async function runGenerate(args: Invocation, config: RunConfig): Promise<number>
   const sampled = args.given("rollout.temperature");
   using gpu = await openAdapter(config);
   using watcher = new RunWatcher({ quiet, write: err });
-  const { dtype } = config;
-  using student = await loadStudent(gpu, config.from, { dtype, onProgress: watcher.progress });
+  const { progress: onProgress } = watcher;
+  using student = await loadStudent(gpu, config.from, { ...config, onProgress });
   watcher.finish();
   const tools = config.tools === null ? calculator().all : await importTools(config.tools);
   const { maxPositions } = student.model.config;

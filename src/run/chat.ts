@@ -200,8 +200,8 @@ export async function chatAtTerminal(
   },
 ): Promise<void> {
   using gpu = await openAdapter(config);
-  const { dtype, tools, seed, rollout } = config;
-  using student = await loadStudent(gpu, config.from, { dtype, onProgress });
+  const { dtype, tools, seed, rollout, chat } = config;
+  using student = await loadStudent(gpu, config.from, { dtype, chat, onProgress });
   const write = (text: string) => void Deno.stdout.writeSync(new TextEncoder().encode(text));
   const { topK, topP, maxCalls, maxTokens, temperature } = rollout;
   using conversation = new Chat(

@@ -139,6 +139,13 @@ export interface RunConfig {
     /** Save every so many steps; 0 is at the end only. */
     everySteps: number;
   };
+  /** How a model with a chat template of its own is talked to. */
+  chat: {
+    /** How the model writes tool calls; auto is told by its template and control tokens. */
+    format: "auto" | "hermes" | "llama3" | "python" | "gemma" | "function-gemma" | "compact";
+    /** What the system message says; null is what the model's template says itself. */
+    system: string | null;
+  };
   /** Low-rank adapters. */
   lora: {
     /** Rank of low-rank adapters, trained instead of the weights; 0 is none. */

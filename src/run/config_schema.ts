@@ -186,6 +186,20 @@ export const runConfigSchema = v.strictObject({
   checkpoint: group({
     everySteps: integer(20, 0, "Save every so many steps; 0 is at the end only"),
   }),
+  chat: group({
+    format: choice(
+      ["auto", "hermes", "llama3", "python", "gemma", "function-gemma", "compact"],
+      "auto",
+      "How the model writes tool calls; auto is told by its template and control tokens",
+    ),
+    system: setting(
+      "text",
+      v.nullable(v.pipe(v.string(), v.nonEmpty())),
+      null,
+      "a text that is not empty, or null",
+      "What the system message says; null is what the model's template says itself",
+    ),
+  }),
   lora: group({
     rank: integer(0, 0, "Rank of low-rank adapters, trained instead of the weights; 0 is none"),
     alpha: real(16, 0.001, 1e6, "What adapters add is scaled by alpha / rank"),

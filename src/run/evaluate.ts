@@ -56,7 +56,11 @@ export async function evaluate(
   const config = resolveConfig({ flags: input });
   using gpu = await openAdapter(config, { profile: options.profile });
   const { onProgress } = options;
-  using student = await loadStudent(gpu, config.from, { dtype: config.dtype, onProgress });
+  using student = await loadStudent(gpu, config.from, {
+    chat: config.chat,
+    dtype: config.dtype,
+    onProgress,
+  });
   const work = () => evaluateStudent(student, config, options);
   if (!options.profile) return await work();
   // There is no folder for a trace: only runs have one.

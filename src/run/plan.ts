@@ -159,7 +159,7 @@ async function rehearse(
   const kept = { ...frozen, dtype: frozen.dtype ?? stored };
   using model = Decoder.zeros(dry, sizes, adapts ? kept : {});
   if (adapts) model.adapt(lora ?? loraOf(config.lora));
-  const chat = chatOf(tokenizer);
+  const chat = chatOf(tokenizer, config.chat);
   const tasks = await openTasks(config, chat, sizes.maxPositions);
   const { method, rollout, tokenBudget, evaluation } = config;
   const { prompts, group, temperature } = rollout;

@@ -41,6 +41,8 @@ export interface StudentOptions {
   readonly train?: boolean;
   /** Adapters to train instead of the weights; none where the rank is 0. */
   readonly lora?: RunConfig["lora"];
+  /** How it is talked to. */
+  readonly chat?: RunConfig["chat"];
   /** How frozen weights are kept. */
   readonly dtype?: RunConfig["dtype"];
   /** Of the adapters' first values. */
@@ -55,13 +57,22 @@ export interface StudentOptions {
 const DATE = new Date(2024, 6, 26);
 
 /** The chat format of a tokenizer: the embedded student's, or that of its template. */
-export function chatOf(tokenizer: Tokenizer): ChatFormat {
-  return tokenizer.hasToken("<|end_call|>")
-    ? compactChat(tokenizer)
-    : templateChat(tokenizer, { now: DATE });
+export function chatOf(tokenizer: Tokenizer, chat?: RunConfig["chat"]): ChatFormat {
+  if (tokenizer.hasToken("<|end_call|>")) return compactChat(tokenizer);
+  const { format = "auto", system = null } = chat ?? {};
+  return templateChat(tokenizer, {
+    now: DATE,
+    ...(format === "auto" ? {} : { format }),
+    ...(system === null ? {} : { system }),
+  });
 }
 
-function student(model: Decoder, tokenizer: Tokenizer, base: string | null): Student {
+function student(
+  model: Decoder,
+  tokenizer: Tokenizer,
+  base: string | null,
+  chat?: RunConfig["chat"],
+): Student {
   const { vocabSize } = model.config;
   // Control tokens alone may lie beyond: Gemma's has one for images, which its text models lack.
   if (vocabSize < tokenizer.textSize) {
@@ -74,7 +85,7 @@ function student(model: Decoder, tokenizer: Tokenizer, base: string | null): Stu
     model,
     tokenizer,
     base,
-    chat: chatOf(tokenizer),
+    chat: chatOf(tokenizer, chat),
     [Symbol.dispose]: () => model[Symbol.dispose](),
   };
 }
@@ -97,7 +108,8 @@ export function newStudent(gpu: Gpu, size: keyof typeof sizes, seed: number): St
 export async function loadStudent(
   gpu: Gpu,
   name: string,
-  { train = false, lora, dtype = "auto", seed = 0, onProgress, hub = {} }: StudentOptions = {},
+  { train = false, lora, chat, dtype = "auto", seed = 0, onProgress, hub = {} }: StudentOptions =
+    {},
 ): Promise<Student> {
   const source = await locateModel(name, { ...hubProgress(onProgress), ...hub });
   if (source.adapter && lora && lora.rank > 0) requireSame(source.adapter.config, loraOf(lora));
@@ -110,7 +122,7 @@ export async function loadStudent(
   try {
     if (source.adapter) await restoreAdapter(model, source.adapter, seed);
     else if (adapts) model.adapt(loraOf(lora!), { seed });
-    return student(model, tokenizer, source.hubId ?? resolve(source.path));
+    return student(model, tokenizer, source.hubId ?? resolve(source.path), chat);
   } catch (error) {
     model[Symbol.dispose]();
     throw error;

@@ -85,10 +85,10 @@ export async function train(
   const config = folder ? { ...folder.config, tuning: given.tuning } : given;
   using gpu = await openAdapter(config, { profile: options.profile });
   const resumeAt = folder ? folder.lastCheckpoint() : 0;
-  const { from, size, seed, lora, dtype } = config;
+  const { from, size, seed, lora, dtype, chat } = config;
   const { onProgress } = options;
   if (!folder) await requireFit(gpu, config, options.onProgress);
-  const loading = { train: true, lora, dtype, seed, onProgress };
+  const loading = { train: true, lora, chat, dtype, seed, onProgress };
   using student = folder
     ? await loadStudent(gpu, folder.checkpoint(resumeAt), loading)
     : from === "scratch"
