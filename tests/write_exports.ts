@@ -72,7 +72,7 @@ async function writeAll(gpu: Gpu, root: string): Promise<void> {
 const [root] = Deno.args;
 if (root === undefined) {
   console.error(
-    "Cannot write exports: name a folder, as in deno run -A tests/write_exports.ts /tmp/exports",
+    "Cannot write exports: name a folder, as in deno run -A tests/write_exports.ts exports",
   );
   Deno.exit(2);
 }

@@ -2,8 +2,8 @@
 repository root:
 
     pip install torch transformers peft safetensors numpy
-    deno run -A tests/write_exports.ts /tmp/exports
-    python tests/golden/check_export.py /tmp/exports
+    deno run -A tests/write_exports.ts exports
+    python tests/golden/check_export.py exports
 
 Checks every folder below the one named that has expected.json (ids) and expected.safetensors (the
 logits [T,V] that Mentor computed for them), beside
