@@ -15,7 +15,7 @@ import { checkAnswer, type Task } from "../tasks/task.ts";
 import type { ToolResult } from "../text/calls/mod.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
 import type { ParsedCall } from "../text/tool_call.ts";
-import { callTool } from "../tools/tool.ts";
+import { runCall } from "../tools/run_call.ts";
 import { callIdentity, type Episode, type ToolAttempt } from "./episode.ts";
 
 /** One episode with what training needs of it. */
@@ -136,7 +136,7 @@ class Recorder {
     }
     const results: ToolResult[] = [];
     for (const call of turn.calls.length > 0 ? turn.calls : [null]) {
-      const text = call === null ? this.#malformed() : await this.#call(call);
+      const text = await this.#call(call);
       if (this.#attempts.length > this.#options.maxCalls || this.#inARow >= LOOP) return null;
       results.push({ name: call?.name ?? "", text });
     }
@@ -153,37 +153,25 @@ class Recorder {
     }
   }
 
-  #malformed(): string {
-    const turn = this.#turns.length - 1;
-    this.#attempts.push({ name: "", arguments: null, turn, status: "malformed" });
-    return "error: malformed call";
-  }
-
-  async #call(parsed: ParsedCall): Promise<string> {
-    const { tools, world } = this.#task;
+  async #call(call: ParsedCall | null): Promise<string> {
     const attempt: ToolAttempt = {
-      name: parsed.name,
-      arguments: parsed.arguments,
+      name: call?.name ?? "",
+      arguments: call?.arguments ?? null,
       turn: this.#turns.length - 1,
-      status: parsed.status,
+      status: "malformed",
     };
     this.#attempts.push(attempt);
-    let shown = `error: ${parsed.error}`;
-    if (parsed.status === "ok") {
-      const found = tools.find(({ name }) => name === parsed.name)!;
-      const { signal } = this.#options;
-      const outcome = await callTool(found, parsed.arguments!, {
-        world,
-        ...(signal ? { signal } : {}),
-      });
-      attempt.status = outcome.status;
-      if (outcome.status === "ok") attempt.result = outcome.result;
-      shown = outcome.text;
-    }
-    const identity = `${callIdentity(attempt.name, attempt.arguments)} ${shown}`;
+    const { tools, world } = this.#task;
+    const { signal } = this.#options;
+    const outcome = await runCall(call, tools, { world, ...(signal ? { signal } : {}) });
+    attempt.status = outcome.status;
+    if (outcome.status === "ok") attempt.result = outcome.result;
+    // What can't be read at all may be anything: no two of them are the same call.
+    if (call === null) return outcome.text;
+    const identity = `${callIdentity(attempt.name, attempt.arguments)} ${outcome.text}`;
     this.#inARow = identity === this.#lastCall ? this.#inARow + 1 : 1;
     this.#lastCall = identity;
-    return shown;
+    return outcome.text;
   }
 
   finish(): Rollout {

@@ -8,7 +8,9 @@
 import { Generator } from "../model/generator.ts";
 import type { SamplingOptions } from "../ops/sample.ts";
 import { calculator } from "../tools/calculator.ts";
-import { callTool, type Tool } from "../tools/tool.ts";
+import type { ParsedCall } from "../text/tool_call.ts";
+import { runCall } from "../tools/run_call.ts";
+import type { Tool } from "../tools/tool.ts";
 import { openAdapter } from "./adapter.ts";
 import type { RunConfig } from "./config.ts";
 import { loadStudent, type Student } from "./student.ts";
@@ -100,10 +102,7 @@ export class Chat implements Disposable {
             note(`more than rollout.maxCalls = ${maxCalls} calls for one answer`);
             return null;
           }
-          const text = call === null
-            ? "error: malformed call"
-            : await this.#call(call.name, call.arguments, call.error);
-          results.push({ name: call?.name ?? "", text });
+          results.push({ name: call?.name ?? "", text: await this.#call(call) });
         }
         const fed = chat.resultIds(results);
         history.push(...fed);
@@ -115,19 +114,10 @@ export class Chat implements Disposable {
     return answer;
   }
 
-  async #call(
-    name: string,
-    args: Readonly<Record<string, unknown>> | null,
-    error: string | undefined,
-  ): Promise<string> {
-    const { write } = this.#options;
-    const found = this.#tools.find((tool) => tool.name === name);
-    const text = error !== undefined || args === null
-      ? `error: ${error ?? "malformed call"}`
-      : found === undefined
-      ? `error: there is no tool "${name}"`
-      : (await callTool(found, args, {})).text;
-    write(`\n  ${name}(${JSON.stringify(args ?? {})}) -> ${text}\n`);
+  async #call(call: ParsedCall | null): Promise<string> {
+    const { text } = await runCall(call, this.#tools);
+    const shown = call === null ? "?" : `${call.name}(${JSON.stringify(call.arguments ?? {})})`;
+    this.#options.write(`\n  ${shown} -> ${text}\n`);
     return text;
   }
 

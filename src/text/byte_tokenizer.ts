@@ -5,6 +5,8 @@
  * @module
  */
 
+import { bpeModel } from "./bpe_model.ts";
+
 /** The control tokens of the compact chat format; the first has id 256. */
 export const compactTokens = [
   "<|user|>",
@@ -41,18 +43,10 @@ export function byteTokenizer(): Record<string, unknown> {
     },
     post_processor: null,
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
+    model: bpeModel({
       vocab: Object.fromEntries(byteCharacters().map((character, byte) => [character, byte])),
       merges: [],
-    },
+    }),
   };
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { bpeModel } from "./bpe_model.ts";
 import { spmMerges, TokenType } from "./gguf_merges.ts";
 
 type Json = Record<string, unknown>;
@@ -135,7 +136,7 @@ function byteLevelTokenizer(
     normalizer: splitting.normalizer,
     pre_tokenizer: splitting.preTokenizer,
     decoder: byteLevel(true),
-    model: bpe({ ignore_merges: splitting.ignoreMerges, vocab, merges }),
+    model: bpeModel({ ignore_merges: splitting.ignoreMerges, vocab, merges }),
   });
 }
 
@@ -175,7 +176,7 @@ function spmTokenizer(
       : spaces,
     pre_tokenizer: null,
     decoder: { type: "Sequence", decoders },
-    model: bpe({
+    model: bpeModel({
       unk_token: unknown ?? null,
       fuse_unk: true,
       byte_fallback: true,
@@ -259,20 +260,6 @@ function templateProcessing(
     single: wrapped("A", 0),
     pair: [...wrapped("A", 0), ...wrapped("B", 1)],
     special_tokens: Object.fromEntries(around.map((token) => [token, entry(token)])),
-  };
-}
-
-function bpe(parts: Json): Json {
-  return {
-    type: "BPE",
-    dropout: null,
-    unk_token: null,
-    continuing_subword_prefix: null,
-    end_of_word_suffix: null,
-    fuse_unk: false,
-    byte_fallback: false,
-    ignore_merges: false,
-    ...parts,
   };
 }
 
