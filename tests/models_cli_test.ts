@@ -114,6 +114,17 @@ Deno.test("an exported model computes what base and adapter do", async () => {
   assertEquals(answers(merged.stdout), answers(beside.stdout));
 });
 
+Deno.test("a config file that says nothing of sampling leaves generation greedy", async () => {
+  const file = join(folder, "seed.yaml");
+  await Deno.writeTextFile(file, "seed: 3\n");
+  const generate = ["generate", "--model", base, "--json", "34 plus 8"];
+  const [plain, configured] = [
+    await mentor(generate),
+    await mentor([...generate, "--config", file]),
+  ];
+  assertEquals(configured.stdout, plain.stdout);
+});
+
 Deno.test("a conversation goes on over several turns, and says what it can do", async () => {
   const input = "34 plus 8\nand 2 more\n/what\n/clear\n12 times 3\n/exit\nnever read\n";
   const { code, stderr } = await mentor(["chat", "--model", base], input);

@@ -8,6 +8,7 @@ import { resolve } from "@std/path";
 import type { Gpu } from "../gpu/device.ts";
 import { CheckpointError, saveFolder } from "../io/checkpoint.ts";
 import type { HubOptions } from "../io/hub.ts";
+import type { StoredTensor } from "../io/safetensors.ts";
 import { sizedConfig, type sizes } from "../model/config.ts";
 import { Decoder } from "../model/decoder.ts";
 import type { LoraConfig } from "../model/lora.ts";
@@ -184,7 +185,7 @@ export async function restoreAdapter(
 ): Promise<void> {
   const adapters = model.adapt(adapter.config, { seed });
   using source = await adapter.open();
-  const tensors = new Map();
+  const tensors = new Map<string, StoredTensor>();
   for (const name of source.entries.keys()) tensors.set(name, await source.read(name));
   adapters.restore(tensors, source.label);
 }
