@@ -56,6 +56,12 @@ Deno.test("a model with a template of its own is loaded, talks, and keeps its te
     const { maxTokens } = await openTasks(settings, student.chat, config.maxPositions);
     assert(maxTokens > 1000 && maxTokens < 4096, String(maxTokens));
     assertEquals((await openTasks(settings, made.chat, 4096)).maxTokens, 128);
+    // A micro-batch has to hold the longest episode, or it would take more than was planned.
+    const tight = { ...settings, tokenBudget: maxTokens - 64 };
+    assertEquals(
+      (await openTasks(tight, student.chat, config.maxPositions)).maxTokens,
+      maxTokens - 64,
+    );
 
     const copy = join(folder, "copy");
     await saveStudent(student, copy);

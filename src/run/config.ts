@@ -159,7 +159,7 @@ export interface RunConfig {
   };
   /** How weights that are not trained are kept on the GPU; auto is as their file has them. */
   dtype: "auto" | "f32" | "bf16" | "f16";
-  /** Tokens per forward and backward pass. */
+  /** Tokens per forward and backward pass; an episode has to fit in. */
   tokenBudget: number;
   /** What is computed again on the way back instead of kept: less memory, a third more work. */
   recompute: "none" | "blocks";

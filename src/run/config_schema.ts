@@ -217,7 +217,7 @@ export const runConfigSchema = v.strictObject({
     "auto",
     "How weights that are not trained are kept on the GPU; auto is as their file has them",
   ),
-  tokenBudget: integer(8192, 8, "Tokens per forward and backward pass"),
+  tokenBudget: integer(8192, 8, "Tokens per forward and backward pass; an episode has to fit in"),
   recompute: choice(
     ["none", "blocks"],
     "none",

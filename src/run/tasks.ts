@@ -56,7 +56,7 @@ export async function openTasks(
 }
 
 function builtIn(
-  { domains, seed, teacher, evaluation, rollout }: RunConfig,
+  { domains, seed, teacher, evaluation, rollout, tokenBudget }: RunConfig,
   chat: ChatFormat,
   context: number,
 ): TaskSource {
@@ -71,7 +71,7 @@ function builtIn(
     const lengths = draw(0, 0, 64).map((task) => transcriptLength(chat, task));
     return lengths.every((length) => length <= BUILT_IN_TOKENS)
       ? BUILT_IN_TOKENS
-      : fitted(lengths, context);
+      : fitted(lengths, Math.min(context, tokenBudget));
   };
   checkContext(rollout.maxTokens, context);
   return {
@@ -94,7 +94,8 @@ async function fromFile(
     requireReferences(all);
   }
   const lengths = new Map(all.map((task) => [task, transcriptLength(chat, task)]));
-  const maxTokens = config.rollout.maxTokens ?? fitted([...lengths.values()], context);
+  const maxTokens = config.rollout.maxTokens ??
+    fitted([...lengths.values()], Math.min(context, config.tokenBudget));
   checkContext(maxTokens, context);
   const fitting = all.filter((task) => lengths.get(task)! <= maxTokens);
   const left = all.length - fitting.length;
@@ -221,9 +222,14 @@ function transcriptLength(chat: ChatFormat, task: Task): number {
     : chat.promptIds(task.prompt, task.tools).length + 1;
 }
 
-/** A context that holds 95 % of the references with a quarter to spare. */
-function fitted(lengths: readonly number[], context: number): number {
+/**
+ * A context that holds 95 % of the references with a quarter to spare.
+ *
+ * @param most that the model takes, and that fits a micro-batch: a longer episode would need more
+ * memory than anything that was planned
+ */
+function fitted(lengths: readonly number[], most: number): number {
   const sorted = lengths.toSorted((a, b) => a - b);
   const long = sorted[Math.floor(0.95 * (sorted.length - 1))] ?? 0;
-  return Math.min(context, Math.ceil(long * 1.25 / 64) * 64);
+  return Math.min(most, Math.ceil(long * 1.25 / 64) * 64);
 }
