@@ -24,7 +24,7 @@ import { Tokenizer } from "../text/tokenizer.ts";
 import { openAdapter } from "./adapter.ts";
 import { ConfigError, resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { loadTokenizer, locateModel } from "./model_source.ts";
-import { measureRates, stepSeconds } from "./plan_time.ts";
+import { type EpisodeLength, measureRates, stepSeconds } from "./plan_time.ts";
 import { chatOf, hubProgress, loraOf, type OnProgress, storageOf } from "./student.ts";
 import { openTasks } from "./tasks.ts";
 
@@ -60,7 +60,7 @@ interface Rehearsal {
   readonly trained: number;
   readonly maxTokens: number;
   /** Of the teacher's episodes, prompt and results included. */
-  readonly meanTokens: number;
+  readonly episode: EpisodeLength;
 }
 
 /** What a rehearsal needs to know of a model: nothing of its weights. */
@@ -87,7 +87,7 @@ export async function plan(
   using gpu = await openAdapter(config);
   const blueprint = await draw(config, onProgress);
   const rehearsal = await rehearse(gpu, config, blueprint);
-  const { memory, trained, total, maxTokens, meanTokens } = rehearsal;
+  const { memory, trained, total, maxTokens, episode } = rehearsal;
   const episodes = config.rollout.prompts * config.rollout.group;
   const rows = Math.min(config.rollout.slots, episodes);
   const rates = await measureRates(gpu, blueprint.config, rows);
@@ -95,7 +95,7 @@ export async function plan(
   const bytes = bytesOf(memory);
   return {
     bytes,
-    stepSeconds: stepSeconds(rates, blueprint.config, config, meanTokens, trained < total),
+    stepSeconds: stepSeconds(rates, blueprint.config, config, episode, trained < total),
     parameters: { total, trained },
     maxTokens,
     limit,
@@ -202,9 +202,9 @@ async function rehearse(
   for await (const _ of dry.readEach(saved));
   for await (const _ of dry.readEach([...model.parameters.values()].flatMap((p) => [p, p])));
 
-  const lengths = shown(0, prompts).map((task) =>
-    task.reference ? demonstration(chat, task, task.reference).ids.length : tasks.maxTokens
-  );
+  const episodes = shown(0, prompts).map((task) => episodeOf(task, chat, tasks.maxTokens));
+  const mean = (of: (episode: { ids: Uint32Array; mask: Uint8Array }) => number) =>
+    episodes.reduce((sum, episode) => sum + of(episode), 0) / episodes.length;
   const count = (weights: Iterable<{ readonly size: number }>) =>
     [...weights].reduce((sum, { size }) => sum + size, 0);
   const trained = count(model.parameters.values());
@@ -213,7 +213,10 @@ async function rehearse(
     total: count(model.weights.values()) + (adapts ? trained : 0),
     trained,
     maxTokens: tasks.maxTokens,
-    meanTokens: lengths.reduce((sum, length) => sum + length, 0) / lengths.length,
+    episode: {
+      tokens: mean(({ ids }) => ids.length),
+      sampled: mean(({ mask }) => mask.reduce((sum, bit) => sum + bit, 0)),
+    },
   };
 }
 

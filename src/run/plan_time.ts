@@ -15,6 +15,14 @@ export interface Rates {
   readonly few: number;
 }
 
+/** Tokens of an episode, on average. */
+export interface EpisodeLength {
+  /** In all. */
+  readonly tokens: number;
+  /** Of these, drawn by the model. */
+  readonly sampled: number;
+}
+
 /** Rows of a product in training. */
 const MANY = 512;
 /** Products in one submit: a read-back in Deno costs 10 ms whatever it is for. */
@@ -59,7 +67,7 @@ export function stepSeconds(
   { many, few }: Rates,
   model: DecoderConfig,
   { method, rollout: { prompts, group }, sft, recompute }: RunConfig,
-  tokensPerEpisode: number,
+  { tokens: tokensPerEpisode, sampled }: EpisodeLength,
   frozen: boolean,
 ): number {
   const { hiddenSize: C, intermediateSize: F, layers, heads, kvHeads, headDim: D } = model;
@@ -70,5 +78,8 @@ export function stepSeconds(
   const episodes = method === "grpo" ? prompts * group : sft.batch;
   const tokens = episodes * tokensPerEpisode;
   const training = passes * forward * tokens / many;
-  return method === "grpo" ? training + forward * tokens / few : training;
+  if (method !== "grpo") return training;
+  // A prompt is fed once for its whole group; what tools answer is little.
+  const prompted = prompts * (tokensPerEpisode - sampled);
+  return training + forward * (episodes * sampled / few + prompted / many);
 }
