@@ -201,9 +201,9 @@ export function trainStep(
   learningRate = 1e-3,
 ): Update {
   const total = activeTokens(sequences);
-  return learner.update(packSequences(sequences, Infinity), (tape, statistics, batch, sink) => {
+  return learner.update(packSequences(sequences, Infinity), (tape, statistics, batch, sums) => {
     const weight = new Float32Array(batch.targets.length).fill(1 / total);
-    nllLoss(tape, statistics, tape.upload(weight, "weight"), sink);
+    nllLoss(tape, statistics, tape.upload(weight, "weight"), sums);
   }, { learningRate });
 }
 

@@ -22,6 +22,7 @@ import { entryPoints, type KernelName, kernelSources } from "../src/gpu/kernels.
 import { sizeClass } from "../src/gpu/memory.ts";
 import { reflect } from "../src/gpu/reflect.ts";
 import { linear } from "../src/ops/linear.ts";
+import { MetricSums } from "../src/ops/metric_sums.ts";
 import { nllLoss } from "../src/ops/policy_loss.ts";
 import { lmHead } from "../src/ops/lm_head.ts";
 import { rmsnorm } from "../src/ops/norm.ts";
@@ -316,7 +317,7 @@ Deno.test("an identical step creates no buffer and no bind group and is one subm
     weightDecay: 0.1,
     gradClip: 1,
   });
-  const sums = new Tensor(gpu.allocate(32, "other", "metrics"), [8], "f32", "metrics");
+  using sums = new MetricSums(gpu);
   const step = (tokens: number) => {
     const tape = new Tape(gpu);
     const x = tape.upload(random(tokens * 16), "x", [tokens, 16]);
@@ -328,7 +329,8 @@ Deno.test("an identical step creates no buffer and no bind group and is one subm
     const targets = tape.upload(new Uint32Array(tokens).fill(7), "targets");
     const statistics = lmHead(tape, twice, table, targets, { chunk: 64 });
     const weight = tape.upload(new Float32Array(tokens).fill(1 / tokens), "weight");
-    nllLoss(tape, statistics, weight, { sums, beta: 0 });
+    sums.begin();
+    nllLoss(tape, statistics, weight, sums);
     tape.backward();
     optimizer.step(1e-3);
     gpu.endStep();
@@ -344,11 +346,10 @@ Deno.test("an identical step creates no buffer and no bind group and is one subm
   // A little less work fits the same buffers.
   step(29);
   assertEquals(gpu.memory().created, memory.created);
-  const [content] = await gpu.read(sums);
+  const [content] = await gpu.read(...sums.tensors);
   const [loss] = new Float32Array(content!);
   assert(Number.isFinite(loss) && loss! > 0);
   for (const parameter of parameters.values()) gpu.free(parameter.buffers());
-  gpu.free([sums.buffer]);
 });
 
 Deno.test("several reads may be in flight, each with its own content", async () => {

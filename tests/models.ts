@@ -7,10 +7,10 @@ import { type DecoderConfig, llamaConfig } from "../src/model/config.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { fromHuggingFace } from "../src/model/families.ts";
 import { type PackedBatch, tokenStatistics } from "../src/model/nll.ts";
-import { lossMetrics, nllLoss } from "../src/ops/policy_loss.ts";
+import { MetricSums } from "../src/ops/metric_sums.ts";
+import { nllLoss } from "../src/ops/policy_loss.ts";
 import { AdamW } from "../src/optim/adamw.ts";
 import { Tape } from "../src/tape.ts";
-import { Tensor } from "../src/tensor.ts";
 
 /** Two layers with grouped-query heads; no dimension is a multiple of a tile of the kernels. */
 export const tiny: DecoderConfig = llamaConfig({
@@ -64,7 +64,7 @@ export function packed(ids: ArrayLike<number>, lengths: readonly number[]): Pack
 export class Trainer implements Disposable {
   readonly model: Decoder;
   readonly optimizer: AdamW;
-  readonly #sums: Tensor;
+  readonly #sums: MetricSums;
 
   constructor(
     model: Decoder,
@@ -74,8 +74,7 @@ export class Trainer implements Disposable {
     const { betas = [0.9, 0.95], weightDecay = 0.1, gradClip = 1 } = options;
     const { gpu, parameters } = model;
     this.optimizer = new AdamW(gpu, parameters, { betas, epsilon: 1e-8, weightDecay, gradClip });
-    const buffer = gpu.allocate(lossMetrics.length * 4, "other", "loss metrics");
-    this.#sums = new Tensor(buffer, [lossMetrics.length], "f32", "loss metrics");
+    this.#sums = new MetricSums(gpu);
   }
 
   /**
@@ -89,23 +88,23 @@ export class Trainer implements Disposable {
   ): Promise<{ loss: number; norm: number }> {
     const { gpu } = this.model;
     const count = batches.reduce((sum, { targets }) => sum + targets.length, 0);
-    const sink = { sums: this.#sums, beta: 0 as 0 | 1 };
+    this.#sums.begin();
     for (const batch of batches) {
       const tape = new Tape(gpu, options);
       const statistics = tokenStatistics(tape, this.model, batch);
       const weight = new Float32Array(batch.targets.length).fill(1 / count);
-      nllLoss(tape, statistics, tape.upload(weight, "weight"), sink);
+      nllLoss(tape, statistics, tape.upload(weight, "weight"), this.#sums);
       tape.backward();
       gpu.recycle();
     }
     this.optimizer.step(learningRate);
-    const [sums, clip] = await gpu.read(this.#sums, this.optimizer.clip);
+    const [clip, sums] = await gpu.read(this.optimizer.clip, ...this.#sums.tensors);
     return { loss: new Float32Array(sums!)[0]!, norm: new Float32Array(clip!)[0]! };
   }
 
   [Symbol.dispose](): void {
     this.optimizer[Symbol.dispose]();
-    this.model.gpu.free([this.#sums.buffer]);
+    this.#sums[Symbol.dispose]();
   }
 }
 

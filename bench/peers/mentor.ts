@@ -83,8 +83,8 @@ async function prepareStep(gpu: Gpu, data: string): Promise<Job> {
       gradClip: Infinity,
     });
   const step = async (learner: Learner) => {
-    const update = learner.update(batches, (tape, statistics, _batch, sink) => {
-      nllLoss(tape, statistics, tape.upload(weight, "weight"), sink);
+    const update = learner.update(batches, (tape, statistics, _batch, sums) => {
+      nllLoss(tape, statistics, tape.upload(weight, "weight"), sums);
     }, { learningRate: adamw.rate });
     return (await update.metrics()).loss;
   };

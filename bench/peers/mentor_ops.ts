@@ -8,7 +8,8 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { attention, segmentBounds } from "../../src/ops/attention.ts";
 import { lmHead } from "../../src/ops/lm_head.ts";
 import { rmsnorm } from "../../src/ops/norm.ts";
-import { lossMetrics, nllLoss } from "../../src/ops/policy_loss.ts";
+import { MetricSums } from "../../src/ops/metric_sums.ts";
+import { nllLoss } from "../../src/ops/policy_loss.ts";
 import { AdamW } from "../../src/optim/adamw.ts";
 import { Tape } from "../../src/tape.ts";
 import { Parameter, Tensor } from "../../src/tensor.ts";
@@ -101,11 +102,12 @@ function lmheadPass(gpu: Gpu): Pass {
   const w = new Parameter(gpu, [vocabulary, width], "w", inputs.w);
   const targets = stored(gpu, new Uint32Array(inputs.targets));
   const weight = stored(gpu, new Float32Array(rows).fill(1 / rows));
-  const sums = stored(gpu, new Float32Array(lossMetrics.length));
-  const loss = new Tensor(sums.buffer, [1], "f32", "loss");
+  const sums = new MetricSums(gpu);
   return () => {
     const tape = new Tape(gpu);
-    nllLoss(tape, lmHead(tape, x, w, targets), weight, { sums, beta: 0 });
+    sums.begin();
+    nllLoss(tape, lmHead(tape, x, w, targets), weight, sums);
+    const loss = new Tensor(sums.tensors[0]!.buffer, [1], "f32", "loss");
     return backward(tape, [loss], [x, w]);
   };
 }

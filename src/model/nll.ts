@@ -6,9 +6,11 @@
 
 import { toFloat32 } from "../io/safetensors.ts";
 import { lmHead, type LmHeadOptions, type TokenStatistics } from "../ops/lm_head.ts";
-import { lossMetrics, nllLoss } from "../ops/policy_loss.ts";
+import { MetricSums } from "../ops/metric_sums.ts";
+import { nllLoss } from "../ops/policy_loss.ts";
 import { selectRows } from "../ops/select.ts";
 import { Tape } from "../tape.ts";
+import type { Tensor } from "../tensor.ts";
 import type { Decoder } from "./decoder.ts";
 import { parameterSpecs, takeApart } from "./parameters.ts";
 
@@ -22,6 +24,12 @@ export interface PackedBatch {
   readonly targets: Uint32Array;
 }
 
+/** What is known of the tokens that a batch predicts, in the order of its targets. */
+export interface PredictedTokens extends TokenStatistics {
+  /** Final hidden state that each is predicted from, [N, C]. */
+  readonly hidden: Tensor;
+}
+
 /**
  * Statistics of the predicted tokens, in the order of `batch.targets`.
  *
@@ -32,7 +40,7 @@ export function tokenStatistics(
   model: Decoder,
   { ids, lengths, targets }: PackedBatch,
   options: LmHeadOptions = {},
-): TokenStatistics {
+): PredictedTokens {
   if (targets.length === 0) {
     throw new RangeError("Cannot compute a loss: no tokens are predicted; check the batch's mask");
   }
@@ -49,7 +57,8 @@ export function tokenStatistics(
   const rows = targets.map((t) => t - 1);
   const hidden = selectRows(tape, model.packed(tape, ids, lengths), rows);
   const wanted = tape.upload(targets.map((t) => ids[t]!), "targets");
-  return lmHead(tape, hidden, model.head, wanted, { ...model.logitLimits, ...options });
+  const limits = { ...model.logitLimits, ...options };
+  return { hidden, ...lmHead(tape, hidden, model.head, wanted, limits) };
 }
 
 /**
@@ -76,11 +85,14 @@ export async function nllGradients(
   const targets = Uint32Array.from({ length: ids.length - 1 }, (_, i) => i + 1);
   const statistics = tokenStatistics(tape, model, { ids, lengths: [ids.length], targets });
   const weight = tape.upload(new Float32Array(targets.length).fill(1 / targets.length), "weight");
-  const sums = tape.tensor([lossMetrics.length], "loss metrics");
-  nllLoss(tape, statistics, weight, { sums, beta: 0 });
+  const sums = new MetricSums(tape);
+  nllLoss(tape, statistics, weight, sums);
   tape.backward();
   const trained = [...model.parameters];
-  const reading = gpu.read(sums, ...trained.map(([, parameter]) => parameter.grad!));
+  const reading = gpu.read(
+    ...sums.tensors,
+    ...trained.map(([, parameter]) => parameter.grad!),
+  );
   for (const [, parameter] of trained) parameter.grad = null;
   gpu.endStep();
   const [loss, ...contents] = await reading;

@@ -9,9 +9,9 @@ import type { Tape } from "../tape.ts";
 import { assertShape, type Tensor } from "../tensor.ts";
 import { elementwise } from "./launch.ts";
 import type { TokenStatistics } from "./lm_head.ts";
-import { foldRows } from "./reduce.ts";
+import type { MetricSums } from "./metric_sums.ts";
 
-/** The accumulator's columns: sums over tokens of weight times each. */
+/** Diagnostics of a loss: sums over tokens of weight times each. */
 export const lossMetrics = [
   "loss",
   "kl", // k3 to the reference
@@ -23,25 +23,6 @@ export const lossMetrics = [
   "weight",
 ] as const;
 
-/** Where losses add their diagnostics: a tensor [8] that outlives the micro-batch. */
-export interface MetricSink {
-  readonly sums: Tensor;
-  /** 0 for the first micro-batch of a step, which overwrites. */
-  beta: 0 | 1;
-}
-
-function finish(
-  tape: Tape,
-  { logprob }: TokenStatistics,
-  dlogprob: Tensor,
-  rows: Tensor,
-  sink: MetricSink,
-): void {
-  logprob.grad = dlogprob;
-  foldRows(tape, rows, sink.sums, sink.beta);
-  sink.beta = 1;
-}
-
 /**
  * Negative log-likelihood, sum of -weight * logprob.
  *
@@ -51,7 +32,7 @@ export function nllLoss(
   tape: Tape,
   statistics: TokenStatistics,
   weight: Tensor,
-  sink: MetricSink,
+  sums: MetricSums,
 ): void {
   const N = statistics.logprob.size;
   assertShape(weight, [N], "apply the NLL loss");
@@ -61,7 +42,8 @@ export function nllLoss(
   elementwise(tape.gpu, "policy_loss", "nll", N, { logprob, weight, entropy, dlogprob, metrics }, {
     rows: N,
   });
-  finish(tape, statistics, dlogprob, metrics, sink);
+  statistics.logprob.grad = dlogprob;
+  sums.add(tape, lossMetrics, metrics);
 }
 
 /** What a policy update knows of each token; [N] each. */
@@ -90,7 +72,7 @@ export function clippedPolicyLoss(
   statistics: TokenStatistics,
   batch: PolicyBatch,
   { clipLow, clipHigh, klCoefficient }: PolicyLossOptions,
-  sink: MetricSink,
+  sums: MetricSums,
 ): void {
   const N = statistics.logprob.size;
   for (const tensor of Object.values(batch)) assertShape(tensor, [N], "apply the policy loss");
@@ -106,5 +88,6 @@ export function clippedPolicyLoss(
     dlogprob,
     metrics,
   }, { rows: N, clip_low: clipLow, clip_high: clipHigh, kl_coefficient: klCoefficient });
-  finish(tape, statistics, dlogprob, metrics, sink);
+  statistics.logprob.grad = dlogprob;
+  sums.add(tape, lossMetrics, metrics);
 }

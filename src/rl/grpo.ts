@@ -182,7 +182,7 @@ export function policyUpdate(
   { tokenBudget, learningRate, clipLow, clipHigh, klCoefficient }: GrpoOptions,
 ): Update {
   const total = activeTokens(rollouts);
-  return learner.update(packSequences(rollouts, tokenBudget), (tape, statistics, batch, sink) => {
+  return learner.update(packSequences(rollouts, tokenBudget), (tape, statistics, batch, sums) => {
     const values = (label: string, of: (rollout: PolicySample) => (t: number) => number) =>
       tape.upload(gather(batch, of), label);
     const oldLogprob = values("old logprob", ({ logprobs }) => (t) => logprobs[t]!);
@@ -200,7 +200,7 @@ export function policyUpdate(
         weight: values("weight", () => () => 1 / total),
       },
       { clipLow, clipHigh, klCoefficient },
-      sink,
+      sums,
     );
   }, { learningRate, temperature });
 }
@@ -237,7 +237,7 @@ function average(updates: readonly UpdateMetrics[]): Record<string, number> {
   return Object.fromEntries(
     names.map((name) => [
       name,
-      updates.reduce((sum, update) => sum + update[name as keyof UpdateMetrics], 0) /
+      updates.reduce((sum, update) => sum + update[name]!, 0) /
       updates.length,
     ]),
   );

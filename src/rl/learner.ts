@@ -7,12 +7,11 @@
 
 import type { ReadBack } from "../gpu/transfer.ts";
 import type { Decoder } from "../model/decoder.ts";
-import { tokenStatistics } from "../model/nll.ts";
-import type { TokenStatistics } from "../ops/lm_head.ts";
-import { lossMetrics, type MetricSink } from "../ops/policy_loss.ts";
+import { type PredictedTokens, tokenStatistics } from "../model/nll.ts";
+import { MetricSums } from "../ops/metric_sums.ts";
 import { AdamW, type AdamWOptions } from "../optim/adamw.ts";
 import { Tape } from "../tape.ts";
-import { Tensor } from "../tensor.ts";
+import type { Parameter } from "../tensor.ts";
 import type { MaskedSequence, MicroBatch } from "./packing.ts";
 
 /** A loss or gradient stopped being a number; that update changed no weight. */
@@ -21,8 +20,11 @@ export class DivergedError extends Error {
   override name = "DivergedError";
 }
 
-/** Diagnostics of one optimizer step: the loss's own sums, and the gradient's norm before clipping. */
-export type UpdateMetrics = Record<typeof lossMetrics[number] | "grad_norm", number>;
+/** Diagnostics of one optimizer step: the losses' own sums, and the gradient's norm before clipping. */
+export type UpdateMetrics = Readonly<Record<string, number>> & {
+  readonly loss: number;
+  readonly grad_norm: number;
+};
 
 /** More micro-batches than a step ever has. */
 const MICRO_BATCHES = 4096;
@@ -41,13 +43,15 @@ export interface Update {
 /** Writes dL/dlogprob for one micro-batch. */
 export type Loss<S extends MaskedSequence> = (
   tape: Tape,
-  statistics: TokenStatistics,
+  tokens: PredictedTokens,
   batch: MicroBatch<S>,
-  sink: MetricSink,
+  sums: MetricSums,
 ) => void;
 
 /** How a learner learns. */
 export interface LearnerOptions extends AdamWOptions {
+  /** Trained beside the model's own parameters, such as those of a value head. */
+  readonly extra?: ReadonlyMap<string, Parameter>;
   /** Keep what goes into each block alone, and compute the rest of it again on the way back. */
   readonly checkpoints?: boolean;
 }
@@ -56,15 +60,17 @@ export interface LearnerOptions extends AdamWOptions {
 export class Learner implements Disposable {
   readonly model: Decoder;
   readonly optimizer: AdamW;
-  readonly #sums: Tensor;
+  /** All that is trained, by name. */
+  readonly parameters: ReadonlyMap<string, Parameter>;
+  readonly #sums: MetricSums;
   readonly #checkpoints: boolean;
 
-  constructor(model: Decoder, { checkpoints = false, ...options }: LearnerOptions) {
+  constructor(model: Decoder, { checkpoints = false, extra, ...options }: LearnerOptions) {
     this.model = model;
     this.#checkpoints = checkpoints;
-    this.optimizer = new AdamW(model.gpu, model.parameters, options);
-    const buffer = model.gpu.allocate(lossMetrics.length * 4, "other", "loss metrics");
-    this.#sums = new Tensor(buffer, [lossMetrics.length], "f32", "loss metrics");
+    this.parameters = new Map([...model.parameters, ...extra ?? []]);
+    this.optimizer = new AdamW(model.gpu, this.parameters, options);
+    this.#sums = new MetricSums(model.gpu);
   }
 
   /**
@@ -78,7 +84,8 @@ export class Learner implements Disposable {
     { learningRate, temperature = 1 }: { learningRate: number; temperature?: number },
   ): Update {
     const { gpu } = this.model;
-    const sink: MetricSink = { sums: this.#sums, beta: 0 };
+    const sums = this.#sums;
+    sums.begin();
     let reading: ReadBack;
     try {
       for (const [i, batch] of batches.entries()) {
@@ -87,36 +94,40 @@ export class Learner implements Disposable {
         const { length } = batch.ids;
         const room = (batch.capacity ?? length) / length;
         const tape = new Tape(gpu, { draw, room, checkpoints: this.#checkpoints });
-        const statistics = tokenStatistics(tape, this.model, batch, { temperature });
-        loss(tape, statistics, batch, sink);
+        const tokens = tokenStatistics(tape, this.model, batch, { temperature });
+        loss(tape, tokens, batch, sums);
         tape.backward();
         gpu.recycle();
       }
       this.optimizer.step(learningRate);
-      reading = gpu.readBack(this.#sums, this.optimizer.clip);
+      reading = gpu.readBack(this.optimizer.clip, ...sums.tensors);
     } catch (error) {
       gpu.discard();
-      for (const parameter of this.model.parameters.values()) parameter.grad = null;
+      for (const parameter of this.parameters.values()) parameter.grad = null;
       throw error;
     }
-    return { metrics: async () => readMetrics(await reading.take()) };
+    const read = sums.reader();
+    return { metrics: async () => readMetrics(await reading.take(), read) };
   }
 
   [Symbol.dispose](): void {
     this.optimizer[Symbol.dispose]();
-    this.model.gpu.free([this.#sums.buffer]);
+    this.#sums[Symbol.dispose]();
   }
 }
 
-function readMetrics([sums, clip]: readonly ArrayBuffer[]): UpdateMetrics {
-  const values = new Float32Array(sums!);
+function readMetrics(
+  [clip, ...sums]: readonly ArrayBuffer[],
+  read: (contents: readonly ArrayBuffer[]) => Record<string, number>,
+): UpdateMetrics {
+  const metrics = read(sums);
   const [norm, , finite] = new Float32Array(clip!);
-  if (!finite || values.some((value) => !Number.isFinite(value))) {
+  const loss = metrics.loss!;
+  if (!finite || Object.values(metrics).some((value) => !Number.isFinite(value))) {
     throw new DivergedError(
-      `Cannot update the model: loss is ${values[0]}, gradient norm is ${norm}; ` +
+      `Cannot update the model: loss is ${loss}, gradient norm is ${norm}; ` +
         "lower the learning rate, or resume from an earlier checkpoint",
     );
   }
-  const metrics = Object.fromEntries(lossMetrics.map((name, i) => [name, values[i]!]));
-  return { ...metrics, grad_norm: norm! } as UpdateMetrics;
+  return { ...metrics, loss, grad_norm: norm! };
 }

@@ -46,8 +46,8 @@ export function sftStep(
 ): Update {
   const batches = packSequences(sequences, tokenBudget);
   const total = activeTokens(sequences);
-  return learner.update(batches, (tape, statistics, { targets }, sink) => {
+  return learner.update(batches, (tape, statistics, { targets }, sums) => {
     const weight = new Float32Array(targets.length).fill(1 / total);
-    nllLoss(tape, statistics, tape.upload(weight, "weight"), sink);
+    nllLoss(tape, statistics, tape.upload(weight, "weight"), sums);
   }, { learningRate });
 }

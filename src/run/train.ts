@@ -264,7 +264,7 @@ class Run {
       "update",
       () => this.#imitation.step(this.#step, goesOn),
     );
-    return { metrics: { loss, entropy, grad_norm }, parts: {} };
+    return { metrics: { loss, entropy: entropy!, grad_norm }, parts: {} };
   }
 
   /** What is due when so many steps are done. */

@@ -12,6 +12,7 @@ import { Random } from "../../random.ts";
 import { Tape } from "../../tape.ts";
 import { elements, type FloatType, Parameter, rowRange, Tensor } from "../../tensor.ts";
 import { elementwise } from "../launch.ts";
+import { MetricSums } from "../metric_sums.ts";
 
 /** Elements behind the end of a blank tensor. */
 const MARGIN = 64;
@@ -239,6 +240,13 @@ export class Bench {
     this.gpu.write(parameter.gradientStorage().buffer, new Float32Array(values.length).fill(NaN));
     this.defer(() => this.gpu.free(parameter.buffers()));
     return parameter;
+  }
+
+  /** Sums of a loss's diagnostics. */
+  sums(): MetricSums {
+    const sums = new MetricSums(this.gpu);
+    this.defer(() => sums[Symbol.dispose]());
+    return sums;
   }
 
   /** Sets dL/dy for an op's output y. */

@@ -21,16 +21,16 @@ export function likelihood(N: number): Case {
     const h = bench.random([N]).map((v) => v + 1);
     const w = maskWeights(N);
     const logprob = bench.tensor([N], lp);
-    const sink = { sums: bench.blank([lossMetrics.length]), beta: 0 as 0 | 1 };
+    const metrics = bench.sums();
     nllLoss(
       bench.forward,
       { logprob, entropy: bench.tensor([N], h) },
       bench.tensor([N], w),
-      sink,
+      metrics,
     );
     const { loss, dlogprob } = reference.nllLoss(lp, w);
     const sums = [sum(loss), 0, 0, 0, 0, sum(h.map((v, n) => v * w[n]!)), 0, sum(w)];
-    return [near("dlogprob", logprob.grad!, dlogprob), near("metrics", sink.sums, sums)];
+    return [near("dlogprob", logprob.grad!, dlogprob), near("metrics", metrics.tensors[0]!, sums)];
   };
 }
 
@@ -44,7 +44,7 @@ function sum(values: ArrayLike<number>): number {
 export function surrogate(N: number, klCoefficient: number): Case {
   return (bench) => {
     const options = { clipLow: 0.2, clipHigh: 0.28, klCoefficient };
-    const sink = { sums: bench.blank([lossMetrics.length]), beta: 0 as 0 | 1 };
+    const metrics = bench.sums();
     const sums = new Float64Array(lossMetrics.length);
     const gradients = [0, 1].map(() => {
       const old = bench.random([N], 3).map((v) => v - 3);
@@ -64,7 +64,7 @@ export function surrogate(N: number, klCoefficient: number): Case {
           weight: bench.tensor([N], weight),
         },
         options,
-        sink,
+        metrics,
       );
       const expected = reference.policyLoss(
         { logprob: lp, oldLogprob: old, advantage, weight, reference: ref },
@@ -83,7 +83,7 @@ export function surrogate(N: number, klCoefficient: number): Case {
       }
       return near("dlogprob", logprob.grad!, expected.dlogprob);
     });
-    return [...gradients, near("metrics", sink.sums, sums)];
+    return [...gradients, near("metrics", metrics.tensors[0]!, sums)];
   };
 }
 
@@ -102,7 +102,7 @@ for (const which of ["logprob", "oldLogprob"] as const) {
     const column = (name: string) =>
       bench.tensor([2], name === which ? Float32Array.of(NaN, -1) : fine);
     const logprob = column("logprob");
-    const sink = { sums: bench.blank([lossMetrics.length]), beta: 0 as 0 | 1 };
+    const metrics = bench.sums();
     clippedPolicyLoss(
       bench.forward,
       { logprob, entropy: column("entropy") },
@@ -113,14 +113,14 @@ for (const which of ["logprob", "oldLogprob"] as const) {
         weight: bench.tensor([2], weight),
       },
       { clipLow: 0.2, clipHigh: 0.2, klCoefficient: 0 },
-      sink,
+      metrics,
     );
     const shows = (what: string, tensor: Tensor): Comparison => ({
       what,
       tensor,
       error: (content) => Number.isNaN(new Float32Array(content)[0]) ? 0 : Infinity,
     });
-    return [shows("dlogprob", logprob.grad!), shows("loss", sink.sums)];
+    return [shows("dlogprob", logprob.grad!), shows("loss", metrics.tensors[0]!)];
   };
 }
 
