@@ -181,23 +181,41 @@ Deno.test("lm head survives logits far beyond the range of exp", () => {
   assertEquals([...entropy], [0]);
 });
 
-Deno.test("the policy loss differentiates to its dlogprob, on both sides of the clip", () => {
-  const N = 40;
-  const logprob = random(N, 1);
-  const tokens = {
-    logprob,
-    oldLogprob: random(N, 2),
-    advantage: random(N, 3),
-    weight: random(N, 4).map(Math.abs),
-    reference: random(N, 5),
-  };
-  const options = { clipLow: 0.2, clipHigh: 0.28, klCoefficient: 0.1 };
-  const loss = () => reference.policyLoss(tokens, options).loss.reduce((a, b) => a + b);
-  const { dlogprob, clipped } = reference.policyLoss(tokens, options);
-  assertIsGradient(dlogprob, logprob, loss);
-  const clippedCount = clipped.reduce((a, b) => a + b);
-  assert(clippedCount > 5 && clippedCount < 30, `clipped ${clippedCount} of ${N}`);
-});
+for (const level of ["token", "sequence"] as const) {
+  for (const rule of ["clipped", "cispo", "sapo"] as const) {
+    for (const klForm of ["k1", "k2", "k3"] as const) {
+      Deno.test(`${rule} with ${klForm} and the ratio of the ${level} differentiates to its dlogprob`, () => {
+        const N = 40;
+        const logprob = random(N, 1);
+        const tokens = {
+          logprob,
+          oldLogprob: random(N, 2),
+          advantage: random(N, 3),
+          weight: level === "token" ? random(N, 4).map(Math.abs) : random(N, 4).fill(1 / N),
+          reference: random(N, 5),
+          ...(level === "sequence" ? { starts: [0, 1, 8, 20, N] } : {}),
+        };
+        const options = {
+          ...{ rule, klForm, klCoefficient: 0.1, clipLow: 0.2, clipHigh: 0.28 },
+          ratioMax: rule === "cispo" ? 1.1 : 1.5,
+        };
+        const { dlogprob, clipped } = reference.policyLoss(tokens, options);
+        const logRatios = logprob.map((lp, n) => lp - tokens.oldLogprob[n]!);
+        const loss = () => {
+          // The weight of cispo is a constant of the step: the ratio stays as it was.
+          const oldLogprob = rule === "cispo"
+            ? logprob.map((lp, n) => lp - logRatios[n]!)
+            : tokens.oldLogprob;
+          return reference.policyLoss({ ...tokens, oldLogprob }, options).loss
+            .reduce((a, b) => a + b);
+        };
+        assertIsGradient(dlogprob, logprob, loss);
+        const cut = clipped.reduce((a, b) => a + b);
+        if (rule !== "sapo") assert(cut > 3 && cut < 37, `clipped ${cut} of ${N}`);
+      });
+    }
+  }
+}
 
 Deno.test("the clip acts only where moving on would lower the loss", () => {
   const options = { clipLow: 0.2, clipHigh: 0.28, klCoefficient: 0 };

@@ -14,13 +14,17 @@ import type { MetricSums } from "./metric_sums.ts";
 /** Diagnostics of a loss: sums over tokens of weight times each. */
 export const lossMetrics = [
   "loss",
-  "kl", // k3 to the reference
+  "kl", // to the reference
   "clip_low",
   "clip_high",
   "approx_kl", // k3 to the policy that sampled
   "entropy",
   "logprob_difference", // |log ratio|
   "weight",
+  "ratio",
+  "ratio_squared",
+  "log_ratio_squared",
+  "clip_dual",
 ] as const;
 
 /**
@@ -30,19 +34,18 @@ export const lossMetrics = [
  */
 export function nllLoss(
   tape: Tape,
-  statistics: TokenStatistics,
+  { logprob, entropy }: TokenStatistics,
   weight: Tensor,
   sums: MetricSums,
 ): void {
-  const N = statistics.logprob.size;
+  const N = logprob.size;
   assertShape(weight, [N], "apply the NLL loss");
   const dlogprob = tape.tensor([N], "dlogprob");
   const metrics = tape.tensor([N, lossMetrics.length], "token metrics");
-  const { logprob, entropy } = statistics;
   elementwise(tape.gpu, "policy_loss", "nll", N, { logprob, weight, entropy, dlogprob, metrics }, {
     rows: N,
   });
-  statistics.logprob.grad = dlogprob;
+  logprob.grad = dlogprob;
   sums.add(tape, lossMetrics, metrics);
 }
 
@@ -54,40 +57,89 @@ export interface PolicyBatch {
   readonly advantage: Tensor;
   /** mask / number of tokens that the mean runs over */
   readonly weight: Tensor;
+  /**
+   * u32 [S + 1], the first token of each sequence and N: where given, a token's ratio is its
+   * sequence's, the exponential of the mean log ratio (GSPO, Zheng et al. 2025). Where advantages or
+   * weights differ within a sequence, each token has the gradient of its own (GSPO-token, eq. 13).
+   */
+  readonly starts?: Tensor | null;
 }
 
-/** Widths of the trust region and the weight of the KL term. */
+/** The rules; all agree to first order at ratio 1. */
+export const POLICY_RULES = ["clipped", "cispo", "sapo"] as const;
+
+/** Estimates of the divergence from the reference (Schulman 2020). */
+export const KL_FORMS = ["k1", "k2", "k3"] as const;
+
+/** What the loss of a token is. With r = exp(logprob - old logprob): */
 export interface PolicyLossOptions {
-  readonly clipLow: number;
-  readonly clipHigh: number;
-  readonly klCoefficient: number;
+  /**
+   * - `clipped`: -min(min(r, ratioMax) A, clip(r, 1 - clipLow, 1 + clipHigh) A), PPO's surrogate
+   * - `cispo`: -stop(min(r, ratioMax)) A logprob
+   * - `sapo`: -(4 / tau) sigmoid(tau (r - 1)) A
+   */
+  readonly rule?: typeof POLICY_RULES[number];
+  /** Width of the trust region below; default 0.2. */
+  readonly clipLow?: number;
+  /** Width of the trust region above; default 0.2. */
+  readonly clipHigh?: number;
+  /** Bound of the ratio itself, where it makes bad tokens (all, in `cispo`) dear; default none. */
+  readonly ratioMax?: number;
+  /** tau of tokens whose advantage is above 0, and of the others; default 1 and 1.05. */
+  readonly temperatures?: readonly [number, number];
+  /** Weight of the divergence from the reference; default 0. */
+  readonly klCoefficient?: number;
+  /** Its estimate, with d = logprob - reference: d, d^2 / 2, or e^-d - 1 + d; default `k3`. */
+  readonly klForm?: typeof KL_FORMS[number];
 }
 
-/**
- * PPO's clipped surrogate with separate bounds, plus k3 KL to the reference:
- * -min(r A, clip(r, 1 - low, 1 + high) A) + beta (exp(d) - d - 1), d = ref - logprob.
- */
-export function clippedPolicyLoss(
+/** The largest f32 that is far from overflow: no bound. */
+const UNBOUNDED = 3e38;
+
+/** The policy loss of one rule, plus the divergence from the reference. */
+export function policyLoss(
   tape: Tape,
-  statistics: TokenStatistics,
+  { logprob, entropy }: TokenStatistics,
   batch: PolicyBatch,
-  { clipLow, clipHigh, klCoefficient }: PolicyLossOptions,
+  options: PolicyLossOptions,
   sums: MetricSums,
 ): void {
-  const N = statistics.logprob.size;
-  for (const tensor of Object.values(batch)) assertShape(tensor, [N], "apply the policy loss");
+  const { rule = "clipped", clipLow = 0.2, clipHigh = 0.2, ratioMax = Infinity } = options;
+  const { temperatures: [good, bad] = [1, 1.05], klCoefficient = 0, klForm = "k3" } = options;
+  const { starts, oldLogprob, referenceLogprob, advantage, weight } = batch;
+  const N = logprob.size;
+  for (const tensor of [oldLogprob, referenceLogprob, advantage, weight]) {
+    assertShape(tensor, [N], "apply the policy loss");
+  }
   const dlogprob = tape.tensor([N], "dlogprob");
   const metrics = tape.tensor([N, lossMetrics.length], "token metrics");
-  elementwise(tape.gpu, "policy_loss", "clipped", N, {
-    logprob: statistics.logprob,
-    entropy: statistics.entropy,
-    old_logprob: batch.oldLogprob,
-    reference_logprob: batch.referenceLogprob,
-    advantage: batch.advantage,
-    weight: batch.weight,
+  const [clip_low, clip_high] = rule === "sapo" ? [bad, good] : [clipLow, clipHigh];
+  elementwise(tape.gpu, "policy_loss", rule, N, {
+    logprob,
+    entropy,
+    old_logprob: starts ? levelled(tape, logprob, oldLogprob, starts) : oldLogprob,
+    reference_logprob: referenceLogprob,
+    advantage,
+    weight,
     dlogprob,
     metrics,
-  }, { rows: N, clip_low: clipLow, clip_high: clipHigh, kl_coefficient: klCoefficient });
-  statistics.logprob.grad = dlogprob;
+  }, {
+    rows: N,
+    clip_low,
+    clip_high,
+    ratio_max: Math.min(ratioMax, UNBOUNDED),
+    kl_coefficient: klCoefficient,
+    kl_form: 1 + KL_FORMS.indexOf(klForm),
+  });
+  logprob.grad = dlogprob;
   sums.add(tape, lossMetrics, metrics);
+}
+
+/** Old log-probabilities that give each token the mean log ratio of its sequence. */
+function levelled(tape: Tape, logprob: Tensor, old_logprob: Tensor, starts: Tensor): Tensor {
+  const level_logprob = tape.tensor([logprob.size], "level logprob");
+  const sequences = starts.size - 1;
+  const bindings = { logprob, old_logprob, starts, level_logprob };
+  elementwise(tape.gpu, "policy_loss", "sequence_ratio", sequences, bindings, { sequences });
+  return level_logprob;
 }

@@ -64,6 +64,8 @@ export interface Reward {
   readonly preset: RewardPreset;
   /** True if {@link Reward.score} requires a reference. */
   readonly needsReference: boolean;
+  /** What its terms are worth, where they are to be normalised one by one; 1 where absent. */
+  readonly weights?: Readonly<Partial<RewardTerms>>;
   /**
    * Scores one episode.
    *
@@ -112,6 +114,9 @@ const STRICT: CompositeOptions = {
   lambda: 1,
   kappa: 0,
 };
+
+/** The most that penalties take away, which is what they are worth as a term of their own. */
+const PENALTY = 0.1;
 
 /** Says whether a preset scores against a reference trajectory. */
 export function needsReference(preset: RewardPreset): boolean {
@@ -179,6 +184,7 @@ export function mentorReward(options: RewardOptions = {}): Reward {
   oneOf("preset", preset, REWARD_PRESETS);
   const needs = needsReference(preset);
   let score: (episode: Episode, reference: Reference | null, context: ScoreContext) => RewardResult;
+  let weights: Readonly<Partial<RewardTerms>> | undefined;
   if (isPaperPreset(preset)) {
     const extra = Object.keys(overrides);
     if (extra.length > 0) {
@@ -192,12 +198,14 @@ export function mentorReward(options: RewardOptions = {}): Reward {
     score = (episode, reference, context) => scorePaperPreset(preset, episode, reference, context);
   } else {
     const composite = resolve(preset === "strict" ? STRICT : FLEX, overrides);
+    weights = { ...composite.weights, penalty: PENALTY };
     score = (episode, reference, context) =>
       scoreComposite(composite, episode, reference!, context);
   }
   return {
     preset,
     needsReference: needs,
+    ...(weights ? { weights } : {}),
     score(episode, reference, context = {}) {
       const progress = context.progress ?? 0;
       if (!(progress >= 0 && progress <= 1)) {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ReferenceCall } from "../tasks/task.ts";
+import type { ReferenceCall, Task } from "../tasks/task.ts";
 import { statefulNames } from "./alignment.ts";
 import { executionValidity, findRepeats, hasAnswer, wellFormedShare } from "./episode.ts";
 import type { Episode, ScoredTool } from "./episode.ts";
@@ -49,6 +49,8 @@ export interface ScoreContext {
   kappa?: number;
   /** The task's tools, for argument schemas and to know which tools are stateful. */
   tools?: readonly ScoredTool[];
+  /** The task itself, for rewards that look at more than its reference; presets don't. */
+  task?: Task;
 }
 
 /**

@@ -94,18 +94,52 @@ export interface RunConfig {
     /** Largest global gradient norm; 0 is no limit. */
     gradClip: number;
   };
-  /** The GRPO update. */
+  /** The GRPO update and its family. */
   grpo: {
+    /** How tokens become a loss: averaged in one of four ways, or by a rule of its own. */
+    loss: "grpo" | "bnpo" | "dr_grpo" | "dapo" | "cispo" | "sapo";
+    /** Whose probability ratio is clipped; `sequence` is GSPO. */
+    ratio: "token" | "sequence";
+    /** Where advantages come from. */
+    estimator: "group" | "rloo" | "reinforce++" | "reinforce++-baseline" | "none";
+    /** What advantages are divided by. */
+    std: "group" | "batch" | "none";
+    /** Least standard deviation that advantages are divided by. */
+    stdFloor: number;
+    /** Normalise the sum of a reward's terms, or each of them (GDPO). */
+    normalise: "sum" | "terms";
+    /** Weigh the reward's terms as it does, or by how much they tell. */
+    weighting: "fixed" | "entropy";
     /** Lower clip of the probability ratio. */
     clipLow: number;
     /** Upper clip of the probability ratio. */
     clipHigh: number;
-    /** Updates per step. */
-    miniBatches: number;
+    /** Bound of the ratio for bad tokens (dual clip), or of cispo's weight; 0 is none, 5 in cispo. */
+    ratioMax: number;
+    /** How sharply sapo turns away from ratios of good tokens, and of bad ones. */
+    sapoTemperatures: [number, number];
     /** Weight of the divergence from the starting model. */
     klCoef: number;
-    /** Least standard deviation that advantages are divided by. */
-    stdFloor: number;
+    /** How the divergence is estimated. */
+    klForm: "k1" | "k2" | "k3";
+    /** Where the divergence is subtracted. */
+    klIn: "loss" | "reward";
+    /** What the mean entropy of the tokens is worth. */
+    entropyCoef: number;
+    /** Entropy in nats that the coefficient is steered towards; null leaves it as it is. */
+    entropyTarget: number | null;
+    /** Share of the tokens, the most uncertain ones, that learn. */
+    topEntropy: number;
+    /** Whether episodes that the context cut short are trained on. */
+    truncated: "keep" | "mask";
+    /** What such an episode costs. */
+    truncatedPenalty: number;
+    /** Whose probabilities ratios start from. */
+    oldLogprobs: "sampler" | "trainer";
+    /** How often a step goes over its episodes. */
+    epochs: number;
+    /** Updates per epoch. */
+    miniBatches: number;
     /** Fresh prompts tried for groups whose rewards are all equal. */
     resampleDead: number;
   };
@@ -249,6 +283,19 @@ function checkTogether(config: RunConfig): void {
     throw new ConfigError(
       `Cannot use grpo.miniBatches = ${grpo.miniBatches}: a step has only ` +
         `${rollout.prompts * rollout.group} episodes (rollout.prompts x rollout.group)`,
+    );
+  }
+  if (grpo.ratioMax > 0 && grpo.loss !== "cispo" && grpo.ratioMax <= 1 + grpo.clipHigh) {
+    throw new ConfigError(
+      `Cannot use grpo.ratioMax = ${grpo.ratioMax}: it bounds what clipHigh leaves alone, so it must ` +
+        `be above 1 + grpo.clipHigh = ${1 + grpo.clipHigh}; 3 is usual, 0 is none`,
+    );
+  }
+  if (grpo.normalise === "terms" && (grpo.weighting !== "fixed" || grpo.estimator !== "group")) {
+    throw new ConfigError(
+      `Cannot use grpo.normalise = "terms" with grpo.estimator = "${grpo.estimator}" and ` +
+        `grpo.weighting = "${grpo.weighting}": it normalises within groups, by fixed weights. ` +
+        'Set these to "group" and "fixed"',
     );
   }
   if (grpo.klCoef > 0 && from === "scratch") {

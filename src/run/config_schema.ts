@@ -8,6 +8,9 @@
  */
 
 import * as v from "valibot";
+import { KL_FORMS } from "../ops/policy_loss.ts";
+import { ESTIMATORS } from "../rl/credit.ts";
+import { LOSS_TYPES } from "../rl/loss_weights.ts";
 
 /** How the text of a flag becomes a value. */
 export type SettingKind = "integer" | "number" | "text" | "texts" | "numbers";
@@ -93,6 +96,8 @@ const differentDomains = v.pipe(
   v.checkItems((item, index, items) => items.indexOf(item) === index),
 );
 
+const temperature = v.pipe(v.number(), v.finite(), v.gtValue(0));
+
 const beta = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
 
 /** Every setting has a default, so that an empty group is a valid one. */
@@ -162,11 +167,65 @@ export const runConfigSchema = v.strictObject({
     gradClip: real(1, 0, Infinity, "Largest global gradient norm; 0 is no limit"),
   }),
   grpo: group({
+    loss: choice(
+      LOSS_TYPES,
+      "dapo",
+      "How tokens become a loss: averaged in one of four ways, or by a rule of its own",
+    ),
+    ratio: choice(["token", "sequence"], "token", "Whose probability ratio is clipped (GSPO)"),
+    estimator: choice(ESTIMATORS, "group", "Where advantages come from"),
+    std: choice(["group", "batch", "none"], "group", "What advantages are divided by"),
+    stdFloor: real(0.1, 0, Infinity, "Least standard deviation that advantages are divided by"),
+    normalise: choice(
+      ["sum", "terms"],
+      "sum",
+      "Normalise the sum of a reward's terms, or each of them (GDPO)",
+    ),
+    weighting: choice(
+      ["fixed", "entropy"],
+      "fixed",
+      "Weigh the reward's terms as it does, or by how much they tell",
+    ),
     clipLow: real(0.2, 0, 1, "Lower clip of the probability ratio"),
     clipHigh: real(0.28, 0, 100, "Upper clip of the probability ratio"),
-    miniBatches: integer(2, 1, "Updates per step"),
+    ratioMax: real(
+      0,
+      0,
+      1e6,
+      "Bound of the ratio for bad tokens (dual clip), or of cispo's weight; 0 is none, 5 in cispo",
+    ),
+    sapoTemperatures: setting(
+      "numbers",
+      v.strictTuple([temperature, temperature]),
+      [1, 1.05],
+      "two numbers above 0",
+      "How sharply sapo turns away from ratios of good tokens, and of bad ones",
+    ),
     klCoef: real(0, 0, Infinity, "Weight of the divergence from the starting model"),
-    stdFloor: real(0.1, 0, Infinity, "Least standard deviation that advantages are divided by"),
+    klForm: choice(KL_FORMS, "k3", "How the divergence is estimated"),
+    klIn: choice(["loss", "reward"], "loss", "Where the divergence is subtracted"),
+    entropyCoef: real(0, 0, 1, "What the mean entropy of the tokens is worth"),
+    entropyTarget: setting(
+      "number",
+      v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))),
+      null,
+      "a number of at least 0, or null",
+      "Entropy in nats that the coefficient is steered towards; null leaves it as it is",
+    ),
+    topEntropy: real(1, 0.001, 1, "Share of the tokens, the most uncertain ones, that learn"),
+    truncated: choice(
+      ["keep", "mask"],
+      "keep",
+      "Whether episodes that the context cut short are trained on",
+    ),
+    truncatedPenalty: real(0, 0, 10, "What such an episode costs"),
+    oldLogprobs: choice(
+      ["sampler", "trainer"],
+      "sampler",
+      "Whose probabilities ratios start from",
+    ),
+    epochs: integer(1, 1, "How often a step goes over its episodes"),
+    miniBatches: integer(2, 1, "Updates per epoch"),
     resampleDead: integer(0, 0, "Fresh prompts tried for groups whose rewards are all equal"),
   }),
   sft: group({

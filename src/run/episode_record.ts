@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ScoredRollout } from "../rl/grpo.ts";
+import type { CreditedRollout } from "../rl/experience.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** Where in a run an episode was. */
@@ -18,7 +18,7 @@ export interface EpisodePlace {
 
 /** What is kept of an episode. */
 export function episodeRecord(
-  { task, episode, ids, reward, advantage }: ScoredRollout,
+  { task, episode, ids, reward, advantage }: CreditedRollout,
   place: EpisodePlace,
   tokenizer: Tokenizer,
 ): Record<string, unknown> {

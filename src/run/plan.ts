@@ -14,7 +14,7 @@ import type { LoraConfig } from "../model/lora_config.ts";
 import { fromHuggingFace } from "../model/families.ts";
 import { openModel } from "../model/open.ts";
 import { storedType } from "../model/weights.ts";
-import { policyUpdate } from "../rl/grpo.ts";
+import { policyUpdate } from "../rl/policy_update.ts";
 import { Learner } from "../rl/learner.ts";
 import { demonstration, sftStep } from "../rl/sft.ts";
 import type { Task } from "../tasks/task.ts";
@@ -25,6 +25,7 @@ import { openAdapter } from "./adapter.ts";
 import { ConfigError, resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { loadTokenizer, locateModel } from "./model_source.ts";
 import { type EpisodeLength, measureRates, stepSeconds } from "./plan_time.ts";
+import { grpoOptions } from "./options.ts";
 import { chatOf, hubProgress, loraOf, type OnProgress, storageOf } from "./student.ts";
 import { openTasks } from "./tasks.ts";
 
@@ -191,9 +192,9 @@ async function rehearse(
     });
     const size = Math.ceil(prompts / config.grpo.miniBatches) * group;
     for (let first = 0; first < samples.length; first += size) {
-      policyUpdate({ learner, reference }, samples.slice(first, first + size), temperature, {
-        ...config.grpo,
-        ...{ group, learningRate: 0, tokenBudget, klCoefficient: config.grpo.klCoef },
+      policyUpdate({ learner, reference }, samples.slice(first, first + size), {
+        ...grpoOptions(config, { learningRate: 0, entropyCoefficient: config.grpo.entropyCoef }),
+        ...{ temperature, longest: tasks.maxTokens },
       });
     }
   }

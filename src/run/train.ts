@@ -9,19 +9,19 @@ import type { Gpu } from "../gpu/device.ts";
 import type { ProfileDetail } from "../gpu/profiler.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
 import { LogitsError } from "../model/decode_slots.ts";
-import { warmupCosine } from "../optim/schedule.ts";
 import type { Generator } from "../model/generator.ts";
-import { StepsAhead } from "../rl/ahead.ts";
-import { type GrpoContext, grpoStep } from "../rl/grpo.ts";
+import type { Potential } from "../rl/experience.ts";
 import { DivergedError, Learner } from "../rl/learner.ts";
-import { mentorReward } from "../rl/reward.ts";
-import { demonstration, sftStep } from "../rl/sft.ts";
+import { mentorReward, type Reward } from "../rl/reward.ts";
+import { Watchdog } from "../rl/watchdog.ts";
 import { openAdapter } from "./adapter.ts";
 import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { episodeRecord } from "./episode_record.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
 import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
+import { imitation, type Method, openMethod, type Workshop } from "./methods.ts";
+import { learnerOptions } from "./options.ts";
 import { requireFit } from "./plan.ts";
 import { pretrainStudent } from "./pretrain.ts";
 import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
@@ -41,6 +41,10 @@ export interface TrainOptions {
   readonly runs?: string;
   /** Measure where the time goes, by kernel or by submit; leaves `profile.json` in the folder. */
   readonly profile?: ProfileDetail;
+  /** A reward of your own, in place of the config's preset; give it again to resume. */
+  readonly reward?: Pick<Reward, "score" | "weights">;
+  /** How far an episode has come: credits each turn with what it added, instead of whole episodes. */
+  readonly potential?: Potential;
 }
 
 /** What a run came to. */
@@ -119,7 +123,7 @@ class Run {
   readonly #episodes: JsonlWriter;
   readonly #generator: Generator;
   readonly #learner: Learner;
-  readonly #imitation: StepsAhead;
+  readonly #watchdog = new Watchdog();
   readonly #started = performance.now();
   #step: number;
   readonly #resumed: boolean;
@@ -147,20 +151,7 @@ class Run {
     this.#episodes = new JsonlWriter(folder.episodes);
     if (options.onEvent) this.#events.listen(options.onEvent);
     this.#generator = openGenerator(student, config, tasks);
-    const { betas, epsilon, weightDecay, gradClip } = config.optimizer;
-    this.#learner = new Learner(student.model, {
-      betas,
-      epsilon,
-      weightDecay,
-      gradClip: gradClip === 0 ? Infinity : gradClip,
-      checkpoints: config.recompute === "blocks",
-    });
-    const { sft: { batch, learningRate }, tokenBudget } = config;
-    this.#imitation = new StepsAhead((step) => {
-      const shown = tasks.draw(step, 0, batch);
-      const sequences = shown.map((task) => demonstration(student.chat, task, task.reference!));
-      return sftStep(this.#learner, sequences, { learningRate, tokenBudget });
-    });
+    this.#learner = new Learner(student.model, learnerOptions(config));
   }
 
   async execute(): Promise<RunResult> {
@@ -191,60 +182,31 @@ class Run {
   }
 
   async #run(): Promise<RunResult> {
-    const { method, seed, steps, from } = this.#config;
-    const warmup = method === "sft" ? 0 : warmupSteps(this.#config);
-    const total = warmup + steps;
+    const warmup = warmupSteps(this.#config);
+    const total = warmup + this.#config.steps;
     if (this.#resumed) {
       await restoreOptimizer(this.#folder.checkpoint(this.#step), this.#learner);
       this.#events.rewind(this.#step);
       this.#episodes.keep((line) => (line as { step: number }).step <= this.#step);
-    } else {
-      const adapter = this.#gpu.info.description;
-      this.#events.emit({ type: "run-start", method, seed, steps: total, adapter });
-      for (const message of this.#tasks.notes) {
-        this.#events.emit({ type: "warning", step: 0, message });
-      }
-      if (from === "scratch") {
-        await this.#phases.span(
-          "pretrain",
-          () => pretrainStudent(this.#student, this.#config, this.#options.onProgress),
-        );
-      }
-      await this.#evaluate("before");
-    }
+    } else await this.#begin(total);
 
     using reference = await referencePolicy(this.#gpu, this.#student.model, this.#config);
-    const context: Omit<GrpoContext, "draw"> = {
-      learner: this.#learner,
-      generator: this.#generator,
-      chat: this.#student.chat,
-      reward: mentorReward({ preset: this.#config.reward }),
-      reference,
-      onEpisode: (episode, group, sample) => {
-        const place = { step: this.#step + 1, group, sample };
-        this.#episodes.append(episodeRecord(episode, place, this.#student.tokenizer));
-      },
-      span: (name, work) => this.#phases.span(name, work),
-    };
-    const imitated = method === "sft" ? total : warmup;
+    const workshop = this.#workshop();
+    const method = openMethod(workshop, reference);
+    const courses = method.name === "sft" ? [{ method, first: 0, end: total }] : [
+      { method: imitation(workshop), first: 0, end: warmup },
+      { method, first: warmup, end: total },
+    ];
+    for (const event of this.#resumed ? readEvents(this.#folder.events) : []) {
+      if (event.type !== "step") continue;
+      courses.find(({ end }) => event.step <= end)?.method.replay(event.metrics);
+      this.#watchdog.observe(event.metrics);
+    }
     while (this.#step < total) {
-      await this.#phases.step(this.#step + 1, async () => {
-        const started = performance.now();
-        const imitate = this.#step < imitated;
-        const { metrics, parts } = imitate
-          ? await this.#imitate(imitated)
-          : await this.#reinforce(context, (this.#step - warmup) / steps);
-        this.#step++;
-        this.#emit({
-          type: "step",
-          step: this.#step,
-          method: imitate ? "sft" : "grpo",
-          metrics,
-          timing: { seconds: (performance.now() - started) / 1000, ...parts },
-        });
-      });
+      const { method, first, end } = courses.find(({ end }) => this.#step < end)!;
+      await this.#advance(method, first, end);
       if (this.#step === total) break;
-      if (this.#options.signal?.aborted && !this.#imitation.isAhead) return await this.#stop();
+      if (this.#options.signal?.aborted && !method.isAhead) return await this.#stop();
       const { checkpoint, evaluation } = this.#due(this.#step);
       if (checkpoint) await this.#checkpoint("schedule");
       if (evaluation) await this.#evaluate("during");
@@ -255,16 +217,57 @@ class Run {
     return this.#result("done", this.#folder.model);
   }
 
-  /** @param end the first step that is no imitation any more */
-  async #imitate(end: number): Promise<StepOutcome> {
-    const next = this.#step + 1;
-    const { checkpoint, evaluation } = this.#due(next);
-    const goesOn = next < end && !checkpoint && !evaluation && !this.#options.signal?.aborted;
-    const { loss, entropy, grad_norm } = await this.#phases.span(
-      "update",
-      () => this.#imitation.step(this.#step, goesOn),
-    );
-    return { metrics: { loss, entropy: entropy!, grad_norm }, parts: {} };
+  /** What comes before the first step. */
+  async #begin(steps: number): Promise<void> {
+    const { method, seed, from } = this.#config;
+    const adapter = this.#gpu.info.description;
+    this.#events.emit({ type: "run-start", method, seed, steps, adapter });
+    for (const message of this.#tasks.notes) {
+      this.#events.emit({ type: "warning", step: 0, message });
+    }
+    if (from === "scratch") {
+      await this.#phases.span(
+        "pretrain",
+        () => pretrainStudent(this.#student, this.#config, this.#options.onProgress),
+      );
+    }
+    await this.#evaluate("before");
+  }
+
+  #workshop(): Workshop {
+    const { reward, potential = null } = this.#options;
+    return {
+      config: this.#config,
+      student: this.#student,
+      tasks: this.#tasks,
+      learner: this.#learner,
+      generator: this.#generator,
+      reward: reward ?? mentorReward({ preset: this.#config.reward }),
+      potential,
+      onEpisode: (episode, group, sample) => {
+        const place = { step: this.#step + 1, group, sample };
+        this.#episodes.append(episodeRecord(episode, place, this.#student.tokenizer));
+      },
+      span: (name, work) => this.#phases.span(name, work),
+    };
+  }
+
+  /** Makes the next step, one of those from `first` to `end` that the method makes. */
+  async #advance(method: Method, first: number, end: number): Promise<void> {
+    await this.#phases.step(this.#step + 1, async () => {
+      const started = performance.now();
+      const step = this.#step;
+      const { checkpoint, evaluation } = this.#due(step + 1);
+      const goesOn = step + 1 < end && !checkpoint && !evaluation && !this.#options.signal?.aborted;
+      const progress = (step - first) / (end - first);
+      const { metrics, parts } = await method.step({ step, progress, goesOn });
+      this.#step++;
+      const timing = { seconds: (performance.now() - started) / 1000, ...parts };
+      this.#emit({ type: "step", step: this.#step, method: method.name, metrics, timing });
+      for (const message of this.#watchdog.observe(metrics)) {
+        this.#emit({ type: "warning", step: this.#step, message });
+      }
+    });
   }
 
   /** What is due when so many steps are done. */
@@ -274,48 +277,6 @@ class Run {
       checkpoint: every(this.#config.checkpoint.everySteps),
       evaluation: every(this.#config.evaluation.everySteps),
     };
-  }
-
-  async #reinforce(context: Omit<GrpoContext, "draw">, progress: number): Promise<StepOutcome> {
-    const { rollout, grpo, optimizer, tokenBudget, seed } = this.#config;
-    const { temperature, topK, topP, maxCalls, prompts, group } = rollout;
-    const step = this.#step;
-    let drawn = 0;
-    const draw = (count: number) => {
-      const tasks = this.#tasks.draw(step, drawn, count);
-      drawn += count;
-      return tasks;
-    };
-    const { metrics, seconds: parts } = await grpoStep(
-      { ...context, draw },
-      prompts,
-      {
-        temperature,
-        topK,
-        topP,
-        seed,
-        maxTokens: this.#tasks.maxTokens,
-        maxCalls,
-        stream: `${seed}/step/${step}`,
-      },
-      {
-        group,
-        miniBatches: grpo.miniBatches,
-        clipLow: grpo.clipLow,
-        clipHigh: grpo.clipHigh,
-        klCoefficient: grpo.klCoef,
-        stdFloor: grpo.stdFloor,
-        resampleDead: grpo.resampleDead,
-        learningRate: warmupCosine(progress, 1, {
-          peak: optimizer.learningRate,
-          warmup: 0,
-          floor: optimizer.finalRate,
-        }),
-        tokenBudget,
-      },
-      progress,
-    );
-    return { metrics, parts };
   }
 
   async #evaluate(phase: "before" | "during" | "after"): Promise<void> {
@@ -384,10 +345,4 @@ class Run {
       domains: compareEvaluations(readEvents(this.#folder.events)),
     };
   }
-}
-
-/** Metrics of a step, and how long its parts took. */
-interface StepOutcome {
-  readonly metrics: Readonly<Record<string, number>>;
-  readonly parts: Readonly<Record<string, number>>;
 }

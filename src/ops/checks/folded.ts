@@ -32,7 +32,7 @@ export const foldedChecks: readonly KernelCheck[] = [
     "rmsnorm": norm(N, 4, true),
     "LM head": head({ sizes: [N, 4, 4], held: true }),
     "NLL loss": likelihood(N),
-    "policy loss": surrogate(N, 0.05),
+    "policy loss": surrogate(N, { klCoefficient: 0.05 }, "sequence"),
     "AdamW": updates(1, 0.1, [[N, 4]]),
   }),
 ];

@@ -5,7 +5,7 @@
  */
 
 import type { Tensor } from "../../tensor.ts";
-import { clippedPolicyLoss, lossMetrics, nllLoss } from "../policy_loss.ts";
+import { lossMetrics, nllLoss, policyLoss, type PolicyLossOptions } from "../policy_loss.ts";
 import * as reference from "../reference/mod.ts";
 import { type Case, type Comparison, type KernelCheck, kernelCheck, near } from "./check.ts";
 
@@ -29,7 +29,8 @@ export function likelihood(N: number): Case {
       metrics,
     );
     const { loss, dlogprob } = reference.nllLoss(lp, w);
-    const sums = [sum(loss), 0, 0, 0, 0, sum(h.map((v, n) => v * w[n]!)), 0, sum(w)];
+    const entropy = sum(h.map((v, n) => v * w[n]!));
+    const sums = [sum(loss), 0, 0, 0, 0, entropy, 0, sum(w), sum(w), sum(w), 0, 0];
     return [near("dlogprob", logprob.grad!, dlogprob), near("metrics", metrics.tensors[0]!, sums)];
   };
 }
@@ -40,21 +41,34 @@ function sum(values: ArrayLike<number>): number {
   return total;
 }
 
-/** The clipped surrogate of N tokens, twice into the same sums. */
-export function surrogate(N: number, klCoefficient: number): Case {
+/** One rule on N tokens in sequences of up to 7, twice into the same sums. */
+export function surrogate(
+  N: number,
+  options: PolicyLossOptions = {},
+  level: "token" | "sequence" = "token",
+): Case {
   return (bench) => {
-    const options = { clipLow: 0.2, clipHigh: 0.28, klCoefficient };
     const metrics = bench.sums();
     const sums = new Float64Array(lossMetrics.length);
+    const lengths = [1, 7, 2, 5];
+    const starts = [0];
+    for (let i = 0; starts.at(-1)! < N; i++) {
+      starts.push(Math.min(N, starts.at(-1)! + lengths[i % 4]!));
+    }
     const gradients = [0, 1].map(() => {
       const old = bench.random([N], 3).map((v) => v - 3);
       const lp = plus32(old, bench.random([N], 0.6));
       const ref = plus32(lp, bench.random([N], 0.4));
       const advantage = bench.random([N], 2);
+      if (level === "sequence") {
+        starts.slice(1).forEach((end, i) =>
+          advantage.fill(advantage[starts[i]!]!, starts[i]!, end)
+        );
+      }
       const h = bench.random([N]).map((v) => v + 1);
-      const weight = maskWeights(N);
+      const weight = level === "token" ? maskWeights(N) : new Float32Array(N).fill(1 / N);
       const logprob = bench.tensor([N], lp);
-      clippedPolicyLoss(
+      policyLoss(
         bench.forward,
         { logprob, entropy: bench.tensor([N], h) },
         {
@@ -62,21 +76,30 @@ export function surrogate(N: number, klCoefficient: number): Case {
           referenceLogprob: bench.tensor([N], ref),
           advantage: bench.tensor([N], advantage),
           weight: bench.tensor([N], weight),
+          starts: level === "token"
+            ? null
+            : bench.tensor([starts.length], Uint32Array.from(starts)),
         },
         options,
         metrics,
       );
-      const expected = reference.policyLoss(
-        { logprob: lp, oldLogprob: old, advantage, weight, reference: ref },
-        options,
-      );
+      const expected = reference.policyLoss({
+        ...{ logprob: lp, oldLogprob: old, advantage, weight, reference: ref },
+        ...(level === "sequence" ? { starts } : {}),
+      }, options);
+      const { rule = "clipped", ratioMax = Infinity, klForm = "k3" } = options;
       for (let n = 0; n < N; n++) {
-        const k3 = (gap: number) => Math.exp(gap) - gap - 1;
-        const ratio = lp[n]! - old[n]!;
+        const ratio = Math.log(expected.ratio[n]!);
+        const rho = expected.ratio[n]!;
+        const [kl] = reference.divergence(lp[n]! - ref[n]!, klForm);
+        const bad = advantage[n]! < 0;
         const cut = expected.clipped[n]!;
+        const dual = rule === "clipped" && bad && rho > ratioMax ? 1 : 0;
+        const high = (rule === "clipped" || rule === "cispo") && !bad ? cut : 0;
         const row = [
-          ...[0, k3(ref[n]! - lp[n]!), ratio < 0 ? cut : 0, ratio > 0 ? cut : 0],
-          ...[k3(-ratio), h[n]!, Math.abs(ratio), 1],
+          ...[0, kl, rule === "clipped" && bad && !dual ? cut : 0, high],
+          ...[Math.exp(-ratio) + ratio - 1, h[n]!, Math.abs(ratio), 1],
+          ...[rho, rho * rho, ratio * ratio, dual],
         ];
         row.forEach((value, i) => sums[i]! += weight[n]! * value);
         sums[0]! += expected.loss[n]!;
@@ -87,23 +110,36 @@ export function surrogate(N: number, klCoefficient: number): Case {
   };
 }
 
+/** A rule under a name, with the options that make it one of its own. */
+const rules: Record<string, PolicyLossOptions> = {
+  "clipped": { clipHigh: 0.28 },
+  "clipped with k1": { klCoefficient: 0.05, klForm: "k1" },
+  "clipped with k2": { klCoefficient: 0.05, klForm: "k2" },
+  "clipped with k3": { klCoefficient: 0.05, clipHigh: 0.28 },
+  "clipped twice": { ratioMax: 1.4 },
+  "cispo": { rule: "cispo", ratioMax: 1.3 },
+  "cispo with k3": { rule: "cispo", ratioMax: 1.3, klCoefficient: 0.05 },
+  "sapo": { rule: "sapo" },
+  "sapo with k2": { rule: "sapo", temperatures: [1.2, 2], klCoefficient: 0.05, klForm: "k2" },
+};
 const nll: Record<string, Case> = {};
-const clipped: Record<string, Case> = {};
+const policy: Record<string, Case> = {};
 for (const N of [1, 9, 256, 600]) {
   nll[`${N} tokens`] = likelihood(N);
-  for (const klCoefficient of [0, 0.05]) {
-    const label = `${N} tokens, KL coefficient ${klCoefficient}, two micro-batches`;
-    clipped[label] = surrogate(N, klCoefficient);
+  for (const [name, options] of Object.entries(rules)) {
+    for (const level of ["token", "sequence"] as const) {
+      policy[`${name}, ${N} tokens, ratio of the ${level}`] = surrogate(N, options, level);
+    }
   }
 }
 for (const which of ["logprob", "oldLogprob"] as const) {
-  clipped[`NaN in ${which} shows in loss and gradient`] = (bench) => {
+  policy[`NaN in ${which} shows in loss and gradient`] = (bench) => {
     const [fine, weight] = [Float32Array.of(-1, -1), Float32Array.of(0.5, 0.5)];
     const column = (name: string) =>
       bench.tensor([2], name === which ? Float32Array.of(NaN, -1) : fine);
     const logprob = column("logprob");
     const metrics = bench.sums();
-    clippedPolicyLoss(
+    policyLoss(
       bench.forward,
       { logprob, entropy: column("entropy") },
       {
@@ -112,7 +148,7 @@ for (const which of ["logprob", "oldLogprob"] as const) {
         advantage: bench.tensor([2], weight),
         weight: bench.tensor([2], weight),
       },
-      { clipLow: 0.2, clipHigh: 0.2, klCoefficient: 0 },
+      {},
       metrics,
     );
     const shows = (what: string, tensor: Tensor): Comparison => ({
@@ -131,5 +167,10 @@ function plus32(a: Float32Array, b: Float32Array): Float32Array {
 /** Losses as functions of log-probabilities. */
 export const lossChecks: readonly KernelCheck[] = [
   kernelCheck("NLL loss", ["policy_loss.nll"], 1e-5, nll),
-  kernelCheck("clipped policy loss", ["policy_loss.clipped"], 1e-5, clipped),
+  kernelCheck(
+    "policy losses",
+    ["clipped", "cispo", "sapo", "sequence_ratio"].map((entry) => `policy_loss.${entry}`),
+    1e-5,
+    policy,
+  ),
 ];

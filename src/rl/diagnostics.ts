@@ -1,0 +1,128 @@
+/**
+ * Diagnostics of a step, under the names that TRL uses where it has one.
+ *
+ * @module
+ */
+
+import { deadGroupFraction } from "./advantage.ts";
+import { findRepeats, succeeded } from "./episode.ts";
+import type { CreditedRollout } from "./experience.ts";
+import type { UpdateMetrics } from "./learner.ts";
+import { toolValidity } from "./metrics.ts";
+import type { RewardResult } from "./reward.ts";
+
+type Metrics = Record<string, number>;
+
+/** Diagnostics of the episodes. */
+export function describeGroups(groups: readonly (readonly CreditedRollout[])[]): Metrics {
+  const rollouts = groups.flat();
+  const reward = mean(rollouts.map(({ reward }) => reward.total));
+  const terms = Object.keys(rollouts[0]!.reward.weighted) as (keyof RewardResult["weighted"])[];
+  const advantages = rollouts.map(({ advantage }) => advantage);
+  return {
+    reward,
+    reward_std: Math.sqrt(mean(rollouts.map(({ reward: { total } }) => (total - reward) ** 2))),
+    ...Object.fromEntries(
+      terms.map((
+        term,
+      ) => [`rewards/${term}`, mean(rollouts.map((one) => one.reward.weighted[term]))]),
+    ),
+    pass1: mean(rollouts.map(({ episode }) => Number(episode.correct))),
+    finished: mean(rollouts.map(({ episode }) => Number(episode.finished))),
+    frac_reward_zero_std: deadGroupFraction(
+      groups.map((group) => group.map(({ reward }) => reward.total)),
+    ),
+    advantage_std: Math.sqrt(mean(advantages.map((a) => a * a))),
+    ...describeLengths(rollouts),
+    ...describeTools(rollouts),
+  };
+}
+
+/** How long the completions are, tools' results left out. */
+function describeLengths(rollouts: readonly CreditedRollout[]): Metrics {
+  const lengths = rollouts.map(({ episode }) => episode.tokens);
+  const terminated = rollouts.filter(({ episode }) => episode.finished);
+  return {
+    num_tokens: rollouts.reduce((sum, { ids }) => sum + ids.length, 0),
+    "completions/mean_length": mean(lengths),
+    "completions/min_length": Math.min(...lengths),
+    "completions/max_length": Math.max(...lengths),
+    "completions/mean_terminated_length": mean(terminated.map(({ episode }) => episode.tokens)),
+    "completions/clipped_ratio": 1 - terminated.length / rollouts.length,
+  };
+}
+
+/** What became of calls: of all, and of each tool that was called. */
+function describeTools(rollouts: readonly CreditedRollout[]): Metrics {
+  const episodes = rollouts.map(({ episode }) => episode);
+  const attempts = episodes.flatMap((episode) => episode.attempts);
+  const failed = (own: typeof attempts) => own.filter((attempt) => !succeeded(attempt)).length;
+  const repeats = rollouts.map(({ episode, task }) => {
+    const stateful = new Set(task.tools.filter((tool) => tool.stateful).map(({ name }) => name));
+    return findRepeats(episode.attempts, stateful).filter((repeat) => repeat).length;
+  });
+  const beyond = rollouts.flatMap(({ episode, task }) =>
+    task.reference ? [Math.max(0, episode.attempts.length - task.reference.calls.length)] : []
+  );
+  const perTool = [...Map.groupBy(attempts, ({ name }) => name)]
+    .filter(([name]) => name !== "").sort(([a], [b]) => a < b ? -1 : 1);
+  const known = new Set(rollouts.flatMap(({ task }) => task.tools.map(({ name }) => name)));
+  return {
+    "tools/call_frequency": attempts.length / rollouts.length,
+    "tools/failure_frequency": attempts.length > 0 ? failed(attempts) / attempts.length : 0,
+    "tools/validity": toolValidity(episodes),
+    "tools/over_call_frequency": mean(beyond),
+    "tools/repeat_frequency": mean(repeats),
+    "tools/no_call_frequency": mean(episodes.map((one) => Number(one.attempts.length === 0))),
+    ...Object.fromEntries(
+      perTool.filter(([name]) => known.has(name)).flatMap(([name, own]) => [
+        [`tools/${name}/call_frequency`, own.length / rollouts.length],
+        [`tools/${name}/failure_frequency`, failed(own) / own.length],
+      ]),
+    ),
+  };
+}
+
+/** What the losses' sums are called. */
+const NAMES: Readonly<Record<string, string>> = {
+  clip_low: "clip_ratio/low_mean",
+  clip_high: "clip_ratio/high_mean",
+  clip_dual: "clip_ratio/dual_mean",
+  logprob_difference: "sampling/sampling_logp_difference/mean",
+};
+
+/**
+ * Means over the updates of a step. Sums of weight times something become means over tokens, also
+ * where the weights of a loss do not add up to 1.
+ */
+export function meanMetrics(updates: readonly UpdateMetrics[]): Metrics {
+  if (updates.length === 0) return {};
+  const names = Object.keys(updates[0]!).filter((name) => name !== "weight");
+  const of = (name: string) =>
+    mean(updates.map((update) => {
+      const value = update[name]!;
+      const whole = name === "loss" || name === "grad_norm" || !update.weight;
+      return whole ? value : value / update.weight!;
+    }));
+  const { ratio_squared, log_ratio_squared, ...metrics } = Object.fromEntries(
+    names.map((name) => [name, of(name)]),
+  );
+  const { ratio } = metrics;
+  return {
+    ...Object.fromEntries(
+      Object.entries(metrics).map(([name, value]) => [NAMES[name] ?? name, value]),
+    ),
+    ...(metrics.clip_low === undefined ? {} : {
+      "clip_ratio/region_mean": metrics.clip_low + metrics.clip_high! + metrics.clip_dual!,
+    }),
+    ...(ratio === undefined
+      ? {}
+      : { ratio_std: Math.sqrt(Math.max(0, ratio_squared! - ratio ** 2)) }),
+    ...(log_ratio_squared === undefined ? {} : { "policy/approxkl_avg": log_ratio_squared / 2 }),
+  };
+}
+
+function mean(values: readonly number[]): number {
+  const known = values.filter((x) => !Number.isNaN(x));
+  return known.length > 0 ? known.reduce((sum, x) => sum + x, 0) / known.length : 0;
+}

@@ -1,0 +1,142 @@
+/**
+ * Experience: groups of episodes on the same prompts, with what they were worth.
+ *
+ * @module
+ */
+
+import type { Decoder } from "../model/decoder.ts";
+import type { Generator } from "../model/generator.ts";
+import type { Reference, Task } from "../tasks/task.ts";
+import type { ChatFormat } from "../text/chat_template.ts";
+import { isDead } from "./advantage.ts";
+import type { Episode } from "./episode.ts";
+import type { Learner } from "./learner.ts";
+import type { Reward, RewardResult, ScoreContext } from "./reward.ts";
+import { type Rollout, rollout, type RolloutOptions } from "./rollout.ts";
+
+/** A rollout with what it was worth. */
+export interface ScoredRollout extends Rollout {
+  readonly reward: RewardResult;
+}
+
+/**
+ * A potential for turn-level credit: how far an episode has come by the end of a turn.
+ *
+ * @param prefix the episode up to there
+ */
+export type Potential = (
+  prefix: Episode,
+  reference: Reference | null,
+  context: ScoreContext,
+) => number;
+
+/** What learning from experience needs. */
+export interface LearningContext {
+  readonly learner: Learner;
+  readonly generator: Generator;
+  readonly chat: ChatFormat;
+  readonly reward: Pick<Reward, "score" | "weights">;
+  /** Credits turns by its differences; null credits whole episodes. */
+  readonly potential?: Potential | null;
+  /** The frozen reference policy; needed where a divergence from it counts. */
+  readonly reference: Decoder | null;
+  /** Fresh tasks; asked again where dead groups are resampled. */
+  readonly draw: (count: number) => readonly Task[];
+  /** Is told of every episode while the update is under way. */
+  readonly onEpisode?: (episode: CreditedRollout, group: number, sample: number) => void;
+  /** Does a part of the step under its name, for profiles; without, it is just done. */
+  readonly span?: <T>(name: string, work: () => T | Promise<T>) => Promise<T>;
+}
+
+/** A rollout with the advantage of what it did. */
+export interface CreditedRollout extends ScoredRollout {
+  /** Of the episode; the mean over its tokens where they differ. */
+  readonly advantage: number;
+  /** [T] where tokens differ, 0 where the model sampled none. */
+  readonly advantages: Float64Array | null;
+}
+
+/** What a step of learning came to. */
+export interface StepResult {
+  readonly groups: readonly (readonly CreditedRollout[])[];
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly seconds: { readonly rollout: number; readonly update: number };
+}
+
+/**
+ * Samples and scores groups of episodes.
+ *
+ * @param prompts number of groups
+ * @param group episodes of each
+ * @param resampleDead rounds of fresh prompts in place of groups without signal (DAPO's dynamic
+ * sampling); those of the last round are kept as they are
+ * @param progress share of training that is done, in [0, 1]; drives the reward's schedules
+ */
+export async function collect(
+  { generator, chat, reward, draw, span = plain }: Omit<LearningContext, "learner" | "reference">,
+  prompts: number,
+  sampling: RolloutOptions,
+  { group, resampleDead }: { readonly group: number; readonly resampleDead: number },
+  progress: number,
+): Promise<ScoredRollout[][]> {
+  const kept: ScoredRollout[][] = [];
+  for (let round = 0; round <= resampleDead && kept.length < prompts; round++) {
+    const stream = `${sampling.stream}/${round}`;
+    const tasks = draw(prompts - kept.length);
+    const sampled = await span(
+      "rollout",
+      () => rollout(generator, chat, tasks, group, { ...sampling, stream }),
+    );
+    await span("scoring", () => {
+      for (const rollouts of sampled) {
+        const scored = rollouts.map((one) => {
+          const { episode, task } = one;
+          const context = { progress, tools: task.tools, task };
+          return { ...one, reward: reward.score(episode, task.reference, context) };
+        });
+        const dead = group > 1 && isDead(scored.map(({ reward }) => reward.total));
+        if (!dead || round === resampleDead) kept.push(scored);
+      }
+    });
+  }
+  return kept;
+}
+
+/** Does what a profile would time. */
+export async function plain<T>(_name: string, work: () => T | Promise<T>): Promise<T> {
+  return await work();
+}
+
+/**
+ * Potentials after each turn of an episode. The prefix has the calls made so far and no answer yet,
+ * but for the last one, which is the whole episode.
+ */
+export function turnPotentials(
+  { episode, task }: Rollout,
+  potential: Potential,
+  progress: number,
+): number[] {
+  return episode.turns.map((_, k) => {
+    const last = k === episode.turns.length - 1;
+    const prefix: Episode = last ? episode : {
+      ...episode,
+      attempts: episode.attempts.filter(({ turn }) => turn <= k),
+      turns: episode.turns.slice(0, k + 1),
+      answer: null,
+      correct: false,
+      finished: false,
+    };
+    return potential(prefix, task.reference, { progress, tools: task.tools, task });
+  });
+}
+
+/** [T] which turn a sampled token belongs to, -1 elsewhere: turns are what tools' results divide. */
+export function turnOfTokens(mask: Uint8Array): Int32Array {
+  const turns = new Int32Array(mask.length).fill(-1);
+  let turn = -1;
+  mask.forEach((bit, t) => {
+    if (bit && !mask[t - 1]) turn++;
+    if (bit) turns[t] = turn;
+  });
+  return turns;
+}

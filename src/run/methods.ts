@@ -1,0 +1,140 @@
+/**
+ * The methods of a run: each knows how to make one step of it.
+ *
+ * @module
+ */
+
+import type { Decoder } from "../model/decoder.ts";
+import type { Generator } from "../model/generator.ts";
+import { StepsAhead } from "../rl/ahead.ts";
+import { EntropyController } from "../rl/entropy.ts";
+import type { LearningContext } from "../rl/experience.ts";
+import { grpoStep } from "../rl/grpo.ts";
+import type { Learner } from "../rl/learner.ts";
+import { demonstration, sftStep } from "../rl/sft.ts";
+import type { RunConfig } from "./config.ts";
+import type { StepEvent } from "./events.ts";
+import { grpoOptions, learningRate, samplingOptions } from "./options.ts";
+import type { Student } from "./student.ts";
+import type { TaskSource } from "./tasks.ts";
+
+/** What methods work with. */
+export interface Workshop {
+  readonly config: RunConfig;
+  readonly student: Student;
+  readonly tasks: TaskSource;
+  readonly learner: Learner;
+  readonly generator: Generator;
+  readonly reward: LearningContext["reward"];
+  readonly potential: LearningContext["potential"];
+  readonly span: NonNullable<LearningContext["span"]>;
+  /** Is told of every episode of a step. */
+  readonly onEpisode: NonNullable<LearningContext["onEpisode"]>;
+}
+
+/** Metrics of a step, and how long its parts took. */
+export interface StepOutcome {
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly parts: Readonly<Record<string, number>>;
+}
+
+/** Which step is to be made. */
+export interface StepPlace {
+  /** Counted over the whole run from 0. */
+  readonly step: number;
+  /** Share of the method's steps that are done, in [0, 1). */
+  readonly progress: number;
+  /** Whether the same method makes the next step, and nobody is to see the weights before it. */
+  readonly goesOn: boolean;
+}
+
+/** A method of training. */
+export interface Method {
+  /** Its name in events. */
+  readonly name: StepEvent["method"];
+  /** Whether the next step was submitted: the weights are its own already. */
+  readonly isAhead: boolean;
+  step(place: StepPlace): Promise<StepOutcome>;
+  /** Takes in a step that was made before the run was interrupted. */
+  replay(metrics: Readonly<Record<string, number>>): void;
+}
+
+/** The method that a config names. @param reference the policy to stay close to, where asked for */
+export function openMethod(workshop: Workshop, reference: Decoder | null): Method {
+  switch (workshop.config.method) {
+    case "sft":
+      return imitation(workshop);
+    case "grpo":
+      return reinforcement(workshop, reference);
+  }
+}
+
+/** Imitation of the teacher. */
+export function imitation({ config, student, tasks, learner, span }: Workshop): Method {
+  const { sft: { batch, learningRate }, tokenBudget } = config;
+  const steps = new StepsAhead((step) => {
+    const shown = tasks.draw(step, 0, batch);
+    const sequences = shown.map((task) => demonstration(student.chat, task, task.reference!));
+    return sftStep(learner, sequences, { learningRate, tokenBudget });
+  });
+  return {
+    name: "sft",
+    get isAhead() {
+      return steps.isAhead;
+    },
+    async step({ step, goesOn }) {
+      const { loss, entropy, grad_norm } = await span("update", () => steps.step(step, goesOn));
+      return { metrics: { loss, entropy: entropy!, grad_norm }, parts: {} };
+    },
+    replay() {},
+  };
+}
+
+/** GRPO and its family. */
+function reinforcement(workshop: Workshop, reference: Decoder | null): Method {
+  const { config, tasks } = workshop;
+  const { rollout: { prompts }, grpo, seed } = config;
+  const entropy = new EntropyController({
+    coefficient: grpo.entropyCoef,
+    target: grpo.entropyTarget,
+  });
+  const observe = (metrics: Readonly<Record<string, number>>) => {
+    if (metrics.entropy !== undefined) entropy.observe(metrics.entropy);
+  };
+  return {
+    name: "grpo",
+    isAhead: false,
+    async step({ step, progress }) {
+      const context = { ...workshop, chat: workshop.student.chat, reference };
+      const sampling = samplingOptions(config, tasks.maxTokens, `${seed}/step/${step}`);
+      const entropyCoefficient = entropy.coefficient;
+      const options = grpoOptions(config, {
+        learningRate: learningRate(config, progress),
+        entropyCoefficient,
+      });
+      const { metrics, seconds } = await grpoStep(
+        { ...context, draw: drawing(tasks, step) },
+        prompts,
+        sampling,
+        options,
+        progress,
+      );
+      observe(metrics);
+      const steered: Record<string, number> = entropy.active
+        ? { entropy_coef: entropyCoefficient }
+        : {};
+      return { metrics: { ...metrics, ...steered }, parts: seconds };
+    },
+    replay: observe,
+  };
+}
+
+/** Draws the tasks of a step one after the other. */
+function drawing(tasks: TaskSource, step: number): LearningContext["draw"] {
+  let drawn = 0;
+  return (count) => {
+    const fresh = tasks.draw(step, drawn, count);
+    drawn += count;
+    return fresh;
+  };
+}
