@@ -54,6 +54,8 @@ export type { Evaluation, EvaluationRow, Scores } from "./src/rl/evaluate.ts";
 export { ALIGNMENT_OPERATORS, CALL_KEYS } from "./src/rl/alignment.ts";
 export type { AlignmentOperator, AlignmentOptions, CallKey } from "./src/rl/alignment.ts";
 export type { StringComparison } from "./src/rl/arguments.ts";
+export type { CreditedRollout, Potential, ScoredRollout } from "./src/rl/experience.ts";
+export type { Rollout } from "./src/rl/rollout.ts";
 export { DivergedError } from "./src/rl/learner.ts";
 export { mentorReward, needsReference, REWARD_PRESETS } from "./src/rl/reward.ts";
 export type {

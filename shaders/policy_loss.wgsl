@@ -5,7 +5,7 @@
 
 struct Params {
   rows: u32,
-  kl_form: u32,             // 1, 2 or 3: k1, k2, k3 (Schulman 2020)
+  kl_form: u32,             // 1, 2 or 3: k1, k2, k3 (Schulman 2020); 4: k3 times the ratio
   kl_coefficient: f32,
   clip_low: f32,
   clip_high: f32,
@@ -44,6 +44,7 @@ fn write(n: u32, term: Term) {
   var slope = 1.0 - exp(-d);
   if (params.kl_form == 1u) { kl = d; slope = 1.0; }
   if (params.kl_form == 2u) { kl = 0.5 * d * d; slope = d; }
+  if (params.kl_form == 4u) { slope = ratio * (slope + kl); kl *= ratio; }
   var loss = term.loss + params.kl_coefficient * kl;
   // Beyond e^20 the ratio is a constant.
   var gradient = select(term.gradient, 0.0, log_ratio != difference) + params.kl_coefficient * slope;

@@ -103,7 +103,10 @@ export function weightsOf(
 export function optionsOf({ library, name, options: o }: LossGolden): PolicyLossOptions | string {
   if (library === "trl") {
     // TRL's default where there is a divergence at all.
-    if (o.beta !== 0 && o.use_bias_correction_kl) return "divergence times the ratio";
+    const unbiased = o.beta !== 0 && o.use_bias_correction_kl;
+    if (unbiased && o.importance_sampling_level === "sequence") {
+      return "divergence times the sequence's ratio";
+    }
     const rule = o.loss_type === "cispo" || o.loss_type === "sapo" ? o.loss_type : "clipped";
     const high = o.epsilon_high ?? o.epsilon;
     return {
@@ -113,6 +116,7 @@ export function optionsOf({ library, name, options: o }: LossGolden): PolicyLoss
       ratioMax: rule === "cispo" ? high : o.delta ?? Infinity,
       temperatures: [o.sapo_temperature_pos, o.sapo_temperature_neg],
       klCoefficient: o.beta,
+      klForm: unbiased ? "unbiased" : "k3",
     };
   }
   const clip = { clipLow: o.clip_ratio_low, clipHigh: o.clip_ratio_high };

@@ -85,7 +85,7 @@ Deno.test("the defaults are those that the documentation promises", () => {
       resampleDead: 0,
     },
     sft: { batch: 32, learningRate: 1e-3 },
-    pretrain: { steps: 2000, batch: 48, learningRate: 2e-3 },
+    pretrain: { steps: 2000, batch: 48, learningRate: 2e-3, behaviour: "flawed" },
     evaluation: { prompts: 32, samples: 4, everySteps: 0 },
     checkpoint: { everySteps: 20 },
     chat: { format: "auto", system: null },

@@ -59,8 +59,8 @@ export interface PolicyBatch {
   readonly weight: Tensor;
   /**
    * u32 [S + 1], the first token of each sequence and N: where given, a token's ratio is its
-   * sequence's, the exponential of the mean log ratio (GSPO, Zheng et al. 2025). Where advantages or
-   * weights differ within a sequence, each token has the gradient of its own (GSPO-token, eq. 13).
+   * sequence's, the exponential of the mean log ratio (GSPO, Zheng et al. 2025). Weights
+   * and advantages are then to be equal within a sequence.
    */
   readonly starts?: Tensor | null;
 }
@@ -68,8 +68,11 @@ export interface PolicyBatch {
 /** The rules; all agree to first order at ratio 1. */
 export const POLICY_RULES = ["clipped", "cispo", "sapo"] as const;
 
-/** Estimates of the divergence from the reference (Schulman 2020). */
-export const KL_FORMS = ["k1", "k2", "k3"] as const;
+/**
+ * Estimates of the divergence from the reference (Schulman 2020); `unbiased` is k3 times the ratio,
+ * whose gradient is that of the divergence itself (DeepSeek-V3.2), with ratios of tokens only.
+ */
+export const KL_FORMS = ["k1", "k2", "k3", "unbiased"] as const;
 
 /** What the loss of a token is. With r = exp(logprob - old logprob): */
 export interface PolicyLossOptions {
@@ -89,7 +92,7 @@ export interface PolicyLossOptions {
   readonly temperatures?: readonly [number, number];
   /** Weight of the divergence from the reference; default 0. */
   readonly klCoefficient?: number;
-  /** Its estimate, with d = logprob - reference: d, d^2 / 2, or e^-d - 1 + d; default `k3`. */
+  /** Its estimate, with d = logprob - reference: d, d^2 / 2, e^-d - 1 + d, or r times that. */
   readonly klForm?: typeof KL_FORMS[number];
 }
 

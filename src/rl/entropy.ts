@@ -18,15 +18,15 @@ export interface EntropyOptions {
 
 /**
  * The weight of the entropy bonus. With a target it grows by `delta` after a step whose entropy was
- * not above it, shrinks by as much after others, stays in [0, 1], and counts only while entropy is
- * not above the target (the adaptive control of TRL's GRPO; He et al. 2025). What a step is told
+ * not above it, shrinks by as much after others, stays in [0, 1], and counts only after a step
+ * whose entropy was not above the target, so not in the first (the adaptive control of TRL's GRPO; He et al. 2025). What a step is told
  * depends on the steps before it alone.
  */
 export class EntropyController {
   readonly #target: number | null;
   readonly #delta: number;
   #coefficient: number;
-  #last = -Infinity;
+  #last = Infinity;
 
   constructor({ coefficient, target, delta = 0.005 }: EntropyOptions) {
     this.#coefficient = coefficient;

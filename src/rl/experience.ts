@@ -16,6 +16,7 @@ import { type Rollout, rollout, type RolloutOptions } from "./rollout.ts";
 
 /** A rollout with what it was worth. */
 export interface ScoredRollout extends Rollout {
+  /** What it was worth, term by term. */
   readonly reward: RewardResult;
 }
 

@@ -97,11 +97,12 @@ export function policyUpdate(
     const referenceLogprob = klCoefficient > 0 && reference
       ? tokenStatistics(frozen, reference, batch, { temperature }).logprob
       : oldLogprob;
-    const advantage = values(
-      "advantage",
-      ({ advantage, advantages, counts }) => (t) =>
-        counts && !counts[t] ? 0 : advantages ? advantages[t]! : advantage,
-    );
+    const advantage = values("advantage", (sample) => {
+      const own = advantageOf(sample);
+      if (ratio === "token") return own;
+      const mean = meanOver(sample.mask, own);
+      return () => mean;
+    });
     const weight = values("weight", (sample) => {
       const own = weightOf(sample, batch);
       return () => own;
@@ -119,6 +120,20 @@ export function policyUpdate(
       );
     }
   }, { learningRate, temperature });
+}
+
+/** What a token's advantage is; 0 of one that does not count. */
+function advantageOf({ advantage, advantages, counts }: PolicySample): (t: number) => number {
+  return (t) => counts && !counts[t] ? 0 : advantages ? advantages[t]! : advantage;
+}
+
+/** One ratio has one advantage: the mean over the sampled tokens. */
+function meanOver(mask: Uint8Array, value: (t: number) => number): number {
+  let [sum, count] = [0, 0];
+  mask.forEach((bit, t) => {
+    if (bit) [sum, count] = [sum + value(t), count + 1];
+  });
+  return sum / count;
 }
 
 /** [S + 1] the number of the first predicted token of each sequence, and of all. */

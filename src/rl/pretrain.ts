@@ -11,7 +11,7 @@
 
 import { warmupCosine } from "../optim/schedule.ts";
 import { Random } from "../random.ts";
-import { behave } from "../tasks/behaviour.ts";
+import { behave, behaviours } from "../tasks/behaviour.ts";
 import { families, generateTask } from "../tasks/domains/mod.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
 import { StepsAhead } from "./ahead.ts";
@@ -27,19 +27,26 @@ export interface PretrainOptions {
   readonly learningRate: number;
   readonly seed: number;
   readonly tokenBudget: number;
+  /** Which policy's traces; default `flawed`. */
+  readonly behaviour?: keyof typeof behaviours;
 }
 
 /** Families that fine-tuning trains on are this many times as frequent as held-out ones. */
 const TRAIN_WEIGHT = 2;
 
 /** Trace number `index` of the corpus named by the seed. */
-export function flawedTrace(chat: ChatFormat, seed: number, index: number): MaskedSequence {
+export function flawedTrace(
+  chat: ChatFormat,
+  seed: number,
+  index: number,
+  behaviour: keyof typeof behaviours = "flawed",
+): MaskedSequence {
   const random = new Random(`${seed}/corpus/${index}`);
   const { domain, split } = random.weighted(
     families.map((family) => [family, family.split === "train" ? TRAIN_WEIGHT : 1] as const),
   );
   const task = generateTask(domain, split, { seed: `${seed}/corpus`, index });
-  return demonstration(chat, task, behave(task, random));
+  return demonstration(chat, task, behave(task, random, behaviours[behaviour]));
 }
 
 /**
@@ -48,13 +55,13 @@ export function flawedTrace(chat: ChatFormat, seed: number, index: number): Mask
 export async function pretrain(
   learner: Learner,
   chat: ChatFormat,
-  { steps, batch, learningRate, seed, tokenBudget }: PretrainOptions,
+  { steps, batch, learningRate, seed, tokenBudget, behaviour }: PretrainOptions,
   onStep: (step: number, metrics: UpdateMetrics) => void | Promise<void>,
 ): Promise<void> {
   const updates = new StepsAhead((step) => {
     const traces = Array.from(
       { length: batch },
-      (_, i) => flawedTrace(chat, seed, step * batch + i),
+      (_, i) => flawedTrace(chat, seed, step * batch + i, behaviour),
     );
     const rate = warmupCosine(step, steps, { peak: learningRate, warmup: 50, floor: 0.05 });
     return sftStep(learner, traces, { learningRate: rate, tokenBudget });

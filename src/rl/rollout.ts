@@ -20,7 +20,9 @@ import { callIdentity, type Episode, type ToolAttempt } from "./episode.ts";
 
 /** One episode with what training needs of it. */
 export interface Rollout {
+  /** What was to be done. */
   readonly task: Task;
+  /** What was done, as rewards see it. */
   readonly episode: Episode;
   /** [T] prompt, turns and results. */
   readonly ids: Uint32Array;

@@ -9,7 +9,8 @@ import type { MaskedSequence } from "./packing.ts";
 
 /**
  * Estimates of the divergence of each sampled token, times a coefficient: k1 = d, k2 = d^2 / 2,
- * k3 = e^-d - 1 + d, with d = log p_old - log p_ref (Schulman 2020). As a cost, unlike in a loss, k1
+ * k3 = e^-d - 1 + d (where the ratio is 1, `unbiased` is that), with d = log p_old - log p_ref
+ * (Schulman 2020). As a cost, unlike in a loss, k1
  * is an unbiased estimate whose gradient is right, too.
  *
  * @param reference log-probabilities of the same tokens, [T] of each sequence

@@ -236,6 +236,11 @@ export const runConfigSchema = v.strictObject({
     steps: integer(2000, 0, 'Steps of pretraining, for "scratch"'),
     batch: integer(48, 1, "Traces of the flawed policy per step"),
     learningRate: real(2e-3, 0, 1, "Peak learning rate of pretraining"),
+    behaviour: choice(
+      ["flawed", "rare"],
+      "flawed",
+      "Policy whose traces are learned; rare is right in 3 % of the tasks that need tools, not 7 %",
+    ),
   }),
   evaluation: group({
     prompts: integer(32, 0, "Prompts per domain and split; 0 is no evaluation"),

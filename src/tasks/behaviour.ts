@@ -58,6 +58,26 @@ export const flawedBehaviour: Readonly<BehaviourKnobs> = {
   needless: 0.6,
 };
 
+/**
+ * A policy that is right still more rarely: 2.6 % of its answers where tools are needed, while 42 %
+ * are wrong with at least one call of the reference among theirs (measured on 12,000 tasks). What a
+ * reward of outcomes alone can learn from is rare here, and what a denser one sees is common.
+ */
+export const rareBehaviour: Readonly<BehaviourKnobs> = {
+  direct: 0.4,
+  directSingle: 0.85,
+  tool: 0.8,
+  order: 0.8,
+  column: 0.8,
+  sign: 0.8,
+  carry: 0.7,
+  premature: 0.8,
+  needless: 0.8,
+};
+
+/** The policies that a base can be made of, by name. */
+export const behaviours = { flawed: flawedBehaviour, rare: rareBehaviour } as const;
+
 /** No flaw at all: the trace is the gold reference. */
 export const flawlessBehaviour: Readonly<BehaviourKnobs> = {
   direct: 0,

@@ -91,7 +91,7 @@ export function surrogate(
       for (let n = 0; n < N; n++) {
         const ratio = Math.log(expected.ratio[n]!);
         const rho = expected.ratio[n]!;
-        const [kl] = reference.divergence(lp[n]! - ref[n]!, klForm);
+        const [kl] = reference.klEstimate(lp[n]! - ref[n]!, klForm, rho);
         const bad = advantage[n]! < 0;
         const cut = expected.clipped[n]!;
         const dual = rule === "clipped" && bad && rho > ratioMax ? 1 : 0;
@@ -116,6 +116,7 @@ const rules: Record<string, PolicyLossOptions> = {
   "clipped with k1": { klCoefficient: 0.05, klForm: "k1" },
   "clipped with k2": { klCoefficient: 0.05, klForm: "k2" },
   "clipped with k3": { klCoefficient: 0.05, clipHigh: 0.28 },
+  "clipped with unbiased KL": { klCoefficient: 0.05, klForm: "unbiased" },
   "clipped twice": { ratioMax: 1.4 },
   "cispo": { rule: "cispo", ratioMax: 1.3 },
   "cispo with k3": { rule: "cispo", ratioMax: 1.3, klCoefficient: 0.05 },

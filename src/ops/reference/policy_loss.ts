@@ -22,7 +22,7 @@ export interface PolicyLossOptions {
   /** tau where the advantage is above 0, and elsewhere. */
   temperatures?: readonly [number, number];
   klCoefficient?: number;
-  klForm?: "k1" | "k2" | "k3";
+  klForm?: "k1" | "k2" | "k3" | "unbiased";
 }
 
 /** Per-token columns of the surrogate, each [N]; `reference` may be left out without divergence. */
@@ -46,11 +46,19 @@ export interface PolicyLossResult {
   clipped: Uint8Array;
 }
 
-/** The estimate of the divergence and its derivative by lp, of d = lp - reference. */
-export function divergence(d: number, form: "k1" | "k2" | "k3"): [number, number] {
+/**
+ * The estimate of the divergence and its derivative by lp, of d = lp - reference; `unbiased` is k3
+ * times rho, through which it is differentiated, too.
+ */
+export function klEstimate(
+  d: number,
+  form: "k1" | "k2" | "k3" | "unbiased",
+  rho: number,
+): [number, number] {
   if (form === "k1") return [d, 1];
   if (form === "k2") return [d * d / 2, d];
-  return [Math.exp(-d) - 1 + d, 1 - Math.exp(-d)];
+  const [k3, slope] = [Math.exp(-d) - 1 + d, 1 - Math.exp(-d)];
+  return form === "k3" ? [k3, slope] : [rho * k3, rho * (slope + k3)];
 }
 
 /**
@@ -100,7 +108,7 @@ export function policyLoss(
       backward[n] = -w * 4 * gate * (1 - gate) * rho * A;
     }
     if (reference !== undefined && klCoefficient !== 0) {
-      const [value, slope] = divergence(logprob[n]! - reference[n]!, klForm);
+      const [value, slope] = klEstimate(logprob[n]! - reference[n]!, klForm, rho);
       loss[n]! += w * klCoefficient * value;
       dlogprob[n]! += w * klCoefficient * slope;
     }
