@@ -181,6 +181,68 @@ Deno.test("lm head survives logits far beyond the range of exp", () => {
   assertEquals([...entropy], [0]);
 });
 
+Deno.test("the divergence differentiates to its dlogits, in both limits and between", () => {
+  const shape = { N: 3, V: 7, vocabulary: 5 };
+  for (const beta of [0, 0.1, 0.5, 1]) {
+    const options = { beta, temperature: 0.7 };
+    const [student, teacher] = [random(21, 1), random(21, 2)];
+    const run = () => reference.divergence(student, teacher, options, shape);
+    const loss = () => run().divergence.reduce((a, b) => a + b);
+    assertIsGradient(run().dlogits, student, loss);
+    assert(run().divergence.every((d) => d > 0));
+  }
+});
+
+Deno.test("the divergence of two heads differentiates to dx and dW, capped or not", () => {
+  const shape = { N: 2, V: 6, vocabulary: 5 };
+  for (const caps of [[], [1.5, 2]]) {
+    const [x, w, weight] = [random(6, 1), random(18, 2), random(2, 3).map(Math.abs)];
+    const cap = (which: number) => caps.length ? { cap: caps[which]! } : {};
+    const student = { x, w, C: 3, ...cap(0) };
+    const teacher = { x: random(8, 4), w: random(24, 5), C: 4, ...cap(1) };
+    const options = { beta: 0.3, temperature: 0.7 };
+    const run = () => reference.headDivergence(student, teacher, weight, options, shape);
+    assertIsGradient(run().dx, x, () => run().loss);
+    assertIsGradient(run().dW, w, () => run().loss);
+  }
+});
+
+Deno.test("the limits of the divergence are the two KL divergences, the right way round", () => {
+  const [p, q] = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]];
+  const kl = (a: number[], b: number[]) =>
+    a.reduce((sum, v, i) => sum + v * Math.log(v / b[i]!), 0);
+  const at = (beta: number) => {
+    const options = { beta, temperature: 1 };
+    const logits = [p, q].map((values) => values.map(Math.log)) as [number[], number[]];
+    return reference.divergence(...logits, options, { N: 1, V: 3 }).divergence[0]!;
+  };
+  assertAlmostEquals(at(0), kl(q, p), 1e-12);
+  assertAlmostEquals(at(1), kl(p, q), 1e-12);
+  // What lies between is 0 at both ends, so that each limit is one by its slope.
+  assertAlmostEquals(at(1e-6) / 1e-6, kl(q, p), 1e-5);
+  assertAlmostEquals(at(1 - 1e-6) / 1e-6, kl(p, q), 1e-5);
+});
+
+Deno.test("a divergence between what is certain of different tokens is finite", () => {
+  for (const beta of [0, 0.5, 1]) {
+    const options = { beta, temperature: 1 };
+    const result = reference.divergence([5000, 0], [0, 4000], options, { N: 1, V: 2 });
+    assertEquals(result.divergence[0], beta === 0 ? 5000 : beta === 1 ? 4000 : Math.LN2);
+    assert(result.dlogits.every(Number.isFinite));
+  }
+});
+
+Deno.test("the preference loss differentiates to what every token of both completions has", () => {
+  for (const labelSmoothing of [0, 0.2]) {
+    const [chosen, rejected] = [random(3, 1), random(5, 2)];
+    const pair = { chosen, rejected, referenceChosen: -1, referenceRejected: -2.5 };
+    const run = () => reference.preferenceLoss(pair, { beta: 0.4, labelSmoothing });
+    const { dchosen } = run();
+    assertIsGradient(new Float64Array(3).fill(dchosen), chosen, () => run().loss);
+    assertIsGradient(new Float64Array(5).fill(-dchosen), rejected, () => run().loss);
+  }
+});
+
 for (const level of ["token", "sequence"] as const) {
   for (const rule of ["clipped", "cispo", "sapo"] as const) {
     for (const klForm of ["k1", "k2", "k3", "unbiased"] as const) {

@@ -128,7 +128,7 @@ Deno.test("the kernels have the losses, gradients and metrics of TRL and verl", 
   const gpu = await Gpu.open();
   const wrong: string[] = [];
   // A sequence's ratio has one advantage, which `policyUpdate` sees to where only some tokens count.
-  const direct = lossCases.filter((golden) => levelOf(golden) === "token" || !countsOf(golden));
+  const direct = lossCases.filter(({ golden }) => levelOf(golden) === "token" || !countsOf(golden));
   for (const golden of direct) {
     const check = kernelCheck("policy loss", [], GPU_TOLERANCE, { [golden.label]: onGpu(golden) });
     const { worst, where } = await check.run(gpu);

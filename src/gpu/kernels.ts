@@ -14,6 +14,7 @@ import attentionSimdBackward from "../../shaders/attention_simd_backward.wgsl" w
   type: "text",
 };
 import cast from "../../shaders/cast.wgsl" with { type: "text" };
+import divergence from "../../shaders/divergence.wgsl" with { type: "text" };
 import embedding from "../../shaders/embedding.wgsl" with { type: "text" };
 import glu from "../../shaders/glu.wgsl" with { type: "text" };
 import headNorm from "../../shaders/head_norm.wgsl" with { type: "text" };
@@ -24,6 +25,7 @@ import lora from "../../shaders/lora.wgsl" with { type: "text" };
 import matmul from "../../shaders/matmul.wgsl" with { type: "text" };
 import matmulSimd from "../../shaders/matmul_simd.wgsl" with { type: "text" };
 import policyLoss from "../../shaders/policy_loss.wgsl" with { type: "text" };
+import preferenceLoss from "../../shaders/preference_loss.wgsl" with { type: "text" };
 import reduce from "../../shaders/reduce.wgsl" with { type: "text" };
 import rmsnorm from "../../shaders/rmsnorm.wgsl" with { type: "text" };
 import roofline from "../../shaders/roofline.wgsl" with { type: "text" };
@@ -47,6 +49,7 @@ export type KernelName =
   | "attention_simd"
   | "attention_simd_backward"
   | "cast"
+  | "divergence"
   | "embedding"
   | "glu"
   | "head_norm"
@@ -57,6 +60,7 @@ export type KernelName =
   | "matmul"
   | "matmul_simd"
   | "policy_loss"
+  | "preference_loss"
   | "reduce"
   | "rmsnorm"
   | "roofline"
@@ -74,6 +78,7 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   attention_simd: attentionSimd,
   attention_simd_backward: attentionSimdBackward,
   cast,
+  divergence,
   embedding,
   glu,
   head_norm: headNorm,
@@ -84,6 +89,7 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   matmul,
   matmul_simd: matmulSimd,
   policy_loss: policyLoss,
+  preference_loss: preferenceLoss,
   reduce,
   rmsnorm,
   roofline,

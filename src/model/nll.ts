@@ -31,16 +31,15 @@ export interface PredictedTokens extends TokenStatistics {
 }
 
 /**
- * Statistics of the predicted tokens, in the order of `batch.targets`.
+ * The final hidden states that a batch's tokens are predicted from, [N,C] in the order of its targets.
  *
  * @throws {RangeError} if no token is predicted, or one that nothing comes before.
  */
-export function tokenStatistics(
+export function predictingStates(
   tape: Tape,
   model: Decoder,
   { ids, lengths, targets }: PackedBatch,
-  options: LmHeadOptions = {},
-): PredictedTokens {
+): Tensor {
   if (targets.length === 0) {
     throw new RangeError("Cannot compute a loss: no tokens are predicted; check the batch's mask");
   }
@@ -55,8 +54,22 @@ export function tokenStatistics(
   }
   // Token t is predicted from the hidden state one before it.
   const rows = targets.map((t) => t - 1);
-  const hidden = selectRows(tape, model.packed(tape, ids, lengths), rows);
-  const wanted = tape.upload(targets.map((t) => ids[t]!), "targets");
+  return selectRows(tape, model.packed(tape, ids, lengths), rows);
+}
+
+/**
+ * Statistics of the predicted tokens, in the order of `batch.targets`.
+ *
+ * @throws {RangeError} if no token is predicted, or one that nothing comes before.
+ */
+export function tokenStatistics(
+  tape: Tape,
+  model: Decoder,
+  batch: PackedBatch,
+  options: LmHeadOptions = {},
+): PredictedTokens {
+  const hidden = predictingStates(tape, model, batch);
+  const wanted = tape.upload(batch.targets.map((t) => batch.ids[t]!), "targets");
   const limits = { ...model.logitLimits, ...options };
   return { hidden, ...lmHead(tape, hidden, model.head, wanted, limits) };
 }

@@ -64,11 +64,7 @@ export function lmHead(
     );
   }
   const { gpu } = tape;
-  const fitting = Math.max(
-    64,
-    Math.floor(Math.min(LOGITS, gpu.largestBinding / 4) / (N * tape.room) / 64) * 64,
-  );
-  const rows = Math.min(V, chunk ?? Math.min(LONGEST_CHUNK, fitting));
+  const rows = chunkRows(tape, [N, V], chunk);
   const chunks = Math.ceil(V / rows);
   const inverse_temperature = 1 / temperature;
   const logits = tape.tensor([N, Math.min(rows, V)], "logits chunk");
@@ -129,6 +125,17 @@ export function lmHead(
     }
   }, [logits, statistics]);
   return { logprob, entropy };
+}
+
+/** Rows of the vocabulary whose logits exist at once for N rows, all V where they fit. */
+export function chunkRows(
+  { gpu, room }: Tape,
+  [N, V]: readonly [number, number],
+  chunk?: number,
+): number {
+  const logits = Math.min(LOGITS, gpu.largestBinding / 4) / (N * room);
+  const fitting = Math.max(64, Math.floor(logits / 64) * 64);
+  return Math.min(V, chunk ?? Math.min(LONGEST_CHUNK, fitting));
 }
 
 /** Applies the limits to logits [rows, columns] in place; does nothing where there are none. */

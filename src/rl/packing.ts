@@ -40,13 +40,24 @@ export function packSequences<S extends MaskedSequence>(
   sequences: readonly S[],
   budget: number,
 ): MicroBatch<S>[] {
-  if (activeTokens(sequences) === 0) {
-    throw new RangeError(
-      `Cannot train on ${sequences.length} sequences: their mask is empty, no token was produced by the model`,
-    );
-  }
+  assertTrains(sequences);
   const kept = sequences.filter(({ mask }) => mask.includes(1));
-  const longestFirst = kept.map((sequence, i) => ({ length: sequence.ids.length, i }))
+  return packUnits(kept.map((sequence) => [sequence]), budget);
+}
+
+/**
+ * The same for units of several sequences, such as pairs, which are kept whole: all sequences of a
+ * unit are in one micro-batch, side by side, also those of which no token is predicted.
+ *
+ * @throws {RangeError} if no token is predicted at all.
+ */
+export function packUnits<S extends MaskedSequence>(
+  units: readonly (readonly S[])[],
+  budget: number,
+): MicroBatch<S>[] {
+  assertTrains(units.flat());
+  const size = (unit: readonly S[]) => unit.reduce((sum, { ids }) => sum + ids.length, 0);
+  const longestFirst = units.map((unit, i) => ({ length: size(unit), i }))
     .sort((a, b) => b.length - a.length || a.i - b.i);
   const groups: { members: number[]; room: number }[] = [];
   for (const { length, i } of longestFirst) {
@@ -61,7 +72,14 @@ export function packSequences<S extends MaskedSequence>(
   }
   return groups.map(({ members }) => members.sort((a, b) => a - b))
     .sort((a, b) => a[0]! - b[0]!)
-    .map((members) => pack(members.map((i) => kept[i]!), budget));
+    .map((members) => pack(members.flatMap((i) => units[i]!), budget));
+}
+
+function assertTrains(sequences: readonly MaskedSequence[]): void {
+  if (activeTokens(sequences) > 0) return;
+  throw new RangeError(
+    `Cannot train on ${sequences.length} sequences: their mask is empty, no token was produced by the model`,
+  );
 }
 
 function pack<S extends MaskedSequence>(sequences: readonly S[], budget: number): MicroBatch<S> {

@@ -7,10 +7,12 @@
 
 import { type Tuning, tunings } from "../../gpu/tuning.ts";
 import { type KernelCheck, kernelCheck } from "./check.ts";
+import { divergenceCase } from "./divergence.ts";
 import { accumulation, casting, clearing, gate, rotation } from "./elementwise.ts";
 import { head } from "./lm_head.ts";
 import { likelihood, surrogate } from "./losses.ts";
 import { updates } from "./optimizer.ts";
+import { preferenceCase } from "./preference.ts";
 import { lookup, norm, selection } from "./rows.ts";
 
 /** One lane per workgroup. */
@@ -33,6 +35,8 @@ export const foldedChecks: readonly KernelCheck[] = [
     "LM head": head({ sizes: [N, 4, 4], held: true }),
     "NLL loss": likelihood(N),
     "policy loss": surrogate(N, { klCoefficient: 0.05 }, "sequence"),
+    "divergence": divergenceCase({ sizes: [N, 4, 4, 4], held: true }),
+    "preference loss": preferenceCase(Array(2 * N).fill(1), { beta: 0.3, labelSmoothing: 0.1 }),
     "AdamW": updates(1, 0.1, [[N, 4]]),
   }),
 ];

@@ -7,12 +7,14 @@
 
 import { attentionChecks } from "./attention.ts";
 import type { KernelCheck } from "./check.ts";
+import { divergenceChecks } from "./divergence.ts";
 import { elementwiseChecks } from "./elementwise.ts";
 import { linearChecks } from "./linear.ts";
 import { lmHeadChecks } from "./lm_head.ts";
 import { loraChecks } from "./lora.ts";
 import { lossChecks } from "./losses.ts";
 import { optimizerChecks } from "./optimizer.ts";
+import { preferenceChecks } from "./preference.ts";
 import { rooflineChecks } from "./roofline.ts";
 import { rowChecks } from "./rows.ts";
 import { samplingChecks } from "./sampling.ts";
@@ -28,6 +30,8 @@ export const kernelChecks: readonly KernelCheck[] = [
   ...lmHeadChecks,
   ...loraChecks,
   ...lossChecks,
+  ...divergenceChecks,
+  ...preferenceChecks,
   ...optimizerChecks,
   ...samplingChecks,
   ...rooflineChecks,

@@ -6,6 +6,7 @@
  */
 
 import { type KernelCheck, kernelCheck } from "./check.ts";
+import { divergenceCase } from "./divergence.ts";
 import { head } from "./lm_head.ts";
 import { added, product } from "./linear.ts";
 import { updates } from "./optimizer.ts";
@@ -34,6 +35,8 @@ export const rangeChecks: readonly KernelCheck[] = [
     "LM head, several chunks": head({ sizes: [400, 76, 560] }),
     "LM head, beta 1": head({ sizes: [30, 132, 300], held: true, chunk: 64 }),
     "LM head, beta 1, one chunk of several ranges": head({ sizes: [3, 76, 520], held: true }),
+    "divergence, one chunk of several ranges": divergenceCase({ sizes: [3, 68, 76, 1000] }),
+    "divergence, several chunks": divergenceCase({ sizes: [400, 76, 12, 560], teacher: "f16" }),
     "AdamW": updates(1, 0.1, [[5, 4], [1000, 72], [33, 1024]]),
   }),
 ];

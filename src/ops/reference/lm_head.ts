@@ -73,30 +73,51 @@ export function lmHeadBackward(
   };
 }
 
+/** Logits x W^T, capped, and the derivative of each with respect to what it was before the cap. */
+export function headLogits(
+  x: ArrayLike<number>,
+  W: ArrayLike<number>,
+  { N, C, V, cap }: LmHeadShape,
+): { z: Float64Array; slope: Float64Array } {
+  const z = matmul("nt", x, W, { M: N, N: V, K: C });
+  const slope = new Float64Array(z.length).fill(1);
+  if (cap === undefined) return { z, slope };
+  for (let i = 0; i < z.length; i++) {
+    const level = Math.tanh(z[i]! / cap);
+    z[i] = cap * level;
+    slope[i] = 1 - level * level;
+  }
+  return { z, slope };
+}
+
+/** Log-softmax of z [N,V] / temperature over the first `vocabulary` columns; the others are kept. */
+export function logSoftmaxRows(
+  z: ArrayLike<number>,
+  temperature: number,
+  { N, V, vocabulary = V }: Pick<LmHeadShape, "N" | "V" | "vocabulary">,
+): Float64Array {
+  const logp = Float64Array.from(z);
+  for (let n = 0; n < N; n++) {
+    let max = -Infinity;
+    for (let i = n * V; i < n * V + vocabulary; i++) {
+      logp[i]! /= temperature;
+      max = Math.max(max, logp[i]!);
+    }
+    let sum = 0;
+    for (let i = n * V; i < n * V + vocabulary; i++) sum += Math.exp(logp[i]! - max);
+    const lse = max + Math.log(sum);
+    for (let i = n * V; i < n * V + vocabulary; i++) logp[i]! -= lse;
+  }
+  return logp;
+}
+
 /** Log-probabilities, and the derivative of each capped logit with respect to the one before. */
 function logSoftmax(
   x: ArrayLike<number>,
   W: ArrayLike<number>,
   temperature: number,
-  { N, C, V, cap, vocabulary = V }: LmHeadShape,
+  shape: LmHeadShape,
 ): { logp: Float64Array; slope: Float64Array } {
-  const z = matmul("nt", x, W, { M: N, N: V, K: C });
-  const slope = new Float64Array(z.length).fill(1);
-  for (let n = 0; n < N; n++) {
-    let max = -Infinity;
-    for (let i = n * V; i < n * V + vocabulary; i++) {
-      if (cap !== undefined) {
-        const level = Math.tanh(z[i]! / cap);
-        z[i] = cap * level;
-        slope[i] = 1 - level * level;
-      }
-      z[i]! /= temperature;
-      max = Math.max(max, z[i]!);
-    }
-    let sum = 0;
-    for (let i = n * V; i < n * V + vocabulary; i++) sum += Math.exp(z[i]! - max);
-    const lse = max + Math.log(sum);
-    for (let i = n * V; i < n * V + vocabulary; i++) z[i]! -= lse;
-  }
-  return { logp: z, slope };
+  const { z, slope } = headLogits(x, W, shape);
+  return { logp: logSoftmaxRows(z, temperature, shape), slope };
 }
