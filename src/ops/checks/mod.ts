@@ -5,6 +5,7 @@
  * @module
  */
 
+import { advantageChecks } from "./advantage.ts";
 import { attentionChecks } from "./attention.ts";
 import type { KernelCheck } from "./check.ts";
 import { elementwiseChecks } from "./elementwise.ts";
@@ -16,6 +17,7 @@ import { optimizerChecks } from "./optimizer.ts";
 import { rooflineChecks } from "./roofline.ts";
 import { rowChecks } from "./rows.ts";
 import { samplingChecks } from "./sampling.ts";
+import { valueLossChecks } from "./value_loss.ts";
 
 export type { CheckResult, KernelCheck } from "./check.ts";
 
@@ -28,6 +30,8 @@ export const kernelChecks: readonly KernelCheck[] = [
   ...lmHeadChecks,
   ...loraChecks,
   ...lossChecks,
+  ...valueLossChecks,
+  ...advantageChecks,
   ...optimizerChecks,
   ...samplingChecks,
   ...rooflineChecks,

@@ -10,6 +10,7 @@
 export * from "./activation.ts";
 export * from "./add.ts";
 export * from "./adamw.ts";
+export * from "./advantage.ts";
 export * from "./attention.ts";
 export * from "./attention_decode.ts";
 export * from "./embedding.ts";
@@ -20,3 +21,4 @@ export * from "./policy_loss.ts";
 export * from "./rmsnorm.ts";
 export * from "./rope.ts";
 export * from "./sampling.ts";
+export * from "./value_loss.ts";
