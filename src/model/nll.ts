@@ -38,9 +38,26 @@ export interface PredictedTokens extends TokenStatistics {
 export function tokenStatistics(
   tape: Tape,
   model: Decoder,
-  { ids, lengths, targets }: PackedBatch,
+  batch: PackedBatch,
   options: LmHeadOptions = {},
 ): PredictedTokens {
+  const hidden = predictingStates(tape, model, batch);
+  const wanted = tape.upload(batch.targets.map((t) => batch.ids[t]!), "targets");
+  const limits = { ...model.logitLimits, ...options };
+  return { hidden, ...lmHead(tape, hidden, model.head, wanted, limits) };
+}
+
+/**
+ * The final hidden states [N,C] that the predicted tokens are predicted from, in the order of
+ * `batch.targets`.
+ *
+ * @throws {RangeError} if no token is predicted, or one that nothing comes before.
+ */
+export function predictingStates(
+  tape: Tape,
+  model: Decoder,
+  { ids, lengths, targets }: PackedBatch,
+): Tensor {
   if (targets.length === 0) {
     throw new RangeError("Cannot compute a loss: no tokens are predicted; check the batch's mask");
   }
@@ -55,10 +72,7 @@ export function tokenStatistics(
   }
   // Token t is predicted from the hidden state one before it.
   const rows = targets.map((t) => t - 1);
-  const hidden = selectRows(tape, model.packed(tape, ids, lengths), rows);
-  const wanted = tape.upload(targets.map((t) => ids[t]!), "targets");
-  const limits = { ...model.logitLimits, ...options };
-  return { hidden, ...lmHead(tape, hidden, model.head, wanted, limits) };
+  return selectRows(tape, model.packed(tape, ids, lengths), rows);
 }
 
 /**
