@@ -343,3 +343,42 @@ Deno.test("sampling at temperature zero is greedy and ties go to the lower token
   const tied = reference.samplingFilter([2, 3, 2], { temperature: 1, topK: 2, topP: 1 });
   assertEquals(tied.kept, [1, 0]);
 });
+
+Deno.test("the value loss differentiates to its dvalue, on both sides of the clip", () => {
+  const N = 40;
+  const value = random(N, 1);
+  const tokens = {
+    value,
+    oldValue: random(N, 2),
+    returns: random(N, 3),
+    weight: random(N, 4).map(Math.abs),
+  };
+  const options = { clip: 0.2, coefficient: 0.1 };
+  const loss = () => 0.1 * reference.valueLoss(tokens, options).loss.reduce((a, b) => a + b);
+  const { dvalue, clipped } = reference.valueLoss(tokens, options);
+  assertIsGradient(dvalue, value, loss);
+  const clippedCount = clipped.reduce((a, b) => a + b);
+  assert(clippedCount > 5 && clippedCount < 35, `clipped ${clippedCount} of ${N}`);
+});
+
+Deno.test("lambda 1 takes the rewards to come for the return, lambda 0 the next state's value", () => {
+  const [rewards, values] = [[1, 2, 4, 8], [10, 20, 30, 40]];
+  const gae = (lambda: number) =>
+    reference.generalisedAdvantages(rewards, values, [3, 1], { gamma: 0.5, lambda });
+  assertEquals([...gae(1).returns], [1 + 0.5 * 2 + 0.25 * 4, 2 + 0.5 * 4, 4, 8]);
+  assertEquals([...gae(0).returns], [1 + 0.5 * 20, 2 + 0.5 * 30, 4, 8]);
+  assertEquals([...gae(0).advantages], [1, -3, -26, -32]);
+});
+
+Deno.test("whitened values have mean 0, or what it was, and variance 1", () => {
+  const x = random(7, 1).map((v) => 3 * v + 5);
+  const mean = x.reduce((a, b) => a + b) / 7;
+  for (const shiftMean of [true, false]) {
+    const y = reference.whiten(x, { shiftMean });
+    const centre = y.reduce((a, b) => a + b) / 7;
+    assertAlmostEquals(centre, shiftMean ? 0 : mean, 1e-12);
+    assertAlmostEquals(y.reduce((sum, v) => sum + (v - centre) ** 2, 0) / 6, 1, 1e-7);
+  }
+  assertEquals([...reference.whiten([3])], [0]);
+  assertEquals([...reference.whiten([3], { shiftMean: false })], [3]);
+});

@@ -5,7 +5,7 @@ import { Decoder } from "../src/model/decoder.ts";
 import { ValueHead } from "../src/model/value_head.ts";
 import { Random } from "../src/random.ts";
 import type { MaskedSequence } from "../src/rl/packing.ts";
-import { scoreTokens } from "../src/rl/score_tokens.ts";
+import { scoreTokens, scoreValues } from "../src/rl/score_tokens.ts";
 import { tiny } from "./models.ts";
 
 const gpu = await Gpu.open();
@@ -87,7 +87,9 @@ Deno.test("values are a head's of the state before the token, and survive a file
     "head.safetensors",
   );
   const scores = await scoreTokens(model, batch, options);
+  const alone = await scoreValues(model, head, batch, options);
   for (const [i, { ids, mask }] of batch.entries()) {
+    assertEquals(alone[i], scores[i]!.values);
     const logits = await model.logits(ids);
     scores[i]!.values!.forEach((value, t) => {
       const expected = mask[t] ? logits[(t - 1) * tiny.vocabSize]! + 0.25 : 0;

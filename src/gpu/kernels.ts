@@ -6,6 +6,7 @@
 
 import adamw from "../../shaders/adamw.wgsl" with { type: "text" };
 import add from "../../shaders/add.wgsl" with { type: "text" };
+import advantage from "../../shaders/advantage.wgsl" with { type: "text" };
 import attention from "../../shaders/attention.wgsl" with { type: "text" };
 import attentionBackward from "../../shaders/attention_backward.wgsl" with { type: "text" };
 import attentionDecode from "../../shaders/attention_decode.wgsl" with { type: "text" };
@@ -36,6 +37,7 @@ import shared from "../../shaders/shared.wgsl" with { type: "text" };
 import storedBf16 from "../../shaders/stored_bf16.wgsl" with { type: "text" };
 import storedF16 from "../../shaders/stored_f16.wgsl" with { type: "text" };
 import storedF32 from "../../shaders/stored_f32.wgsl" with { type: "text" };
+import valueLoss from "../../shaders/value_loss.wgsl" with { type: "text" };
 import { ShaderCompileError } from "./errors.ts";
 import { type EntryPoint, reflect } from "./reflect.ts";
 
@@ -43,6 +45,7 @@ import { type EntryPoint, reflect } from "./reflect.ts";
 export type KernelName =
   | "adamw"
   | "add"
+  | "advantage"
   | "attention"
   | "attention_backward"
   | "attention_decode"
@@ -66,12 +69,14 @@ export type KernelName =
   | "roofline"
   | "rope"
   | "sample"
-  | "select";
+  | "select"
+  | "value_loss";
 
 /** Every kernel's WGSL. */
 export const kernelSources: Readonly<Record<KernelName, string>> = {
   adamw,
   add,
+  advantage,
   attention,
   attention_backward: attentionBackward,
   attention_decode: attentionDecode,
@@ -96,6 +101,7 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   rope,
   sample,
   select,
+  value_loss: valueLoss,
 };
 
 /** How the numbers of a weight are stored; arithmetic is f32 whichever it is. */

@@ -89,26 +89,37 @@ const NAMES: Readonly<Record<string, string>> = {
   clip_high: "clip_ratio/high_mean",
   clip_dual: "clip_ratio/dual_mean",
   logprob_difference: "sampling/sampling_logp_difference/mean",
+  value_loss: "loss/value_avg",
+  value_clip_fraction: "val/clipfrac_avg",
 };
+
+/** Sums that say nothing more: means of a rollout are known from the rollout. */
+const INNER = ["weight", "value", "return"];
 
 /**
  * Means over the updates of a step. Sums of weight times something become means over tokens, also
  * where the weights of a loss do not add up to 1.
+ *
+ * @param reference whether the loss knew a reference, from which `kl` is the divergence
  */
-export function meanMetrics(updates: readonly UpdateMetrics[]): Metrics {
+export function meanMetrics(
+  updates: readonly UpdateMetrics[],
+  { reference = false }: { readonly reference?: boolean } = {},
+): Metrics {
   if (updates.length === 0) return {};
-  const names = Object.keys(updates[0]!).filter((name) => name !== "weight");
+  const names = Object.keys(updates[0]!).filter((name) => !INNER.includes(name));
   const of = (name: string) =>
     mean(updates.map((update) => {
       const value = update[name]!;
       const whole = name === "loss" || name === "grad_norm" || !update.weight;
       return whole ? value : value / update.weight!;
     }));
-  const { ratio_squared, log_ratio_squared, ...metrics } = Object.fromEntries(
+  const { ratio_squared, log_ratio_squared, kl, ...metrics } = Object.fromEntries(
     names.map((name) => [name, of(name)]),
   );
   const { ratio } = metrics;
   return {
+    ...(reference && kl !== undefined ? { kl } : {}),
     ...Object.fromEntries(
       Object.entries(metrics).map(([name, value]) => [NAMES[name] ?? name, value]),
     ),

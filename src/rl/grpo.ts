@@ -114,7 +114,11 @@ export async function grpoStep(
   });
   return {
     groups,
-    metrics: { ...described, ...known.metrics, ...meanMetrics(updates) },
+    metrics: {
+      ...described,
+      ...known.metrics,
+      ...meanMetrics(updates, { reference: context.reference !== null }),
+    },
     seconds: {
       rollout: (sampled - started) / 1000,
       update: (performance.now() - sampled) / 1000,

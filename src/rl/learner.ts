@@ -83,6 +83,21 @@ export class Learner implements Disposable {
     loss: Loss<S>,
     { learningRate, temperature = 1 }: { learningRate: number; temperature?: number },
   ): Update {
+    return this.step(batches, (tape, batch, sums) => {
+      loss(tape, tokenStatistics(tape, this.model, batch, { temperature }), batch, sums);
+    }, learningRate);
+  }
+
+  /**
+   * The same for losses of something other than the model's predictions.
+   *
+   * @param pass the forward pass and loss of a micro-batch; of its metrics, the first is the loss
+   */
+  step<S extends MaskedSequence>(
+    batches: readonly MicroBatch<S>[],
+    pass: (tape: Tape, batch: MicroBatch<S>, sums: MetricSums) => void,
+    learningRate: number,
+  ): Update {
     const { gpu } = this.model;
     const sums = this.#sums;
     sums.begin();
@@ -94,8 +109,7 @@ export class Learner implements Disposable {
         const { length } = batch.ids;
         const room = (batch.capacity ?? length) / length;
         const tape = new Tape(gpu, { draw, room, checkpoints: this.#checkpoints });
-        const tokens = tokenStatistics(tape, this.model, batch, { temperature });
-        loss(tape, tokens, batch, sums);
+        pass(tape, batch, sums);
         tape.backward();
         gpu.recycle();
       }
@@ -122,7 +136,7 @@ function readMetrics(
 ): UpdateMetrics {
   const metrics = read(sums);
   const [norm, , finite] = new Float32Array(clip!);
-  const loss = metrics.loss!;
+  const loss = Object.values(metrics)[0]!;
   if (!finite || Object.values(metrics).some((value) => !Number.isFinite(value))) {
     throw new DivergedError(
       `Cannot update the model: loss is ${loss}, gradient norm is ${norm}; ` +

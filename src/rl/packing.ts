@@ -24,6 +24,15 @@ export interface MicroBatch<S extends MaskedSequence> extends PackedBatch {
   readonly capacity?: number;
 }
 
+/** Indices of a sequence's predicted tokens. */
+export function predictedTokens({ mask }: MaskedSequence): number[] {
+  const found: number[] = [];
+  mask.forEach((bit, t) => {
+    if (bit && t > 0) found.push(t);
+  });
+  return found;
+}
+
 /** Number of tokens that the loss looks at. */
 export function activeTokens(sequences: readonly MaskedSequence[]): number {
   return sequences.reduce((sum, { mask }) => sum + mask.reduce((n, bit) => n + bit, 0), 0);
@@ -89,9 +98,7 @@ function pack<S extends MaskedSequence>(sequences: readonly S[], budget: number)
   let first = 0;
   for (const sequence of sequences) {
     ids.set(sequence.ids, first);
-    sequence.mask.forEach((bit, t) => {
-      if (bit && t > 0) targets.push(first + t);
-    });
+    for (const t of predictedTokens(sequence)) targets.push(first + t);
     first += sequence.ids.length;
   }
   const tokens = ids.length;
@@ -110,9 +117,7 @@ export function gather<S extends MaskedSequence>(
   let n = 0;
   for (const sequence of sequences) {
     const at = values(sequence);
-    sequence.mask.forEach((bit, t) => {
-      if (bit && t > 0) result[n++] = at(t);
-    });
+    for (const t of predictedTokens(sequence)) result[n++] = at(t);
   }
   return result;
 }

@@ -7,12 +7,12 @@
  */
 
 import type { Decoder } from "../model/decoder.ts";
-import { tokenStatistics } from "../model/nll.ts";
+import { type PackedBatch, predictingStates, tokenStatistics } from "../model/nll.ts";
 import type { ValueHead } from "../model/value_head.ts";
 import { elementwise } from "../ops/launch.ts";
 import { Tape } from "../tape.ts";
 import { elements, Tensor } from "../tensor.ts";
-import { activeTokens, type MaskedSequence, type MicroBatch, packSequences } from "./packing.ts";
+import { activeTokens, type MaskedSequence, packSequences, predictedTokens } from "./packing.ts";
 
 /** Of one sequence, [T] each, aligned with its ids; 0 where its mask is 0. */
 export interface TokenScores {
@@ -45,12 +45,50 @@ export async function scoreTokens(
   sequences: readonly MaskedSequence[],
   { temperature = 1, tokenBudget, head = null }: ScoreOptions,
 ): Promise<TokenScores[]> {
-  const { gpu } = model;
-  const scores = sequences.map(({ ids }) => ({
-    logprobs: new Float32Array(ids.length),
-    entropies: new Float32Array(ids.length),
-    values: head && new Float32Array(ids.length),
+  const scores = await score(model, sequences, tokenBudget, head ? 3 : 2, (tape, batch) => {
+    const { logprob, entropy, hidden } = tokenStatistics(tape, model, batch, { temperature });
+    return [logprob, entropy, ...head ? [head.values(tape, hidden)] : []];
+  });
+  return scores.map(([logprobs, entropies, values = null]) => ({
+    logprobs: logprobs!,
+    entropies: entropies!,
+    values,
   }));
+}
+
+/**
+ * The values alone, for which no logits are needed.
+ *
+ * @returns [T] of each sequence, as `scoreTokens` has them
+ */
+export async function scoreValues(
+  model: Decoder,
+  head: ValueHead,
+  sequences: readonly MaskedSequence[],
+  { tokenBudget }: Pick<ScoreOptions, "tokenBudget">,
+): Promise<Float32Array[]> {
+  const scores = await score(model, sequences, tokenBudget, 1, (tape, batch) => [
+    head.values(tape, predictingStates(tape, model, batch)),
+  ]);
+  return scores.map(([values]) => values!);
+}
+
+/**
+ * Runs a pass over micro-batches and hands what it finds back by sequence.
+ *
+ * @param count of tensors that the pass gives
+ * @param pass gives [N], or [N,4] of which column 0 counts
+ */
+async function score(
+  { gpu }: Decoder,
+  sequences: readonly MaskedSequence[],
+  tokenBudget: number,
+  count: number,
+  pass: (tape: Tape, batch: PackedBatch) => Tensor[],
+): Promise<Float32Array[][]> {
+  const scores = sequences.map(({ ids: { length } }) =>
+    Array.from({ length: count }, () => new Float32Array(length))
+  );
   if (activeTokens(sequences) === 0) return scores;
   const numbered = sequences.map(({ ids, mask }, index) => ({ ids, mask, index }));
   const batches = packSequences(numbered, tokenBudget);
@@ -59,24 +97,25 @@ export async function scoreTokens(
     for (const batch of batches) {
       const room = (batch.capacity ?? batch.ids.length) / batch.ids.length;
       const tape = new Tape(gpu, { recording: false, room });
-      const { logprob, entropy, hidden } = tokenStatistics(tape, model, batch, { temperature });
-      const found = [logprob, entropy, ...head ? [head.values(tape, hidden)] : []];
-      results.push(...found.map((tensor) => keep(tape, tensor)));
+      results.push(...pass(tape, batch).map((tensor) => keep(tape, tensor)));
       gpu.recycle();
     }
   } catch (error) {
     gpu.discard();
     throw error;
   }
-  const contents = (await gpu.read(...results)).map((bytes) => new Float32Array(bytes));
-  for (const batch of batches) {
-    const [logprob, entropy, value] = contents.splice(0, head ? 3 : 2);
-    scatter(batch, ({ index }, t, n) => {
-      const own = scores[index]!;
-      own.logprobs[t] = logprob![n]!;
-      own.entropies[t] = entropy![n]!;
-      if (own.values) own.values[t] = value![4 * n]!;
-    });
+  const contents = await gpu.read(...results);
+  for (const { sequences, targets } of batches) {
+    for (const [column, bytes] of contents.splice(0, count).entries()) {
+      const values = new Float32Array(bytes);
+      const width = values.length / targets.length;
+      let n = 0;
+      for (const { ids, mask, index } of sequences) {
+        for (const t of predictedTokens({ ids, mask })) {
+          scores[index]![column]![t] = values[width * n++]!;
+        }
+      }
+    }
   }
   return scores;
 }
@@ -95,17 +134,4 @@ function keep(tape: Tape, { buffer, shape, label }: Tensor): Tensor {
     beta: 0,
   });
   return new Tensor(copy.buffer, shape, "f32", copy.label);
-}
-
-/** Visits the predicted tokens of a micro-batch: number n is token t of a sequence. */
-function scatter<S extends MaskedSequence>(
-  { sequences }: MicroBatch<S>,
-  visit: (sequence: S, t: number, n: number) => void,
-): void {
-  let n = 0;
-  for (const sequence of sequences) {
-    sequence.mask.forEach((bit, t) => {
-      if (bit && t > 0) visit(sequence, t, n++);
-    });
-  }
 }

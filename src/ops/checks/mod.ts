@@ -5,6 +5,7 @@
  * @module
  */
 
+import { advantageChecks } from "./advantage.ts";
 import { attentionChecks } from "./attention.ts";
 import type { KernelCheck } from "./check.ts";
 import { divergenceChecks } from "./divergence.ts";
@@ -18,6 +19,7 @@ import { preferenceChecks } from "./preference.ts";
 import { rooflineChecks } from "./roofline.ts";
 import { rowChecks } from "./rows.ts";
 import { samplingChecks } from "./sampling.ts";
+import { valueLossChecks } from "./value_loss.ts";
 
 export type { CheckResult, KernelCheck } from "./check.ts";
 
@@ -32,6 +34,8 @@ export const kernelChecks: readonly KernelCheck[] = [
   ...lossChecks,
   ...divergenceChecks,
   ...preferenceChecks,
+  ...valueLossChecks,
+  ...advantageChecks,
   ...optimizerChecks,
   ...samplingChecks,
   ...rooflineChecks,

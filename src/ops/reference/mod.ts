@@ -10,6 +10,7 @@
 export * from "./activation.ts";
 export * from "./add.ts";
 export * from "./adamw.ts";
+export * from "./advantage.ts";
 export * from "./attention.ts";
 export * from "./attention_decode.ts";
 export * from "./divergence.ts";
@@ -22,3 +23,4 @@ export * from "./preference_loss.ts";
 export * from "./rmsnorm.ts";
 export * from "./rope.ts";
 export * from "./sampling.ts";
+export * from "./value_loss.ts";
