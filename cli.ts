@@ -4,31 +4,37 @@
  * @module
  */
 
-import { calculator, train } from "./mod.ts";
 import { MissingReferenceError, TaskFormatError } from "./src/tasks/task.ts";
-import { openAdapter } from "./src/run/adapter.ts";
+import {
+  err,
+  type Invocation,
+  json,
+  out,
+  runChat,
+  runCompare,
+  runGenerate,
+  runPretrain,
+  runReport,
+  runTrain,
+} from "./src/run/commands.ts";
+import { armNames } from "./src/run/compare/arms.ts";
 import {
   ConfigError,
+  mergeSettings,
   readConfigFile,
   resolveConfig,
   type RunConfig,
   valueAt,
 } from "./src/run/config.ts";
-import { converse, renderConversation } from "./src/run/converse.ts";
-import { chatAtTerminal } from "./src/run/chat.ts";
-import { exportModel } from "./src/run/export.ts";
-import { plan, renderPlan } from "./src/run/plan.ts";
-import { importTools } from "./src/run/tasks.ts";
 import { doctor, renderDoctor } from "./src/run/doctor.ts";
 import { evaluate } from "./src/run/evaluate.ts";
-import { onInterrupt } from "./src/run/interrupt.ts";
-import { flagHelp, type ParsedFlags, parseFlags } from "./src/run/flags.ts";
-import { makeBase, renderBase } from "./src/run/pretrain.ts";
+import { exportModel } from "./src/run/export.ts";
+import { flagHelp, parseFlags, takeFlags } from "./src/run/flags.ts";
+import { plan, renderPlan } from "./src/run/plan.ts";
 import { Progress } from "./src/run/progress.ts";
-import { listRuns, RunFolder } from "./src/run/store.ts";
-import { loadStudent } from "./src/run/student.ts";
+import { listRuns } from "./src/run/store.ts";
 import { suggestion } from "./src/run/suggest.ts";
-import { renderComparison, renderScores } from "./src/run/table.ts";
+import { renderScores } from "./src/run/table.ts";
 import { renderProfile, RunWatcher } from "./src/run/watch.ts";
 
 interface Command {
@@ -39,21 +45,13 @@ interface Command {
   readonly settings: boolean;
   /** Whether it takes `--profile`. */
   readonly profile?: boolean;
+  /** Flags of its own, with what they are for. */
+  readonly flags?: Readonly<Record<string, string>>;
   /** How many arguments that are no flags it takes; none when absent. */
   readonly arguments?: number;
   /** Returns the exit code. */
   run(args: Invocation, config: RunConfig): Promise<number> | number;
 }
-
-/** A command line with what its config file says. */
-interface Invocation extends ParsedFlags {
-  /** Whether a setting was given, in the file or as a flag. */
-  given(path: string): boolean;
-}
-
-const out = (text: string) => console.log(text);
-const err = (text: string) => console.error(text);
-const json = (value: unknown) => out(JSON.stringify(value, null, 2));
 
 const commands: Readonly<Record<string, Command>> = {
   train: {
@@ -111,6 +109,33 @@ Greedy unless --rollout.temperature is given.`,
 --rollout.temperature is given; --rollout.max-tokens is how long the conversation may get.`,
     settings: true,
     run: runChat,
+  },
+  compare: {
+    summary: "compare imitation and rewards over seeds, with intervals; one report",
+    usage: "./mentor compare [--seeds N] [--arms A,B] [--out FOLDER] [--settings]",
+    about: `Trains every arm from the same model, on the same prompts, with the same budget, and
+measures all of them on prompts never trained on. Arms: ${armNames.join(", ")},
+or config files. What is done is kept: interrupt it at any time, and the same command goes on.
+
+Examples:
+  ./mentor compare --seeds 5                        the whole experiment, an hour on two cores
+  ./mentor compare --seeds 1 --arms sft,flex        a first look
+  ./mentor compare --arms flex,mine.yaml --out mine your settings against the default reward`,
+    settings: true,
+    flags: {
+      seeds: "How many seeds, from --seed on (default 5)",
+      arms: `Which arms, with commas between (default ${armNames.join(",")})`,
+    },
+    run: runCompare,
+  },
+  report: {
+    summary: "write a run's or a comparison's report as one HTML file",
+    usage: "./mentor report FOLDER [--out FILE]",
+    about: `Curves, samples before and after, and every token of some episodes with its advantage;
+of a comparison, all arms with intervals. The file needs no network.`,
+    settings: true,
+    arguments: 1,
+    run: runReport,
   },
   plan: {
     summary: "say what memory and time a run will take, before it takes it",
@@ -218,103 +243,6 @@ are sound, and measures whether it is worth starting from. Takes some three minu
 /** Its modules are loaded only here, and so are the peers that it compares with. */
 const bench = async (args: readonly string[]) => (await import("./bench/main.ts")).main(args);
 
-async function runTrain(args: Invocation, config: RunConfig): Promise<number> {
-  const { json: asJson, quiet, flags } = args;
-  const stop = new AbortController();
-  const restore = onInterrupt(() => {
-    err("\nStopping after this step; interrupt again to quit at once");
-    stop.abort();
-  });
-  using watcher = new RunWatcher({ quiet, write: err });
-  if (config.resume) {
-    const { steps, warmupSft } = RunFolder.open(config.resume).config;
-    watcher.resumed(steps + (warmupSft ?? 0));
-  }
-  try {
-    const result = await train(flags, {
-      signal: stop.signal,
-      onEvent: watcher.event,
-      onProgress: watcher.progress,
-      profile: args.profile,
-    });
-    watcher.finish();
-    if (asJson) json(result);
-    else {
-      if (result.domains.length > 0) out(`\n${renderComparison(result.domains)}\n`);
-      const { run, model, seconds, status } = result;
-      if (status === "stopped") {
-        out(
-          `Stopped and saved after ${
-            seconds.toFixed(0)
-          } s. Go on with:\n  ./mentor train --resume ${run}`,
-        );
-      } else {
-        const memory = `${Math.ceil(result.peakBytes / 2 ** 20)} MiB`;
-        out(`Done in ${seconds.toFixed(0)} s, in ${memory}. Run: ${run}  Model: ${model}`);
-        out(`Try it:\n  ./mentor generate --from ${model} "34 plus 8 times 3"`);
-      }
-      if (result.profile) err(`\n${renderProfile(result.profile)}`);
-    }
-    return 0;
-  } finally {
-    restore();
-  }
-}
-
-async function runGenerate(args: Invocation, config: RunConfig): Promise<number> {
-  const { positional: prompts, json: asJson, quiet } = args;
-  if (prompts.length === 0) {
-    throw new ConfigError('Cannot generate: no prompt given; write it in quotes: "34 plus 8"');
-  }
-  const sampled = args.given("rollout.temperature");
-  using gpu = await openAdapter(config);
-  using watcher = new RunWatcher({ quiet, write: err });
-  const { progress: onProgress } = watcher;
-  using student = await loadStudent(gpu, config.from, { ...config, onProgress });
-  watcher.finish();
-  const tools = config.tools === null ? calculator().all : await importTools(config.tools);
-  const { maxPositions } = student.model.config;
-  const { maxTokens, maxCalls, temperature, topK, topP } = config.rollout;
-  const results = [];
-  for (const prompt of prompts) {
-    const conversation = await converse(student, prompt, tools, {
-      maxTokens: maxTokens ?? Math.min(maxPositions, 1024),
-      maxCalls,
-      temperature: sampled ? temperature : 0,
-      topK,
-      topP,
-      seed: config.seed,
-    });
-    results.push({ prompt, ...conversation });
-    if (!asJson) out(renderConversation(conversation));
-  }
-  if (asJson) json(results);
-  return 0;
-}
-
-async function runChat({ given, quiet }: Invocation, config: RunConfig): Promise<number> {
-  using watcher = new RunWatcher({ quiet, write: err });
-  const { progress: onProgress } = watcher;
-  await chatAtTerminal(config, { sampled: given("rollout.temperature"), onProgress, write: err });
-  return 0;
-}
-
-async function runPretrain(
-  { json: asJson, quiet }: ParsedFlags,
-  config: RunConfig,
-): Promise<number> {
-  if (config.out === null) {
-    throw new ConfigError("Cannot pretrain: say where the model goes with --out FOLDER");
-  }
-  using watcher = new RunWatcher({ quiet, write: err });
-  const gate = await makeBase(config, config.out, watcher.progress);
-  if (asJson) json(gate);
-  else {
-    out(renderBase(gate, config.out));
-  }
-  return 0;
-}
-
 function overview(): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length));
   const lines = Object.entries(commands).map(([name, { summary }]) =>
@@ -325,8 +253,11 @@ function overview(): string {
     "./mentor <command> --help explains a command and its settings.";
 }
 
-function explain(name: string, { summary, usage, about, settings, profile }: Command): string {
+function explain(name: string, command: Command): string {
+  const { summary, usage, about, settings, profile, flags = {} } = command;
   const parts = [`${name}: ${summary}`, `Usage: ${usage}`, about];
+  const own = Object.entries(flags).map(([flag, text]) => `  --${flag.padEnd(8)} ${text}`);
+  if (own.length > 0) parts.push(own.join("\n"));
   if (settings) parts.push(flagHelp({ profile }));
   return parts.filter((part) => part !== "").join("\n\n");
 }
@@ -348,10 +279,11 @@ function commandNamed(name: string): Command {
  */
 export async function main(argv: readonly string[]): Promise<number> {
   try {
-    const [name = "help", ...rest] = argv;
+    const [name = "help", ...args] = argv;
     if (name === "--help" || name === "-h") return await main(["help"]);
-    if (name === "bench") return await bench(rest);
+    if (name === "bench") return await bench(args);
     const command = commandNamed(name);
+    const { own, rest } = takeFlags(args, Object.keys(command.flags ?? {}));
     const parsed = parseFlags(rest);
     if (parsed.help) {
       out(explain(name, command));
@@ -373,17 +305,12 @@ export async function main(argv: readonly string[]): Promise<number> {
     }
     // `plan FILE` reads as well as `plan --config FILE`.
     const path = parsed.config ?? (name === "plan" ? parsed.positional[0] ?? null : null);
-    const file: { file?: Record<string, unknown> } = path === null
-      ? {}
-      : { file: readConfigFile(path) };
-    const config = resolveConfig({ ...file, flags: parsed.flags });
-    // The commands resolve again from one layer: flags over file, already merged.
-    const merged = path === null
-      ? parsed
-      : { ...parsed, flags: config as unknown as Record<string, unknown> };
-    const layers = [parsed.flags, file.file];
-    const given = (path: string) => layers.some((layer) => valueAt(layer, path) !== undefined);
-    return await command.run({ ...merged, given }, config);
+    const file = path === null ? {} : readConfigFile(path);
+    const config = resolveConfig({ file, flags: parsed.flags });
+    // The commands resolve again, from one layer.
+    const flags = mergeSettings(file, parsed.flags);
+    const given = (path: string) => valueAt(flags, path) !== undefined;
+    return await command.run({ ...parsed, flags, own, given }, config);
   } catch (error) {
     err((error as Error).message);
     if (Deno.env.get("MENTOR_DEBUG")) err((error as Error).stack ?? "");

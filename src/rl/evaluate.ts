@@ -34,6 +34,8 @@ export interface Scores {
   readonly similarity: number;
   /** Calls per task. */
   readonly calls: number;
+  /** Share of sampled episodes with a wrong answer, and among their calls one of the reference's. */
+  readonly partial: number;
 }
 
 /** One row of the evaluation table. */
@@ -50,6 +52,8 @@ export interface Evaluation {
   readonly rows: readonly EvaluationRow[];
   /** Mean pass@1 of each split over all its prompts, with interval. */
   readonly splits: readonly { split: Split; pass1: number; ci95: readonly [number, number] }[];
+  /** [sets, prompts, samples] 1 where a sampled answer was correct. */
+  readonly outcomes: readonly (readonly (readonly number[])[])[];
 }
 
 /**
@@ -83,12 +87,14 @@ export async function evaluateModel(
   const greedy = await rollout(generator, chat, tasks, 1, { ...common, temperature: 0 });
 
   let first = 0;
-  const outcomes = new Map<Split, number[][]>();
+  const bySplit = new Map<Split, number[][]>();
+  const outcomes: number[][][] = [];
   const rows = sets.map(({ domain, split, tasks }) => {
     const range = [first, first += tasks.length] as const;
     const groups = sampled.slice(...range);
     const correct = groups.map((group) => group.map(({ episode }) => Number(episode.correct)));
-    outcomes.set(split, [...(outcomes.get(split) ?? []), ...correct]);
+    bySplit.set(split, [...(bySplit.get(split) ?? []), ...correct]);
+    outcomes.push(correct);
     const { mean, low, high } = proportionInterval(correct);
     const summary = summarizeEpisodes(groups.flat().flatMap(evaluated));
     const best = greedy.slice(...range).flat();
@@ -102,13 +108,14 @@ export async function evaluateModel(
       toolF1: summary.toolF1,
       similarity: summary.similarity,
       calls: summary.calls,
+      partial: summary.partial,
     };
   });
-  const splits = [...outcomes].map(([split, clusters]) => {
+  const splits = [...bySplit].map(([split, clusters]) => {
     const { mean, low, high } = proportionInterval(clusters);
     return { split, pass1: mean, ci95: [low, high] as const };
   });
-  return { rows, splits };
+  return { rows, splits, outcomes };
 }
 
 /** A rollout as the metrics want it; alignment is measured where there is a reference. */

@@ -54,6 +54,8 @@ export interface EpisodeSummary {
   overCall: number;
   /** See {@link noToolRate}. */
   noTool: number;
+  /** Share of episodes that are wrong, and have a call whose tool is the reference's. */
+  partial: number;
   /** See {@link distributionSimilarity}, of the students' to the references' tool names. */
   similarity: number;
 }
@@ -212,6 +214,12 @@ export function summarizeEpisodes(evaluated: readonly EvaluatedEpisode[]): Episo
     calls: callsPerTask(episodes),
     overCall: overCallRate(guided),
     noTool: noToolRate(episodes),
+    partial: ratio(
+      guided.filter(({ episode }, i) =>
+        !episode.correct && agreement[i]!.recall > 0 && episode.attempts.length > 0
+      ).length,
+      guided.length,
+    ),
     similarity: distributionSimilarity(
       toolCounts(guided.map(({ episode }) => episode)),
       referenceCounts(guided.map(({ reference }) => reference)),

@@ -40,7 +40,7 @@ export interface RunConfig {
   size: "nano" | "micro" | "small";
   /** Task file (JSONL) in place of the built-in domains. */
   tasks: string | null;
-  /** Use only the first tasks of the task file. */
+  /** Train on so many different tasks only: the first of the task file, or built-in ones. */
   limit: number | null;
   /** Module that exports the tools of the task file. */
   tools: string | null;
@@ -236,7 +236,7 @@ export function resolveConfig(layers: ConfigLayers = {}): RunConfig {
       throw new ConfigError(`Cannot use the ${name}: expected settings, not ${show(layer)}`);
     }
   }
-  const result = v.safeParse(runConfigSchema, [preset, file, flags].reduce(merge, {}));
+  const result = v.safeParse(runConfigSchema, [preset, file, flags].reduce(mergeSettings, {}));
   if (!result.success) throw new ConfigError(explain(result.issues[0], layers));
   checkTogether(result.output);
   return result.output;
@@ -274,7 +274,7 @@ export function readConfigFile(path: string): Record<string, unknown> {
 }
 
 function checkTogether(config: RunConfig): void {
-  const { rollout, grpo, tokenBudget, limit, tasks, from } = config;
+  const { rollout, grpo, tokenBudget, from } = config;
   if (rollout.maxTokens !== null && tokenBudget < rollout.maxTokens) {
     throw new ConfigError(
       `Cannot use tokenBudget = ${tokenBudget}: an episode of rollout.maxTokens = ` +
@@ -318,9 +318,6 @@ function checkTogether(config: RunConfig): void {
         "was trained before. Name one with --model",
     );
   }
-  if (limit !== null && tasks === null) {
-    throw new ConfigError(`Cannot use limit = ${limit} without tasks: it limits a task file`);
-  }
 }
 
 function explain(issue: v.BaseIssue<unknown>, layers: ConfigLayers): string {
@@ -362,12 +359,13 @@ export function valueAt(layer: unknown, path: string): unknown {
   return value;
 }
 
-function merge(under: Record<string, unknown>, over: unknown): Record<string, unknown> {
+/** Settings over others, group by group. */
+export function mergeSettings(under: Record<string, unknown>, over: unknown): Record<string, unknown> {
   const merged = { ...under };
   for (const [key, value] of Object.entries(over as Record<string, unknown>)) {
     if (value === undefined) continue;
     const below = merged[key];
-    merged[key] = isRecord(below) && isRecord(value) ? merge(below, value) : value;
+    merged[key] = isRecord(below) && isRecord(value) ? mergeSettings(below, value) : value;
   }
   return merged;
 }

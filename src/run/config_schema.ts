@@ -120,7 +120,10 @@ export const runConfigSchema = v.strictObject({
   ),
   size: choice(["nano", "micro", "small"], "nano", 'Model size for "scratch"'),
   tasks: pathOrNull("Task file (JSONL) in place of the built-in domains"),
-  limit: integerOrNull(1, "Use only the first tasks of the task file"),
+  limit: integerOrNull(
+    1,
+    "Train on so many different tasks only: the first of the task file, or built-in ones",
+  ),
   tools: pathOrNull("Module that exports the tools of the task file"),
   domains: setting(
     "texts",

@@ -21,6 +21,11 @@ export interface EvaluateOptions {
   readonly onProgress?: (what: string, done: number, total: number) => void;
   /** Measure where the time goes, by kernel or by submit. */
   readonly profile?: ProfileDetail;
+  /**
+   * Which built-in prompts: those that results are reported on, or others of the domains trained on,
+   * to choose by. Default `evaluation`.
+   */
+  readonly suite?: "evaluation" | "validation";
 }
 
 /** What {@linkcode evaluate} found. */
@@ -73,10 +78,10 @@ export async function evaluate(
 export async function evaluateStudent(
   student: Student,
   config: RunConfig,
-  { onProgress }: EvaluateOptions,
+  { onProgress, suite }: EvaluateOptions,
 ): Promise<Evaluation> {
   const { model, chat } = student;
-  const tasks = await openTasks(config, chat, model.config.maxPositions);
+  const tasks = await openTasks(config, chat, model.config.maxPositions, suite);
   if (tasks.evaluation.length === 0) {
     throw new ConfigError(
       "Cannot evaluate: there are no evaluation tasks; raise evaluation.prompts, or give a larger task file",

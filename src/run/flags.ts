@@ -91,6 +91,32 @@ export function parseFlags(argv: readonly string[]): ParsedFlags {
   };
 }
 
+/**
+ * Takes a command's own flags, `--name VALUE` or `--name=VALUE`, out of a command line.
+ *
+ * @throws {ConfigError} if one has no value.
+ */
+export function takeFlags(
+  argv: readonly string[],
+  names: readonly string[],
+): { own: Record<string, string>; rest: string[] } {
+  const own: Record<string, string> = {};
+  const rest: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const [, name, inline] = /^--([^=]+)(?:=(.*))?$/s.exec(argv[i]!) ?? [];
+    if (name === undefined || !names.includes(name)) {
+      rest.push(argv[i]!);
+      continue;
+    }
+    const value = inline ?? argv[++i];
+    if (!value || value.startsWith("--")) {
+      throw new ConfigError(`Cannot use flag --${name} without a value`);
+    }
+    own[name] = value;
+  }
+  return { own, rest };
+}
+
 /** The table of all flags, for `--help`; `profile` tells whether the command takes that flag. */
 export function flagHelp({ profile = false } = {}): string {
   const rows: [string, string][] = settings.map((setting) => {

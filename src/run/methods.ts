@@ -72,9 +72,11 @@ export function openMethod(workshop: Workshop, reference: Decoder | null): Metho
 /** Imitation of the teacher. */
 export function imitation({ config, student, tasks, learner, span }: Workshop): Method {
   const { sft: { batch, learningRate }, tokenBudget } = config;
+  const tokens = new Map<number, number>();
   const steps = new StepsAhead((step) => {
     const shown = tasks.draw(step, 0, batch);
     const sequences = shown.map((task) => demonstration(student.chat, task, task.reference!));
+    tokens.set(step, sequences.reduce((sum, { ids }) => sum + ids.length, 0));
     return sftStep(learner, sequences, { learningRate, tokenBudget });
   });
   return {
@@ -84,7 +86,9 @@ export function imitation({ config, student, tasks, learner, span }: Workshop): 
     },
     async step({ step, goesOn }) {
       const { loss, entropy, grad_norm } = await span("update", () => steps.step(step, goesOn));
-      return { metrics: { loss, entropy: entropy!, grad_norm }, parts: {} };
+      const num_tokens = tokens.get(step)!;
+      tokens.delete(step);
+      return { metrics: { loss, entropy: entropy!, grad_norm, num_tokens }, parts: {} };
     },
     replay() {},
   };

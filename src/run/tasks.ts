@@ -10,7 +10,13 @@ import { Random } from "../random.ts";
 import type { EvaluationSet } from "../rl/evaluate.ts";
 import { demonstration } from "../rl/sft.ts";
 import { needsReference } from "../rl/reward.ts";
-import { evaluationSuite, generateTask, promptPurpose } from "../tasks/domains/mod.ts";
+import {
+  type DomainTask,
+  evaluationSuite,
+  generateTask,
+  promptPurpose,
+  validationSuite,
+} from "../tasks/domains/mod.ts";
 import { looksLikeGsm8k, parseGsm8k } from "../tasks/gsm8k.ts";
 import { parseTasks } from "../tasks/jsonl.ts";
 import { requireReferences, type Task, TaskFormatError } from "../tasks/task.ts";
@@ -42,6 +48,7 @@ const BUILT_IN_TOKENS = 128;
  * Opens the tasks that a config names.
  *
  * @param context longest sequence of the model
+ * @param suite which built-in prompts to evaluate on
  * @throws {TaskFormatError} naming file and line of a malformed task.
  * @throws {ConfigError} if no task is left to train on.
  */
@@ -49,24 +56,34 @@ export async function openTasks(
   config: RunConfig,
   chat: ChatFormat,
   context: number,
+  suite: "evaluation" | "validation" = "evaluation",
 ): Promise<TaskSource> {
   return config.tasks === null
-    ? builtIn(config, chat, context)
+    ? builtIn(config, chat, context, suite)
     : await fromFile(config, chat, context);
 }
 
+const suites = { evaluation: evaluationSuite, validation: validationSuite };
+
 function builtIn(
-  { domains, seed, teacher, evaluation, rollout, tokenBudget }: RunConfig,
+  { domains, seed, teacher, evaluation, rollout, tokenBudget, limit }: RunConfig,
   chat: ChatFormat,
   context: number,
+  suite: "evaluation" | "validation",
 ): TaskSource {
-  const draw = (step: number, first: number, count: number) =>
-    Array.from({ length: count }, (_, i) => {
-      const index = step * 65536 + first + i;
-      const task = generateTask(domains[(first + i) % domains.length]!, "train", { seed, index });
-      const random = new Random(`${seed}/teacher/${index}`);
-      return { ...task, reference: teach(task, teacher, random) };
-    });
+  const taught = (task: DomainTask, key: string): DomainTask => ({
+    ...task,
+    reference: teach(task, teacher, new Random(key)),
+  });
+  const task = (domain: number, index: number) =>
+    taught(
+      generateTask(domains[domain % domains.length]!, "train", { seed, index }),
+      `${seed}/teacher/${index}`,
+    );
+  const draw: TaskSource["draw"] = limit === null
+    ? (step, first, count) =>
+      Array.from({ length: count }, (_, i) => task(first + i, step * 65536 + first + i))
+    : passes(Array.from({ length: limit }, (_, i) => task(i, i)), seed, rollout.prompts);
   const needed = () => {
     const lengths = draw(0, 0, 64).map((task) => transcriptLength(chat, task));
     return lengths.every((length) => length <= BUILT_IN_TOKENS)
@@ -76,7 +93,11 @@ function builtIn(
   checkContext(rollout.maxTokens, context);
   return {
     draw,
-    evaluation: evaluation.prompts > 0 ? evaluationSuite(evaluation.prompts) : [],
+    evaluation: evaluation.prompts === 0 ? [] : suites[suite](evaluation.prompts)
+      .map((part) => ({
+        ...part,
+        tasks: part.tasks.map((task) => taught(task, `teacher/${task.id}`)),
+      })),
     maxTokens: rollout.maxTokens ?? needed(),
     notes: [],
   };
@@ -114,23 +135,8 @@ async function fromFile(
   }
   const { prompts } = config.evaluation;
   const families = Map.groupBy(held, ({ domain, split }) => `${domain}/${split}`);
-  // Each pass over the file has an order of its own.
-  const orders = new Map<number, Task[]>();
-  const order = (pass: number) => {
-    let found = orders.get(pass);
-    if (!found) {
-      found = new Random(`${config.seed}/pass/${pass}`).shuffle(training);
-      orders.set(pass, found);
-    }
-    return found;
-  };
   return {
-    draw(step, first, count) {
-      return Array.from({ length: count }, (_, i) => {
-        const n = step * Math.max(count, config.rollout.prompts) + first + i;
-        return order(Math.floor(n / training.length))[n % training.length]!;
-      });
-    },
+    draw: passes(training, config.seed, config.rollout.prompts),
     evaluation: prompts === 0 ? [] : [...families.values()].map((tasks) => ({
       domain: tasks[0]!.domain,
       split: tasks[0]!.split,
@@ -139,6 +145,28 @@ async function fromFile(
     maxTokens,
     notes,
   };
+}
+
+/** Draws from a list, of which each pass has an order of its own. @param prompts of a step at least */
+function passes<T extends Task>(
+  tasks: readonly T[],
+  seed: number,
+  prompts: number,
+): (step: number, first: number, count: number) => T[] {
+  const orders = new Map<number, T[]>();
+  const order = (pass: number) => {
+    let found = orders.get(pass);
+    if (!found) {
+      found = new Random(`${seed}/pass/${pass}`).shuffle([...tasks]);
+      orders.set(pass, found);
+    }
+    return found;
+  };
+  return (step, first, count) =>
+    Array.from({ length: count }, (_, i) => {
+      const n = step * Math.max(count, prompts) + first + i;
+      return order(Math.floor(n / tasks.length))[n % tasks.length]!;
+    });
 }
 
 function checkContext(maxTokens: number | null, context: number): void {

@@ -126,22 +126,58 @@ export interface SuitePart extends Family {
 /** So many draws in a row without a new task mean that there is none left. */
 const MAX_REPEATS = 1000;
 
+/** Evaluation tasks of a family that validation tasks keep away from. */
+const KEPT_APART = 128;
+
 /**
  * The fixed evaluation tasks: `perSplit` of every family, with prompts that no training task has.
  *
  * @throws {RangeError} if `perSplit` is not a positive integer or exceeds the tasks there are
  */
 export function evaluationSuite(perSplit: number): SuitePart[] {
+  return suite(families, "suite", perSplit);
+}
+
+/**
+ * Tasks to choose by, where several models are at hand: `perSplit` of every family with a training
+ * split, none of which is in a training task or among the first 128 evaluation tasks of its family.
+ *
+ * @throws {RangeError} as `evaluationSuite`
+ */
+export function validationSuite(perSplit: number): SuitePart[] {
+  const trained = families.filter(({ split }) => split === "train");
+  const apart = suite(trained, "suite", KEPT_APART, { all: false });
+  return suite(trained, "validation", perSplit, {
+    taken: new Set(apart.flatMap(({ tasks }) => tasks.map(contentOf))),
+  });
+}
+
+/** Two tasks with the same content are the same task. */
+function contentOf({ prompt, world }: DomainTask): string {
+  return JSON.stringify([prompt, world]);
+}
+
+/**
+ * @param all whether it is an error if there are fewer
+ * @param taken contents that none of them is to have
+ */
+function suite(
+  parts: readonly Family[],
+  seed: string,
+  perSplit: number,
+  { all = true, taken = new Set() }: { all?: boolean; taken?: ReadonlySet<string> } = {},
+): SuitePart[] {
   if (!Number.isSafeInteger(perSplit) || perSplit < 1) {
     throw new RangeError(`Cannot draw evaluation tasks: perSplit must be >= 1, got ${perSplit}`);
   }
-  return families.map(({ domain, split }) => {
+  return parts.map(({ domain, split }) => {
     const distinct = new Map<string, DomainTask>();
     for (let index = 0, repeats = 0; distinct.size < perSplit; index++) {
-      const task = generateTask(domain, split, { seed: "suite", index }, "eval");
-      const content = JSON.stringify([task.prompt, task.world]);
-      repeats = distinct.has(content) ? repeats + 1 : 0;
+      const task = generateTask(domain, split, { seed, index }, "eval");
+      const content = contentOf(task);
+      repeats = distinct.has(content) || taken.has(content) ? repeats + 1 : 0;
       if (repeats === MAX_REPEATS) {
+        if (!all) break;
         throw new RangeError(
           `Cannot draw ${perSplit} evaluation tasks of ${domain}/${split}: there are only ` +
             distinct.size,

@@ -1,0 +1,171 @@
+/**
+ * What the longer commands of the command line do.
+ *
+ * @module
+ */
+
+import { calculator } from "../tools/calculator.ts";
+import { openAdapter } from "./adapter.ts";
+import { chatAtTerminal } from "./chat.ts";
+import { compare } from "./compare/mod.ts";
+import { ConfigError, type RunConfig } from "./config.ts";
+import { converse, renderConversation } from "./converse.ts";
+import type { ParsedFlags } from "./flags.ts";
+import { onInterrupt } from "./interrupt.ts";
+import { makeBase, renderBase } from "./pretrain.ts";
+import { report } from "./report/mod.ts";
+import { RunFolder } from "./store.ts";
+import { loadStudent } from "./student.ts";
+import { renderArms, renderComparison } from "./table.ts";
+import { importTools } from "./tasks.ts";
+import { train } from "./train.ts";
+import { renderProfile, RunWatcher } from "./watch.ts";
+
+/** A command line with what its config file says. */
+export interface Invocation extends ParsedFlags {
+  /** Values of the command's own flags. */
+  readonly own: Readonly<Record<string, string>>;
+  /** Whether a setting was given, in the file or as a flag. */
+  given(path: string): boolean;
+}
+
+/** Prints a result. */
+export const out = (text: string) => console.log(text);
+/** Prints anything else. */
+export const err = (text: string) => console.error(text);
+/** Prints a result for machines. */
+export const json = (value: unknown) => out(JSON.stringify(value, null, 2));
+
+export async function runTrain(args: Invocation, config: RunConfig): Promise<number> {
+  const { json: asJson, quiet, flags } = args;
+  const stop = new AbortController();
+  const restore = onInterrupt(() => {
+    err("\nStopping after this step; interrupt again to quit at once");
+    stop.abort();
+  });
+  using watcher = new RunWatcher({ quiet, write: err });
+  if (config.resume) {
+    const { steps, warmupSft } = RunFolder.open(config.resume).config;
+    watcher.resumed(steps + (warmupSft ?? 0));
+  }
+  try {
+    const result = await train(flags, {
+      signal: stop.signal,
+      onEvent: watcher.event,
+      onProgress: watcher.progress,
+      profile: args.profile,
+    });
+    watcher.finish();
+    if (asJson) json(result);
+    else {
+      if (result.domains.length > 0) out(`\n${renderComparison(result.domains)}\n`);
+      const { run, model, seconds, status } = result;
+      if (status === "stopped") {
+        out(
+          `Stopped and saved after ${
+            seconds.toFixed(0)
+          } s. Go on with:\n  ./mentor train --resume ${run}`,
+        );
+      } else {
+        const memory = `${Math.ceil(result.peakBytes / 2 ** 20)} MiB`;
+        out(`Done in ${seconds.toFixed(0)} s, in ${memory}. Run: ${run}  Model: ${model}`);
+        out(`Try it:\n  ./mentor generate --from ${model} "34 plus 8 times 3"`);
+      }
+      if (result.profile) err(`\n${renderProfile(result.profile)}`);
+    }
+    return 0;
+  } finally {
+    restore();
+  }
+}
+
+export async function runGenerate(args: Invocation, config: RunConfig): Promise<number> {
+  const { positional: prompts, json: asJson, quiet } = args;
+  if (prompts.length === 0) {
+    throw new ConfigError('Cannot generate: no prompt given; write it in quotes: "34 plus 8"');
+  }
+  const sampled = args.given("rollout.temperature");
+  using gpu = await openAdapter(config);
+  using watcher = new RunWatcher({ quiet, write: err });
+  const { progress: onProgress } = watcher;
+  using student = await loadStudent(gpu, config.from, { ...config, onProgress });
+  watcher.finish();
+  const tools = config.tools === null ? calculator().all : await importTools(config.tools);
+  const { maxPositions } = student.model.config;
+  const { maxTokens, maxCalls, temperature, topK, topP } = config.rollout;
+  const results = [];
+  for (const prompt of prompts) {
+    const conversation = await converse(student, prompt, tools, {
+      maxTokens: maxTokens ?? Math.min(maxPositions, 1024),
+      maxCalls,
+      temperature: sampled ? temperature : 0,
+      topK,
+      topP,
+      seed: config.seed,
+    });
+    results.push({ prompt, ...conversation });
+    if (!asJson) out(renderConversation(conversation));
+  }
+  if (asJson) json(results);
+  return 0;
+}
+
+export async function runChat({ given, quiet }: Invocation, config: RunConfig): Promise<number> {
+  using watcher = new RunWatcher({ quiet, write: err });
+  const { progress: onProgress } = watcher;
+  await chatAtTerminal(config, { sampled: given("rollout.temperature"), onProgress, write: err });
+  return 0;
+}
+
+export async function runPretrain(
+  { json: asJson, quiet }: Invocation,
+  config: RunConfig,
+): Promise<number> {
+  if (config.out === null) {
+    throw new ConfigError("Cannot pretrain: say where the model goes with --out FOLDER");
+  }
+  using watcher = new RunWatcher({ quiet, write: err });
+  const gate = await makeBase(config, config.out, watcher.progress);
+  if (asJson) json(gate);
+  else {
+    out(renderBase(gate, config.out));
+  }
+  return 0;
+}
+
+
+export async function runCompare({ flags, own, json: asJson, quiet }: Invocation): Promise<number> {
+  const stop = new AbortController();
+  const restore = onInterrupt(() => {
+    err("\nStopping after this step; interrupt again to quit at once");
+    stop.abort();
+  });
+  using watcher = new RunWatcher({ quiet, write: err });
+  try {
+    const { folder, comparison } = await compare(flags, {
+      ...(own.seeds === undefined ? {} : { seeds: Number(own.seeds) }),
+      ...(own.arms === undefined ? {} : { arms: own.arms.split(",").map((arm) => arm.trim()) }),
+      signal: stop.signal,
+      onProgress: watcher.progress,
+    });
+    watcher.finish();
+    if (!comparison) {
+      out("Stopped; what is done is kept. The same command goes on from there.");
+      return 0;
+    }
+    const written = report(folder);
+    if (asJson) json(comparison);
+    else out(`\n${renderArms(comparison)}\n\n${comparison.conclusion}\n\nReport: ${written}`);
+    return 0;
+  } finally {
+    restore();
+  }
+}
+
+export function runReport({ positional: [path], flags }: Invocation): number {
+  if (path === undefined) {
+    throw new ConfigError("Cannot report: name the folder of a run or of a comparison");
+  }
+  out(`Wrote ${report(path, typeof flags.out === "string" ? { out: flags.out } : {})}`);
+  return 0;
+}
