@@ -4,7 +4,15 @@
  * @module
  */
 
-import { MissingReferenceError, TaskFormatError } from "./src/tasks/task.ts";
+import {
+  ConfigError,
+  evaluate,
+  exportModel,
+  MissingReferenceError,
+  plan,
+  type RunConfig,
+  TaskFormatError,
+} from "./mod.ts";
 import {
   err,
   type Invocation,
@@ -18,19 +26,10 @@ import {
   runTrain,
 } from "./src/run/commands.ts";
 import { armNames } from "./src/run/compare/arms.ts";
-import {
-  ConfigError,
-  mergeSettings,
-  readConfigFile,
-  resolveConfig,
-  type RunConfig,
-  valueAt,
-} from "./src/run/config.ts";
+import { mergeSettings, readConfigFile, resolveConfig, valueAt } from "./src/run/config.ts";
 import { doctor, renderDoctor } from "./src/run/doctor.ts";
-import { evaluate } from "./src/run/evaluate.ts";
-import { exportModel } from "./src/run/export.ts";
 import { flagHelp, parseFlags, takeFlags } from "./src/run/flags.ts";
-import { plan, renderPlan } from "./src/run/plan.ts";
+import { renderPlan } from "./src/run/plan.ts";
 import { Progress } from "./src/run/progress.ts";
 import { listRuns } from "./src/run/store.ts";
 import { suggestion } from "./src/run/suggest.ts";

@@ -144,7 +144,6 @@ Deno.test("a setting that is not allowed is named with its value and what is all
     [{ rollout: { gruop: 3 } }, "rollout.gruop (from the config file): there is no such setting"],
     [{ tokenBudget: 64, rollout: { maxTokens: 128 } }, "rollout.maxTokens = 128 has to fit in"],
     [{ rollout: { prompts: 1, group: 2 }, grpo: { miniBatches: 3 } }, "a step has only 2 episodes"],
-    [{ limit: 3 }, "without tasks"],
   ];
   for (const [file, message] of cases) {
     assertThrows(() => resolveConfig({ file }), ConfigError, message);

@@ -133,6 +133,15 @@ export class JsonlWriter implements Disposable {
  * @throws {CheckpointError} if the file cannot be read, or a line is not JSON (with its number)
  */
 export function readJsonl(path: string, limit = Infinity): unknown[] {
+  return eachJsonl(path).take(limit).toArray();
+}
+
+/**
+ * The same one by one, for files whose values are too many to be held at once.
+ *
+ * @throws {CheckpointError} if the file cannot be read, or a line is not JSON (with its number)
+ */
+export function* eachJsonl(path: string): Generator<unknown, undefined> {
   let bytes: Uint8Array;
   try {
     bytes = Deno.readFileSync(path);
@@ -141,7 +150,7 @@ export function readJsonl(path: string, limit = Infinity): unknown[] {
       cause: error,
     });
   }
-  return lines(bytes, path).take(limit).map(({ value }) => value).toArray();
+  for (const { value } of lines(bytes, path)) yield value;
 }
 
 interface Line {

@@ -13,7 +13,6 @@ import { converse, renderConversation } from "./converse.ts";
 import type { ParsedFlags } from "./flags.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { makeBase, renderBase } from "./pretrain.ts";
-import { report } from "./report/mod.ts";
 import { RunFolder } from "./store.ts";
 import { loadStudent } from "./student.ts";
 import { renderArms, renderComparison } from "./table.ts";
@@ -133,7 +132,6 @@ export async function runPretrain(
   return 0;
 }
 
-
 export async function runCompare({ flags, own, json: asJson, quiet }: Invocation): Promise<number> {
   const stop = new AbortController();
   const restore = onInterrupt(() => {
@@ -153,19 +151,25 @@ export async function runCompare({ flags, own, json: asJson, quiet }: Invocation
       out("Stopped; what is done is kept. The same command goes on from there.");
       return 0;
     }
-    const written = report(folder);
+    const { report } = await import("./report/mod.ts");
+    const { page } = report(folder);
     if (asJson) json(comparison);
-    else out(`\n${renderArms(comparison)}\n\n${comparison.conclusion}\n\nReport: ${written}`);
+    else out(`\n${renderArms(comparison)}\n\n${comparison.conclusion}\n\nReport: ${page}`);
     return 0;
   } finally {
     restore();
   }
 }
 
-export function runReport({ positional: [path], flags }: Invocation): number {
+export async function runReport(
+  { positional: [path], flags, json: asJson }: Invocation,
+): Promise<number> {
   if (path === undefined) {
     throw new ConfigError("Cannot report: name the folder of a run or of a comparison");
   }
-  out(`Wrote ${report(path, typeof flags.out === "string" ? { out: flags.out } : {})}`);
+  const { report } = await import("./report/mod.ts");
+  const written = report(path, typeof flags.out === "string" ? { out: flags.out } : {});
+  if (asJson) json(written);
+  else out(`Wrote ${written.page}${written.csv === null ? "" : ` and ${written.csv}`}`);
   return 0;
 }

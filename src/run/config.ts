@@ -360,7 +360,10 @@ export function valueAt(layer: unknown, path: string): unknown {
 }
 
 /** Settings over others, group by group. */
-export function mergeSettings(under: Record<string, unknown>, over: unknown): Record<string, unknown> {
+export function mergeSettings(
+  under: Record<string, unknown>,
+  over: unknown,
+): Record<string, unknown> {
   const merged = { ...under };
   for (const [key, value] of Object.entries(over as Record<string, unknown>)) {
     if (value === undefined) continue;

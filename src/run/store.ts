@@ -7,6 +7,7 @@
  *   events.jsonl     what happened (`events.ts`)
  *   episodes.jsonl   what the model did
  *   profile.json     where the time went, if that was asked for (`profile.ts`)
+ *   report.html      all of it as a page, if that was asked for (`report/`)
  *   checkpoint-20/   a state to resume from, whole or absent
  *   model/           the trained model
  * ```

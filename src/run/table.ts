@@ -5,7 +5,9 @@
  */
 
 import type { EvaluationRow, Scores } from "../rl/evaluate.ts";
+import type { Interval } from "../rl/statistics.ts";
 import type { DomainResult } from "./evaluate.ts";
+import type { Comparison } from "./report/comparison.ts";
 
 const splitNames: Readonly<Record<string, string>> = {
   train: "trained on",
@@ -97,4 +99,42 @@ export function renderScores(rows: readonly EvaluationRow[]): string {
       row.calls.toFixed(2),
     ]),
   );
+}
+
+/** A comparison: each arm in and out of the domains trained on, and what became of the hypotheses. */
+export function renderArms({ summary, hypotheses }: Comparison): string {
+  const header = [
+    "arm",
+    "where",
+    "pass@1 %",
+    "95 %",
+    "greedy %",
+    "valid %",
+    "calls",
+    "like teacher",
+  ];
+  const ends = ({ low, high }: Interval, unit = 100) =>
+    `[${(unit * low).toFixed(1)}, ${(unit * high).toFixed(1)}]`;
+  const rows = summary.filter(({ scope }) => scope === "train" || scope === "held-out")
+    .map(({ arm, scope, measures: { pass1, greedy, validity, calls, similarity } }) => [
+      arm,
+      scope === "train" ? "trained on" : "held out",
+      percent(pass1.mean),
+      ends(pass1),
+      percent(greedy.mean),
+      percent(validity.mean),
+      calls.mean.toFixed(2),
+      similarity.mean.toFixed(2),
+    ]);
+  const claims = hypotheses.map(({ id, statement, estimate, unit, verdict }) => [
+    id,
+    statement,
+    `${estimate.mean.toFixed(unit === "similarity" ? 3 : 1)} ${unit}`,
+    unit === "similarity"
+      ? `[${estimate.low.toFixed(3)}, ${estimate.high.toFixed(3)}]`
+      : ends(estimate, 1),
+    verdict,
+  ]);
+  return `${table(header, rows)}\n\n` +
+    table(["", "hypothesis", "by", "95 %", "verdict"], claims);
 }

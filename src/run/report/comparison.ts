@@ -1,0 +1,131 @@
+/**
+ * The raw result of comparing ways of training over several seeds, as `comparison.json` holds it.
+ *
+ * @module
+ */
+
+import type { Interval } from "../../rl/statistics.ts";
+
+/** Which tasks a number is over; `held-out` is composition, depth and domain, averaged over prompts. */
+export type Scope = "train" | "composition" | "depth" | "domain" | "held-out";
+
+/** The scopes in the order in which they are shown. */
+export const scopes = ["train", "held-out", "composition", "depth", "domain"] as const;
+
+/** One way of training. */
+export interface ComparisonArm {
+  /** Short and unique. */
+  readonly name: string;
+  /** What it does, in a sentence. */
+  readonly description: string;
+  /** Its settings, where it differs from the defaults or from other arms. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** What an evaluation measures; see `Scores` of `src/rl/evaluate.ts`. */
+export interface ArmMeasures {
+  /** Share of correct sampled answers. */
+  readonly pass1: number;
+  /** Share of correct greedy answers. */
+  readonly greedy: number;
+  /** Share of calls that parsed, passed the schema and executed. */
+  readonly validity: number;
+  /** 1 - Jensen-Shannon divergence of the tool distributions, in bits. */
+  readonly similarity: number;
+  /** Calls per task. */
+  readonly calls: number;
+  /** Multiset F1 of the tools called with the reference's. */
+  readonly toolF1: number;
+}
+
+/** The names of the measures. */
+export const measureNames = [
+  "pass1",
+  "greedy",
+  "validity",
+  "similarity",
+  "calls",
+  "toolF1",
+] as const satisfies readonly (keyof ArmMeasures)[];
+
+/** What was measured in one domain and split. */
+export interface DomainMeasures {
+  readonly name: string;
+  readonly split: string;
+  readonly measures: ArmMeasures;
+  /** [prompts, samples] whether each sampled answer was correct. */
+  readonly outcomes: readonly (readonly (0 | 1)[])[];
+}
+
+/** A point of a learning curve. */
+export interface CurvePoint {
+  /** Steps done. */
+  readonly step: number;
+  /** Episodes sampled so far. */
+  readonly rollouts: number;
+  readonly pass1: Readonly<Record<"train" | "held-out", number>>;
+  /** Mean reward of the step's episodes; null where there is no reward. */
+  readonly reward: number | null;
+}
+
+/** One arm trained with one seed. */
+export interface ComparisonRun {
+  readonly arm: string;
+  readonly seed: number;
+  /** Wall-clock time. */
+  readonly seconds: number;
+  readonly steps: number;
+  /** Prompts seen, repeats included. */
+  readonly prompts: number;
+  /** Tokens that the optimizer learnt from. */
+  readonly optimizerTokens: number;
+  readonly curve: readonly CurvePoint[];
+  /** Measured at the end. */
+  readonly domains: readonly DomainMeasures[];
+}
+
+/** An arm over all seeds, in one scope. */
+export interface ComparisonSummary {
+  readonly arm: string;
+  readonly scope: Scope;
+  readonly measures: Readonly<Record<keyof ArmMeasures, Interval>>;
+}
+
+/** How much better one arm is than another, in one scope. */
+export interface ComparisonDifference {
+  readonly arm: string;
+  readonly against: string;
+  readonly scope: Scope;
+  /** pass@1 of `arm` minus that of `against`. */
+  readonly pass1: Interval;
+  /** The same for each seed. */
+  readonly seeds: readonly number[];
+}
+
+/** A statement that was made before the runs, and what became of it. */
+export interface Hypothesis {
+  readonly id: string;
+  readonly statement: string;
+  /** In `unit`. */
+  readonly estimate: Interval;
+  readonly unit: string;
+  readonly verdict: "supported" | "contradicted" | "undecided";
+}
+
+/** A whole comparison. */
+export interface Comparison {
+  /** What all arms share: the model, its base, the tasks, the budget. */
+  readonly regime: string;
+  /** The adapter's description. */
+  readonly adapter: string;
+  readonly seeds: readonly number[];
+  readonly arms: readonly ComparisonArm[];
+  readonly runs: readonly ComparisonRun[];
+  /** The base model before any training, per seed. */
+  readonly base: readonly ComparisonRun["domains"][];
+  readonly summary: readonly ComparisonSummary[];
+  readonly differences: readonly ComparisonDifference[];
+  readonly hypotheses: readonly Hypothesis[];
+  /** What it comes to, in a paragraph. */
+  readonly conclusion: string;
+}

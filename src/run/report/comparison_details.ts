@@ -1,0 +1,165 @@
+/**
+ * What a comparison cost, how it was set up, and what does not follow from it.
+ *
+ * @module
+ */
+
+import { type Comparison, scopes } from "./comparison.ts";
+import type { ComparisonView } from "./comparison_view.ts";
+import { clip, type Html, markup } from "./html.ts";
+import { compactJson, count, duration, flatten, isNumber, mean, NONE, short } from "./format.ts";
+import { wide } from "./page.ts";
+
+/** What each arm took, as means over its runs. */
+export function costs(view: ComparisonView): Html {
+  const rows = view.comparison.arms.map(({ name }) => {
+    const runs = view.runsOf(name);
+    const of = (value: (run: typeof runs[number]) => number) => mean(runs.map(value));
+    return markup`
+      <tr>
+        <th scope="row">${name}</th>
+        <td class="number">${runs.length}</td>
+        <td class="number">${short(of((run) => run.steps))}</td>
+        <td class="number">${short(of((run) => run.prompts))}</td>
+        <td class="number">${short(of((run) => run.optimizerTokens))}</td>
+        <td class="number">${duration(of((run) => run.seconds))}</td>
+      </tr>
+    `;
+  });
+  return wide(
+    "What the arms took",
+    markup`
+      <table>
+        <caption>What each arm took, mean per run. Arms with equal prompts are not equal in tokens: imitation learns from one sequence per prompt, reinforcement from a group.</caption>
+        <thead>
+          <tr>
+            <th scope="col">arm</th>
+            <th scope="col" class="number">runs</th>
+            <th scope="col" class="number">steps</th>
+            <th scope="col" class="number">prompts seen</th>
+            <th scope="col" class="number">optimizer tokens</th>
+            <th scope="col" class="number">time</th>
+          </tr>
+        </thead>
+        <tbody>
+      ${rows}</tbody>
+      </table>
+    `,
+  );
+}
+
+/** The arms' descriptions, the settings that differ, and those that all share. */
+export function settings({ arms, regime }: Comparison): Html {
+  const flat = arms.map(({ settings }) => new Map(flatten(settings)));
+  const names = [...new Set(flat.flatMap((one) => [...one.keys()]))].sort();
+  const text = (one: ReadonlyMap<string, unknown>, name: string) =>
+    one.has(name) ? clip(compactJson(one.get(name)), 300) : NONE;
+  const isShared = (name: string) => new Set(flat.map((one) => text(one, name))).size === 1;
+  const shared = names.filter((name) => isShared(name));
+  const differing = names.filter((name) => !isShared(name));
+  const table = markup`
+    <table>
+      <caption>Settings that differ between arms; a dash is the default.</caption>
+      <thead>
+        <tr><th scope="col">setting</th>${
+    arms.map(({ name }) => markup`<th scope="col">${name}</th>`)
+  }</tr>
+      </thead>
+      <tbody>
+    ${
+    differing.map((name) =>
+      markup`
+        <tr><th scope="row"><code>${name}</code></th>${
+        flat.map((one) => markup`<td>${text(one, name)}</td>`)
+      }</tr>
+      `
+    )
+  }</tbody>
+    </table>
+  `;
+  return markup`<h3>Regime</h3>
+<p>${clip(regime, 2000)}</p>
+<h3>Arms</h3>
+<dl>${
+    arms.map(({ name, description }) =>
+      markup`
+        <dt><b>${name}</b></dt>
+        <dd>${clip(description, 2000)}</dd>
+      `
+    )
+  }</dl>
+${differing.length > 0 ? wide("Settings that differ between arms", table) : null}
+${
+    shared.length > 0
+      ? markup`
+        <details>
+          <summary>${count(shared.length, "setting")} that all arms share</summary>
+          <pre>${shared.map((name) => `${name} = ${text(flat[0]!, name)}\n`)}</pre>
+        </details>
+      `
+      : null
+  }`;
+}
+
+/** What is needed to get the same numbers again. */
+export function reproduction({ seeds, adapter, regime }: Comparison): Html {
+  return markup`
+    <ol>
+      <li>Take the regime &ldquo;${clip(regime, 500)}&rdquo; with the seeds ${
+    clip(
+      seeds.join(", "),
+      200,
+    )
+  } and the settings above.</li>
+      <li>Train every arm of a seed from the same base. On the same adapter (${
+    clip(
+      adapter,
+      200,
+    )
+  }) the same seed gives the same bits; on another adapter sums are taken in another order, and single answers differ.</li>
+      <li><code>comparison.json</code> beside this page has every sampled outcome; <code>./mentor report FOLDER</code> makes this page and <code>comparison.csv</code> from it again. The CSV has one row per arm, seed, domain and split.</li>
+    </ol>
+  `;
+}
+
+/** The limits of the evidence, as far as the data tell them. */
+export function notShown(view: ComparisonView): Html {
+  const { seeds, arms, differences, hypotheses } = view.comparison;
+  const missing = view.missing();
+  const open = hypotheses.filter(({ verdict }) => verdict === "undecided");
+  const unmeasured = scopes.filter((scope) =>
+    !view.arms.some((arm) => view.summary(arm, scope) !== undefined)
+  );
+  const unbounded = view.arms.some((arm) =>
+    scopes.some((scope) => {
+      const found = view.summary(arm, scope)?.pass1;
+      return found !== undefined && !(isNumber(found.low) && isNumber(found.high));
+    })
+  );
+  const items = [
+    `Other models, sizes, tasks and teachers: all numbers are of one regime.`,
+    seeds.length < 5
+      ? `Small differences: with ${count(seeds.length, "seed")} an interval over seeds is wide.`
+      : null,
+    unbounded ? "Uncertainty where there is no interval: one seed has none." : null,
+    differences.length > 1
+      ? `That every single difference holds: there are ${differences.length}, each with its own 95 % interval and no correction for their number; about ${
+        Math.max(1, Math.round(differences.length / 20))
+      } would be expected to miss the truth.`
+      : null,
+    open.length > 0
+      ? `Either side of ${open.map(({ id }) => id).join(", ")}: the interval holds both.`
+      : null,
+    missing.length > 0
+      ? `${count(missing.length, "run")} that should be there: ${
+        clip(missing.map(({ arm, seed }) => `${arm} with seed ${seed}`).join(", "), 1000)
+      }.`
+      : null,
+    unmeasured.length > 0 ? `Anything about ${unmeasured.join(", ")}: it was not measured.` : null,
+    "Rewards: each arm is rewarded by another rule, so that only the verifier's judgement is compared.",
+    arms.length > 0
+      ? "The best that an arm could do: it may do better with other settings than those listed."
+      : null,
+  ];
+  return markup`<ul>${items.map((item) => item === null ? null : markup`<li>${item}</li>`)}</ul>`;
+}

@@ -1,0 +1,70 @@
+/**
+ * The metrics of a step: which belong together, and what they are called.
+ *
+ * @module
+ */
+
+/** How a metric is shown. */
+export interface MetricView {
+  readonly topic: string;
+  readonly title: string;
+  /** Of the axis. */
+  readonly unit: string;
+  /** Whether its axis shows 0. */
+  readonly zero: boolean;
+  /** 100 for a share that is shown in %. */
+  readonly factor: number;
+}
+
+/** Headings of groups of metrics, in the order in which they are shown. */
+export const topics = [
+  "Reward and its terms",
+  "Success",
+  "Tool use",
+  "Loss and gradient",
+  "Distance from older policies",
+  "Length and time",
+  "Others",
+] as const;
+
+type Topic = typeof topics[number];
+type Row = [topic: Topic, title: string, unit: string, kind: "share" | "positive" | "any"];
+
+const [REWARD, SUCCESS, TOOLS, LOSS, DISTANCE, LENGTH, OTHERS] = topics;
+
+const known: Readonly<Record<string, Row>> = {
+  reward: [REWARD, "Reward", "mean per episode", "positive"],
+  reward_std: [REWARD, "Spread of rewards", "standard deviation", "positive"],
+  pass1: [SUCCESS, "pass@1 in training", "% of episodes", "share"],
+  finished: [SUCCESS, "Finished", "% of episodes", "share"],
+  frac_reward_zero_std: [SUCCESS, "Dead groups", "% of groups, all rewards equal", "share"],
+  "tools/validity": [TOOLS, "Valid calls", "% of attempted calls", "share"],
+  "tools/call_frequency": [TOOLS, "Calls", "attempts per episode", "positive"],
+  loss: [LOSS, "Loss", "mean per token", "any"],
+  grad_norm: [LOSS, "Gradient norm", "before clipping", "positive"],
+  entropy: [LOSS, "Entropy", "nats per token", "positive"],
+  kl: [DISTANCE, "KL in the loss", "nats per token", "positive"],
+  approx_kl: [DISTANCE, "KL to the sampling policy", "nats per token", "positive"],
+  clip_low: [DISTANCE, "Clipped below", "% of tokens", "share"],
+  clip_high: [DISTANCE, "Clipped above", "% of tokens", "share"],
+  logprob_difference: [DISTANCE, "Change of log-probability", "nats per token", "positive"],
+  "completions/mean_length": [LENGTH, "Length of completions", "sampled tokens", "positive"],
+  "timing/seconds": [LENGTH, "Time of a step", "s", "positive"],
+};
+
+/** How a metric is shown, by its name; one that is not known keeps its name. */
+export function metricView(name: string): MetricView {
+  const [topic, title, unit, kind] = Object.hasOwn(known, name) ? known[name]! : guess(name);
+  const share = kind === "share";
+  return { topic, title, unit, zero: kind !== "any", factor: share ? 100 : 1 };
+}
+
+function guess(name: string): Row {
+  const [family, ...rest] = name.split("/");
+  const part = rest.join("/");
+  if (family === "rewards" && part) {
+    return [REWARD, `Reward term: ${part}`, "mean per episode", "positive"];
+  }
+  if (family === "timing" && part) return [LENGTH, `Time of ${part}`, "s per step", "positive"];
+  return [OTHERS, name, "as logged", "any"];
+}
