@@ -45,10 +45,8 @@ export interface CompareResult {
   readonly comparison: Comparison | null;
 }
 
-/** Evaluations on the way: prompts per domain and split, every so many hundredths of the steps. */
+/** Evaluations on the way: prompts per domain and split, and how many times. */
 const CURVE = { prompts: 8, points: 10 };
-/** Prompts per domain and split of the last evaluation. */
-const PROMPTS = 64;
 /** Prompts per domain on which imitation's learning rate and end are chosen. */
 const VALIDATION = 24;
 
@@ -144,7 +142,10 @@ class Bench {
     if (!this.#given && !isModel(this.#folder.base(seed))) {
       const config = { ...this.#shared, seed, out: null };
       // Judged at length below.
-      const briefly = { ...config, evaluation: { ...config.evaluation, prompts: CURVE.prompts } };
+      const briefly = {
+        ...config,
+        evaluation: { ...config.evaluation, prompts: this.#prompts(CURVE.prompts) },
+      };
       await makeBase(briefly, this.#folder.base(seed), this.#progress(seed, "base"));
     }
     const scores = await this.#measure(this.#start(seed), seed, "base");
@@ -203,7 +204,11 @@ class Bench {
     const every = Math.max(1, Math.round(steps / CURVE.points));
     return {
       ...{ seed, out, steps, warmupSft: 0, from: this.#start(seed) },
-      evaluation: { ...this.#shared.evaluation, prompts: CURVE.prompts, everySteps: every },
+      evaluation: {
+        ...this.#shared.evaluation,
+        prompts: this.#prompts(CURVE.prompts),
+        everySteps: every,
+      },
       checkpoint: { everySteps: every },
     };
   }
@@ -236,8 +241,7 @@ class Bench {
 
   /** What a model does on the evaluation prompts. */
   async #measure(model: string, seed: number, arm: string): Promise<DomainMeasures[]> {
-    const { prompts } = this.#shared.evaluation;
-    const evaluation = await this.#evaluate(model, seed, arm, Math.max(prompts, PROMPTS));
+    const evaluation = await this.#evaluate(model, seed, arm, this.#prompts(Infinity));
     return evaluation.rows.map(({ name, split, ...row }, i) => ({
       name,
       split,
@@ -255,7 +259,13 @@ class Bench {
 
   /** pass@1 on prompts of the domains trained on that neither training nor evaluation sees. */
   async #validate(model: string, seed: number, arm: string): Promise<{ pass1: number }> {
-    const { splits } = await this.#evaluate(model, seed, arm, VALIDATION, "validation");
+    const { splits } = await this.#evaluate(
+      model,
+      seed,
+      arm,
+      this.#prompts(VALIDATION),
+      "validation",
+    );
     return splits.find(({ split }) => split === "train")!;
   }
 
@@ -269,6 +279,11 @@ class Bench {
     const { evaluation } = this.#shared;
     const config = { ...this.#shared, seed, from, evaluation: { ...evaluation, prompts } };
     return evaluate({ ...config, out: null }, { onProgress: this.#progress(seed, arm), suite });
+  }
+
+  /** Prompts per domain and split of an evaluation: at most those of the last one. */
+  #prompts(most: number): number {
+    return Math.min(most, this.#shared.evaluation.prompts);
   }
 
   #start(seed: number): string {

@@ -41,10 +41,15 @@ export function measureOver(
   return mean(own.map(({ measures }) => measures[measure]));
 }
 
+/** The scopes that there are tasks in; those of a task file may all be of one split. */
+function scopesOf(runs: readonly ComparisonRun[]): Scope[] {
+  return scopes.filter((scope) => inScope(runs[0]?.domains ?? [], scope).length > 0);
+}
+
 /** Every arm in every scope. */
 export function summarize(runs: readonly ComparisonRun[]): ComparisonSummary[] {
   return [...Map.groupBy(runs, ({ arm }) => arm)].flatMap(([arm, own]) =>
-    scopes.map((scope) => ({
+    scopesOf(own).map((scope) => ({
       arm,
       scope,
       measures: Object.fromEntries(measureNames.map((measure) => {
@@ -63,7 +68,7 @@ export function differences(runs: readonly ComparisonRun[]): ComparisonDifferenc
   const arms = [...new Set(runs.map(({ arm }) => arm))];
   return arms.flatMap((arm, i) =>
     arms.slice(0, i).flatMap((against) =>
-      scopes.map((scope) => {
+      scopesOf(runs).map((scope) => {
         const pairs = paired(runs, arm, against);
         const clusters = pairs.map(([a, b]) => {
           const others = promptsOf(b.domains, scope);
@@ -99,19 +104,21 @@ export function judgeHypotheses(
   runs: readonly ComparisonRun[],
   bases: readonly { readonly seed: number; readonly domains: readonly DomainMeasures[] }[],
 ): Hypothesis[] {
-  return expectations.flatMap((expectation) => {
-    const values = differencesOf(expectation, runs, bases);
-    if (values.length === 0) return [];
-    const estimate = seedInterval(values);
-    const { id, statement, measure } = expectation;
-    return [{
-      id,
-      statement,
-      estimate,
-      unit: measure === "rollouts" ? "episodes fewer" : measure === "pass1" ? "points" : measure,
-      verdict: verdictOn(estimate, values.length),
-    }];
-  }).map((one) => one.unit === "points" ? { ...one, estimate: scaled(one.estimate, 100) } : one);
+  return expectations.filter(({ scope }) => scopesOf(runs).includes(scope)).flatMap(
+    (expectation) => {
+      const values = differencesOf(expectation, runs, bases);
+      if (values.length === 0) return [];
+      const estimate = seedInterval(values);
+      const { id, statement, measure } = expectation;
+      return [{
+        id,
+        statement,
+        estimate,
+        unit: measure === "rollouts" ? "episodes fewer" : measure === "pass1" ? "points" : measure,
+        verdict: verdictOn(estimate, values.length),
+      }];
+    },
+  ).map((one) => one.unit === "points" ? { ...one, estimate: scaled(one.estimate, 100) } : one);
 }
 
 /** One seed decides nothing. */
