@@ -11,7 +11,6 @@ import {
   assertThrows,
 } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
-import { sizedConfig } from "../src/model/config.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { Generator } from "../src/model/generator.ts";
 import { divergenceLoss } from "../src/ops/divergence.ts";
@@ -27,11 +26,9 @@ import { activeTokens, packUnits } from "../src/rl/packing.ts";
 import { rollout } from "../src/rl/rollout.ts";
 import { scoreTokens } from "../src/rl/score_tokens.ts";
 import { demonstration, sftStep } from "../src/rl/sft.ts";
-import type { Task } from "../src/tasks/task.ts";
-import { compactChat } from "../src/text/chat_template.ts";
-import { Tokenizer } from "../src/text/tokenizer.ts";
 import { Tape } from "../src/tape.ts";
 import { Tensor } from "../src/tensor.ts";
+import { digitChat as chat, digitConfig as config, digitTask as task } from "./digits.ts";
 
 const gpu = await Gpu.open();
 Deno.test.afterAll(() => gpu.close());
@@ -207,31 +204,8 @@ Deno.test("units of several sequences stay whole, whatever is predicted in them"
   assertThrows(() => packUnits([[sequence(3, [])]], 8), RangeError, "mask is empty");
 });
 
-const tokenizer = Tokenizer.bytes();
-const chat = compactChat(tokenizer);
-const config = {
-  ...sizedConfig("nano", tokenizer.vocabSize, 64),
-  hiddenSize: 32,
-  intermediateSize: 64,
-  layers: 1,
-  heads: 2,
-  kvHeads: 2,
-};
 const adamw = { betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0, gradClip: 1 } as const;
 const sampling = { temperature: 1, topK: 0, topP: 1, seed: 3, maxTokens: 12, maxCalls: 1 } as const;
-
-function task(answer: string): Task {
-  return {
-    id: `digit/${answer}`,
-    domain: "digit",
-    split: "train",
-    prompt: "?",
-    tools: [],
-    answer,
-    check: "exact",
-    reference: { calls: [], answer },
-  };
-}
 
 const shown = (answer: string) => demonstration(chat, task(answer), task(answer).reference!);
 

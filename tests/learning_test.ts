@@ -1,6 +1,5 @@
 import { assert, assertGreater, assertLess } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
-import { sizedConfig } from "../src/model/config.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { Generator } from "../src/model/generator.ts";
 import { Random } from "../src/random.ts";
@@ -10,34 +9,9 @@ import type { Reward, RewardTerms } from "../src/rl/reward.ts";
 import { demonstration, sftStep } from "../src/rl/sft.ts";
 import { resolveConfig } from "../src/run/config.ts";
 import { grpoOptions } from "../src/run/options.ts";
-import type { Task } from "../src/tasks/task.ts";
-import { compactChat } from "../src/text/chat_template.ts";
-import { Tokenizer } from "../src/text/tokenizer.ts";
+import { digitChat as chat, digitConfig as config, digitTask as task } from "./digits.ts";
 
-const tokenizer = Tokenizer.bytes();
-const chat = compactChat(tokenizer);
-const config = {
-  ...sizedConfig("nano", tokenizer.vocabSize, 64),
-  hiddenSize: 32,
-  intermediateSize: 64,
-  layers: 1,
-  heads: 2,
-  kvHeads: 2,
-};
 const adamw = { betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0, gradClip: 1 } as const;
-
-function task(answer: string): Task {
-  return {
-    id: `digit/${answer}`,
-    domain: "digit",
-    split: "train",
-    prompt: "?",
-    tools: [],
-    answer,
-    check: "exact",
-    reference: { calls: [], answer },
-  };
-}
 
 const nothing: RewardTerms = {
   correctness: 0,

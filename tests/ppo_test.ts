@@ -8,7 +8,6 @@ import {
 } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
 import { decodeSafetensors } from "../src/io/safetensors.ts";
-import { sizedConfig } from "../src/model/config.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { Generator } from "../src/model/generator.ts";
 import { ValueHead } from "../src/model/value_head.ts";
@@ -20,10 +19,8 @@ import { estimateAdvantages, explainedVariance } from "../src/rl/ppo_advantages.
 import { rollout } from "../src/rl/rollout.ts";
 import { scoreTokens, scoreValues } from "../src/rl/score_tokens.ts";
 import { demonstration, sftStep } from "../src/rl/sft.ts";
-import type { Task } from "../src/tasks/task.ts";
-import { compactChat } from "../src/text/chat_template.ts";
-import { Tokenizer } from "../src/text/tokenizer.ts";
 import { tiny, weightBytes } from "./models.ts";
+import { digitChat as chat, digitConfig as config, digitTask as task } from "./digits.ts";
 
 const gpu = await Gpu.open();
 Deno.test.afterAll(() => gpu.close());
@@ -301,26 +298,6 @@ Deno.test("what can't be updated is refused with the remedy", async () => {
 });
 
 Deno.test("PPO moves a policy to what is rewarded, and its values learn to tell", async () => {
-  const tokenizer = Tokenizer.bytes();
-  const chat = compactChat(tokenizer);
-  const config = {
-    ...sizedConfig("nano", tokenizer.vocabSize, 64),
-    hiddenSize: 32,
-    intermediateSize: 64,
-    layers: 1,
-    heads: 2,
-    kvHeads: 2,
-  };
-  const task = (answer: string): Task => ({
-    id: `digit/${answer}`,
-    domain: "digit",
-    split: "train",
-    prompt: "?",
-    tools: [],
-    answer,
-    check: "exact",
-    reference: { calls: [], answer },
-  });
   using model = Decoder.create(gpu, config, { seed: 1 });
   using head = new ValueHead(gpu, config.hiddenSize);
   using learner = new Learner(model, {
