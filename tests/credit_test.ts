@@ -45,6 +45,10 @@ Deno.test("an episode that was cut short, and the divergence of its tokens, cost
   const costs = [Float64Array.of(0, 0.125, 0.25), Float64Array.of(0, 0)];
   const all = { estimator: "none", truncatedPenalty: 0.5 } as const;
   near(credit([cut, rolloutOf(1)], all, { costs }), [1 - 0.5 - 0.375, 1]);
+  // Turns have no costs of single tokens either, whatever the estimator.
+  const more = { costs, potential: () => 0 };
+  const floored = { ...all, estimator: "reinforce++", stdFloor: 1 } as const;
+  near(credit([cut, rolloutOf(1)], floored, more), [-0.4375, 0.4375]);
 });
 
 Deno.test("in REINFORCE++ tokens have returns of their own, whitened over all of them", () => {

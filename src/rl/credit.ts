@@ -76,7 +76,8 @@ export function creditGroups(
     );
   }
   const worth = totals.map((total, i) =>
-    total - (flat[i]!.episode.finished ? 0 : truncatedPenalty) - (tokenwise ? 0 : spent(i))
+    total - (flat[i]!.episode.finished ? 0 : truncatedPenalty) -
+    (tokenwise && !potential ? 0 : spent(i))
   );
   const rewards = regroup(groups, worth);
 
