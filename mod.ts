@@ -51,13 +51,20 @@ export { generate } from "./src/model/generate.ts";
 export type { Generated, GenerateOptions } from "./src/model/generate.ts";
 export { nllGradients } from "./src/model/nll.ts";
 export type { Evaluation, EvaluationRow, Scores } from "./src/rl/evaluate.ts";
-export { ALIGNMENT_OPERATORS, CALL_KEYS } from "./src/rl/alignment.ts";
+export { alignArguments, ALIGNMENT_OPERATORS, alignTools, CALL_KEYS } from "./src/rl/alignment.ts";
 export type { AlignmentOperator, AlignmentOptions, CallKey } from "./src/rl/alignment.ts";
 export type { StringComparison } from "./src/rl/arguments.ts";
 export type { CreditedRollout, Potential, ScoredRollout } from "./src/rl/experience.ts";
 export type { Rollout } from "./src/rl/rollout.ts";
 export { DivergedError } from "./src/rl/learner.ts";
-export { mentorReward, needsReference, REWARD_PRESETS } from "./src/rl/reward.ts";
+export {
+  costSchedule,
+  mentorReward,
+  needsReference,
+  replay,
+  REWARD_PRESETS,
+  rewardOf,
+} from "./src/rl/reward.ts";
 export type {
   AttemptStatus,
   Episode,

@@ -94,6 +94,8 @@ const LAYERS: readonly Layer[] = [
   },
   { name: "bench", files: /^bench\//, may: ["*"], ...outside },
   { name: "top", files: /^(mod|cli|server)\.ts$/, may: ["*"], ...outside },
+  // What a user writes: the public API, and nothing that lies behind it.
+  { name: "examples", files: /^examples\//, may: ["top"], packages: false, deno: true },
 ];
 
 /** How long a source file may get before it is time to look for its second idea. */
@@ -174,6 +176,7 @@ async function layeredFiles(): Promise<string[]> {
     ...top.filter((entry) => entry.isFile && entry.name.endsWith(".ts")).map(({ name }) => name),
     ...await Array.fromAsync(sources("src", /\.ts$/)),
     ...await Array.fromAsync(sources("bench", /\.ts$/)),
+    ...await Array.fromAsync(sources("examples", /\.ts$/)),
   ];
 }
 
@@ -254,6 +257,9 @@ Deno.test("forbidden neighbours are caught, allowed ones are not", () => {
     ["src/run/config.ts", "valibot", true],
     ["src/rl/grpo.ts", "node:fs", false],
     ["cli.ts", "./mod.ts", true],
+    ["examples/regret.ts", "../mod.ts", true],
+    ["examples/regret.ts", "../src/rl/reward.ts", false],
+    ["examples/regret.ts", "@std/path", false],
   ];
   for (const [from, specifier, expected] of rows) {
     assertEquals(allowed(from, specifier), expected, `${from} -> ${specifier}`);

@@ -7,7 +7,9 @@ import {
   guidanceSchedule,
   mentorReward,
   needsReference,
+  replay,
   REWARD_PRESETS,
+  rewardOf,
 } from "../src/rl/reward.ts";
 import type { Episode, RewardPreset } from "../src/rl/reward.ts";
 import {
@@ -295,4 +297,26 @@ Deno.test("a retry that succeeds is no repeat, and repeats of a stateful tool ar
   const walked = flex.score(episode([step, step, step]), thrice, { ...full, tools });
   assertAlmostEquals(walked.total, 1.1, 1e-12);
   assertEquals(flex.score(episode([step]), thrice, { ...full, tools }).terms.tools, 1 / 2.4);
+});
+
+Deno.test("a replayed reference is worth the most there is, unless its answer is wrong", () => {
+  const again = replay(chain);
+  assertEquals(again.attempts.map(({ name, turn, result }) => [name, turn, result]), [
+    ["look", 0, 17],
+    ["mul", 1, 68],
+  ]);
+  assertAlmostEquals(flex.score(again, chain, full).total, 1.1, 1e-12);
+  assertAlmostEquals(flex.score(replay(noCalls), noCalls, full).total, 1.1, 1e-12);
+  const task = { answer: "69", check: "number" } as const;
+  assertEquals(replay(chain, task).correct, false);
+  assertEquals(replay(chain, { ...task, answer: "$68.00" }).correct, true);
+  // 0.2 of the alignment's 0.3, and what is valid and well-formed.
+  assertAlmostEquals(flex.score(replay(chain, task), chain, full).total, 0.16, 1e-12);
+});
+
+Deno.test("a reward of one's own is the sum of the parts that it names", () => {
+  const { total, terms, weighted } = rewardOf({ correctness: 1, penalty: -0.25 });
+  assertEquals([total, weighted.penalty, weighted.tools, terms.correctness], [0.75, -0.25, 0, 1]);
+  const measured = flex.score(episode([look]), chain).terms;
+  assertEquals(rewardOf({ tools: 2 }, measured).terms, measured);
 });

@@ -20,7 +20,7 @@ import {
   turnOfTokens,
   turnPotentials,
 } from "./experience.ts";
-import type { RewardResult } from "./reward.ts";
+import type { RewardTerms } from "./reward.ts";
 
 /**
  * Where advantages come from: `group` (GRPO), `rloo`, `reinforce++` (returns whitened over all
@@ -44,11 +44,12 @@ export interface CreditOptions {
 }
 
 /**
- * Advantages of scored groups.
+ * Advantages of scored groups. With a potential, turns are credited by its differences, whatever
+ * `estimator`, `std` and `normalise` say of whole episodes.
  *
  * @param costs [T] what each sampled token costs, in the order of the rollouts; null for nothing
  * @param weights of the reward's terms, for `normalise: "terms"`; 1 where absent
- * @throws {TypeError} if options cannot be combined.
+ * @throws {TypeError} if something is to be subtracted that `normalise: "terms"` has no place for.
  */
 export function creditGroups(
   groups: readonly (readonly ScoredRollout[])[],
@@ -67,8 +68,16 @@ export function creditGroups(
     : flat.map((one) => one.reward.total);
   const spent = (i: number) => costs ? costs[i]!.reduce((sum, cost) => sum + cost, 0) : 0;
   const tokenwise = estimator === "reinforce++";
+  if (normalise === "terms" && !potential && (costs || truncatedPenalty > 0)) {
+    throw new TypeError(
+      'Cannot credit episodes: with normalise = "terms" only a reward\'s own terms count, so that ' +
+        'neither a truncatedPenalty nor the cost of a divergence (klIn = "reward") would. ' +
+        'Set the former to 0 and klIn to "loss", or normalise to "sum"',
+    );
+  }
   const worth = totals.map((total, i) =>
-    total - (flat[i]!.episode.finished ? 0 : truncatedPenalty) - (tokenwise ? 0 : spent(i))
+    total - (flat[i]!.episode.finished ? 0 : truncatedPenalty) -
+    (tokenwise && !potential ? 0 : spent(i))
   );
   const rewards = regroup(groups, worth);
 
@@ -84,7 +93,8 @@ export function creditGroups(
       ? returnAdvantages(worth, flat.map((one, i) => sampledOf(one, costs?.[i])))
       : whiten(
         groupAdvantages(rewards, { std: "none" }).flat().map((advantage, i) =>
-          sampledOf(flat[i]!).fill(advantage)
+          // What nobody can score has no part in the variance either.
+          sampledOf(flat[i]!).fill(Number.isNaN(worth[i]!) ? NaN : advantage)
         ),
       );
     return regroup(groups, flat.map((one, i) => perToken(one, lists[i]!)));
@@ -106,17 +116,26 @@ export function creditGroups(
   );
 }
 
-/** Rewards whose terms are weighed by how much they tell; what is subtracted stays as it is. */
-function entropyTotals(rollouts: readonly ScoredRollout[]): number[] {
+/**
+ * The weights of the reward's terms, by how much each tells these episodes apart; the penalty has
+ * none, since what is subtracted stays as it is.
+ */
+export function termWeights(rollouts: readonly ScoredRollout[]): [keyof RewardTerms, number][] {
   const names = Object.keys(rollouts[0]!.reward.terms)
-    .filter((name) => name !== "penalty") as (keyof RewardResult["terms"])[];
+    .filter((name) => name !== "penalty") as (keyof RewardTerms)[];
   const weights = entropyWeights(
     rollouts.map(({ reward }) => names.map((name) => reward.terms[name])),
   );
+  return names.map((name, k) => [name, weights[k]!]);
+}
+
+/** Rewards whose terms have these weights. */
+function entropyTotals(rollouts: readonly ScoredRollout[]): number[] {
+  const weights = termWeights(rollouts);
   return rollouts.map(({ reward, episode }) => {
     if (Number.isNaN(reward.total)) return NaN;
     if (!episode.finished) return 0;
-    const sum = names.reduce((sum, name, k) => sum + weights[k]! * reward.terms[name], 0);
+    const sum = weights.reduce((sum, [name, weight]) => sum + weight * reward.terms[name], 0);
     return sum + reward.weighted.penalty;
   });
 }

@@ -5,8 +5,9 @@
  */
 
 import { deadGroupFraction } from "./advantage.ts";
+import { termWeights } from "./credit.ts";
 import { findRepeats, succeeded } from "./episode.ts";
-import type { CreditedRollout } from "./experience.ts";
+import type { CreditedRollout, ScoredRollout } from "./experience.ts";
 import type { UpdateMetrics } from "./learner.ts";
 import { toolValidity } from "./metrics.ts";
 import type { RewardResult } from "./reward.ts";
@@ -36,6 +37,13 @@ export function describeGroups(groups: readonly (readonly CreditedRollout[])[]):
     ...describeLengths(rollouts),
     ...describeTools(rollouts),
   };
+}
+
+/** What each term of the reward weighs, where that depends on how much it tells. */
+export function describeWeights(rollouts: readonly ScoredRollout[]): Metrics {
+  return Object.fromEntries(
+    termWeights(rollouts).map(([term, weight]) => [`term_weights/${term}`, weight]),
+  );
 }
 
 /** How long the completions are, tools' results left out. */

@@ -18,9 +18,9 @@ export interface EntropyOptions {
 
 /**
  * The weight of the entropy bonus. With a target it grows by `delta` after a step whose entropy was
- * not above it, shrinks by as much after others, stays in [0, 1], and counts only after a step
- * whose entropy was not above the target, so not in the first (the adaptive control of TRL's GRPO; He et al. 2025). What a step is told
- * depends on the steps before it alone.
+ * not above it, shrinks by as much after others, stays in [0, 1], and counts only after a step whose
+ * entropy was not above the target, so not in the first (the adaptive control of TRL's GRPO; He et
+ * al. 2025). What a step is told depends on the steps before it alone.
  */
 export class EntropyController {
   readonly #target: number | null;

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { checkAnswer, type Reference, type Task } from "../tasks/task.ts";
 import { canonicalJson } from "./arguments.ts";
 
 /**
@@ -60,6 +61,32 @@ export interface ScoredTool {
   parameters?: unknown;
   /** True if calling twice with the same arguments can be meaningful; such calls are no repeats. */
   stateful?: boolean;
+}
+
+/**
+ * The teacher's trajectory as the episode that it was, for rewards that compare with what it is
+ * worth: every call executed in a turn of its own, then the answer. Nobody counts its tokens.
+ *
+ * @param reference What the teacher did.
+ * @param task Checks the answer; without it, the answer counts as right.
+ */
+export function replay(reference: Reference, task?: Pick<Task, "answer" | "check">): Episode {
+  const { calls, answer } = reference;
+  return {
+    attempts: calls.map(({ name, arguments: args, result }, turn) => ({
+      name,
+      arguments: args,
+      turn,
+      status: "ok",
+      result,
+    })),
+    answer,
+    correct: task ? checkAnswer(task, answer) : true,
+    finished: true,
+    turns: Array.from({ length: calls.length + 1 }, () => ({ wellFormed: true })),
+    tokens: 0,
+    maxTokens: Infinity,
+  };
 }
 
 /** True if the attempt parsed, named a known tool, passed its schema and executed. */

@@ -26,7 +26,7 @@
  */
 
 import { creditGroups, type CreditOptions } from "./credit.ts";
-import { describeGroups, meanMetrics } from "./diagnostics.ts";
+import { describeGroups, describeWeights, meanMetrics } from "./diagnostics.ts";
 import { topEntropyTokens } from "./entropy.ts";
 import {
   collect,
@@ -117,7 +117,9 @@ export async function grpoStep(
     metrics: {
       ...described,
       ...known.metrics,
-      ...meanMetrics(updates, { reference: context.reference !== null }),
+      ...options.weighting === "entropy" ? describeWeights(scored.flat()) : {},
+      // Where it is in the reward, the loss is told of no reference.
+      ...meanMetrics(updates, { reference: context.reference !== null && options.klIn === "loss" }),
     },
     seconds: {
       rollout: (sampled - started) / 1000,

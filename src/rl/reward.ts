@@ -23,7 +23,9 @@ import { PAPER_PRESETS, type PaperPreset, scorePaperPreset } from "./reward_pres
 import { clamp, measureTerms, termsOf } from "./reward_terms.ts";
 import type { RewardResult, RewardTerms, ScoreContext } from "./reward_terms.ts";
 
+export { replay } from "./episode.ts";
 export type { AttemptStatus, Episode, ScoredTool, ToolAttempt } from "./episode.ts";
+export { rewardOf } from "./reward_terms.ts";
 export type { RewardResult, RewardTerms, ScoreContext } from "./reward_terms.ts";
 
 /** The reward presets. */

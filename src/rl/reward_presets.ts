@@ -20,7 +20,7 @@ import { alignArguments, multisetOverlap } from "./alignment.ts";
 import { canonicalJson } from "./arguments.ts";
 import { callIdentity, hasAnswer } from "./episode.ts";
 import type { Episode } from "./episode.ts";
-import { measureTerms, termsOf } from "./reward_terms.ts";
+import { measureTerms, rewardOf } from "./reward_terms.ts";
 import type { RewardResult, RewardTerms, ScoreContext } from "./reward_terms.ts";
 
 /** The presets that reproduce a published reward. */
@@ -70,20 +70,20 @@ function scoreMentor(
   calls: readonly ReferenceCall[] | null,
 ): RewardResult {
   if (calls !== null) terms.tools = toolSetScore(preset, episode, calls);
-  if (!episode.finished) return contributions(terms, {});
+  if (!episode.finished) return rewardOf({}, terms);
   const correct = terms.correctness;
   if (preset === "sparse") {
-    return contributions(terms, correct === 1 ? { correctness: 1 } : { format: 0.1 });
+    return rewardOf(correct === 1 ? { correctness: 1 } : { format: 0.1 }, terms);
   }
-  if (!hasAnswer(episode) || calls?.length === 0) return contributions(terms, { format: 0.1 });
+  if (!hasAnswer(episode) || calls?.length === 0) return rewardOf({ format: 0.1 }, terms);
   const guided = preset !== "mentor-nohall";
   const bonus = preset !== "mentor-partial" &&
     episode.attempts.every((attempt) => attempt.status !== "unknown-tool");
-  return contributions(terms, {
+  return rewardOf({
     correctness: 0.7 * correct,
     tools: guided ? (correct === 1 ? 1 : 0.2) * 0.3 * terms.tools : 0,
     validity: bonus ? 0.1 : 0,
-  });
+  }, terms);
 }
 
 /** Overlap, equality or F1 of the sets of tool names, depending on the preset. */
@@ -126,14 +126,14 @@ function scoreToolRl(
   terms.format = format;
   terms.tools = 0;
   terms.arguments = 0;
-  if (calls.length === 0) return contributions(terms, { format });
-  if (!parsed || attempts.length === 0) return contributions(terms, { format, tools: -3 });
+  if (calls.length === 0) return rewardOf({ format }, terms);
+  if (!parsed || attempts.length === 0) return rewardOf({ format, tools: -3 }, terms);
 
   const identities = (list: readonly { name: string; arguments: Record<string, unknown> }[]) =>
     canonicalJson(list.map((call) => callIdentity(call.name, call.arguments)));
   if (identities(predicted) === identities(calls)) {
     terms.tools = terms.arguments = 1;
-    return contributions(terms, { format, tools: 3 });
+    return rewardOf({ format, tools: 3 }, terms);
   }
   const names = jaccard(predicted.map((call) => call.name), calls.map((call) => call.name));
   const used = new Set<number>();
@@ -161,11 +161,11 @@ function scoreToolRl(
   }
   terms.tools = names;
   terms.arguments = matched / most;
-  return contributions(terms, {
+  return rewardOf({
     format,
     tools: 6 * names / (1 + most) - 3,
     arguments: 6 * matched / (1 + most),
-  });
+  }, terms);
 }
 
 /** ReCall: 0 if unfinished or badly formatted, else the answer's F1, else 0.1. */
@@ -173,9 +173,9 @@ function scoreRecall(terms: RewardTerms, episode: Episode, reference: Reference)
   const wellFormed = episode.finished && hasAnswer(episode) && episode.turns.length > 0 &&
     episode.turns.every((turn) => turn.wellFormed) &&
     episode.attempts.every((attempt) => attempt.status !== "malformed");
-  if (!wellFormed) return contributions(terms, {});
+  if (!wellFormed) return rewardOf({}, terms);
   const overlap = answerF1(episode.answer!, reference.answer);
-  return contributions(terms, overlap > 0 ? { correctness: overlap } : { format: 0.1 });
+  return rewardOf(overlap > 0 ? { correctness: overlap } : { format: 0.1 }, terms);
 }
 
 /**
@@ -204,10 +204,4 @@ function jaccard(a: readonly string[], b: readonly string[]): number {
   if (union === 0) return 1;
   const overlap = multisetOverlap(a, b);
   return overlap / (union - overlap);
-}
-
-function contributions(terms: RewardTerms, parts: Partial<RewardTerms>): RewardResult {
-  const weighted = { ...termsOf(0), ...parts };
-  const total = Object.values(weighted).reduce((sum, part) => sum + part, 0);
-  return { total, terms, weighted };
 }

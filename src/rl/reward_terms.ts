@@ -99,6 +99,26 @@ export function termsOf(value: number): RewardTerms {
   };
 }
 
+/**
+ * What an episode is worth, for rewards of one's own.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { rewardOf } from "./reward_terms.ts";
+ *
+ * assertEquals(rewardOf({ correctness: 1, penalty: -0.25 }).total, 0.75);
+ * ```
+ *
+ * @param parts What each term contributes; 0 where left out.
+ * @param terms The metric behind each, where that is something else.
+ */
+export function rewardOf(parts: Partial<RewardTerms>, terms?: RewardTerms): RewardResult {
+  const weighted = { ...termsOf(0), ...parts };
+  const total = Object.values(weighted).reduce((sum, part) => sum + part, 0);
+  return { total, terms: terms ?? weighted, weighted };
+}
+
 /** `value` moved into [low, high]; NaN (a share of no budget at all) is low. */
 export function clamp(value: number, low: number, high: number): number {
   return value > low ? Math.min(value, high) : low;

@@ -18,7 +18,7 @@ interface Symptom {
 const symptoms: readonly Symptom[] = [
   {
     steps: 3,
-    shows: ({ frac_reward_zero_std: dead }) => dead !== undefined && dead >= 1,
+    shows: hasNoSignal,
     message: (_, steps) =>
       `All episodes of each prompt were worth the same for ${steps} steps: nothing is learned. ` +
       "Try a denser reward (--reward flex), more episodes per prompt (--rollout.group), a higher " +
@@ -26,11 +26,12 @@ const symptoms: readonly Symptom[] = [
   },
   {
     steps: 3,
-    shows: ({ reward, loss, grad_norm }) =>
-      reward !== undefined && loss === undefined && grad_norm === undefined,
+    shows: (metrics) =>
+      metrics.reward !== undefined && metrics.loss === undefined &&
+      metrics.grad_norm === undefined && !hasNoSignal(metrics),
     message: (_, steps) =>
       `No update was made for ${steps} steps: no token that the model sampled counts. ` +
-      "Look at frac_reward_zero_std and completions/clipped_ratio; with --grpo.truncated mask, " +
+      "Look at completions/clipped_ratio; with --grpo.truncated mask, " +
       "raise --rollout.max-tokens",
   },
   {
@@ -80,6 +81,14 @@ const symptoms: readonly Symptom[] = [
       `${steps} steps. Raise --rollout.max-tokens or --rollout.max-calls`,
   },
 ];
+
+/**
+ * Whether all groups are dead. Where advantages are not relative to the group (estimator "none",
+ * REINFORCE++, credit by turns), they teach all the same.
+ */
+function hasNoSignal({ frac_reward_zero_std: dead = 0, advantage_std = 0 }: Metrics): boolean {
+  return dead >= 1 && advantage_std < 1e-6;
+}
 
 /** Watches the metrics of a run's steps. */
 export class Watchdog {
