@@ -10,7 +10,6 @@ import { costSchedule, mentorReward, replay, type Reward, rewardOf } from "../mo
 import { type RunResult, train, type TrainOptions } from "../mod.ts";
 
 type Score = Reward["score"];
-type Settings = Record<string, unknown>;
 
 const composite = mentorReward({ preset: "flex", lambda: 1, kappa: 0 });
 
@@ -29,7 +28,7 @@ export const againstTeacher: Score = (episode, reference, context = {}) => {
 };
 
 /** The policy before training as benchmark: the same run with a learning rate of 0 is its score. */
-async function againstBase(settings: Settings, options: TrainOptions): Promise<Score> {
+async function againstBase(settings: object, options: TrainOptions): Promise<Score> {
   const scores = new Map<string, number[]>();
   const score: Score = (episode, reference, context) => {
     const own = worth(episode, reference, context);
@@ -37,8 +36,8 @@ async function againstBase(settings: Settings, options: TrainOptions): Promise<S
     scores.set(id, [...scores.get(id) ?? [], own.total]);
     return own;
   };
-  const still = { ...settings, optimizer: { learningRate: 0 }, evaluation: { prompts: 0 } };
-  await train(still, { ...options, reward: { score } });
+  const still = { optimizer: { learningRate: 0 }, evaluation: { prompts: 0 }, out: null };
+  await train({ ...settings, ...still }, { ...options, reward: { score } });
   return (episode, reference, context) => {
     const own = worth(episode, reference, context);
     const base = scores.get(context!.task!.id)!;
@@ -48,7 +47,7 @@ async function againstBase(settings: Settings, options: TrainOptions): Promise<S
 
 export async function trainOnRegret(
   benchmark: "teacher" | "base",
-  settings: Settings = {},
+  settings: object = {},
   options: TrainOptions = {},
 ): Promise<RunResult> {
   const config = { ...settings, grpo: { estimator: "none" } };
