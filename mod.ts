@@ -73,7 +73,7 @@ export type {
   ToolAttempt,
 } from "./src/rl/reward.ts";
 export { ConfigError } from "./src/run/config.ts";
-export type { DomainName, RewardName, RunConfig } from "./src/run/config.ts";
+export type { DomainName, MethodName, RewardName, RunConfig } from "./src/run/config.ts";
 export { evaluate } from "./src/run/evaluate.ts";
 export type { DomainResult, EvaluateOptions, EvaluationResult } from "./src/run/evaluate.ts";
 export type {

@@ -114,11 +114,20 @@ export interface PpoOptions extends Partial<Readonly<typeof ppoDefaults>> {
 
 type Settings = Readonly<typeof ppoDefaults> & PpoOptions;
 
+/** What came of the updates from one rollout. */
+export interface PpoOutcome {
+  /**
+   * Diagnostics, means over the updates; `epochs` is 0, and there are no others, if no sample has
+   * both a score and a sampled token.
+   */
+  readonly metrics: Record<string, number>;
+  /** [T] of each sample, whitened, 0 off its mask; null of one that was left out. */
+  readonly advantages: readonly (Float32Array | null)[];
+}
+
 /**
  * All updates from one rollout. Without a target for the divergence they are submitted at once.
  *
- * @returns diagnostics, means over the updates; `epochs` is 0, and there are no others, if no sample
- * has both a score and a sampled token
  * @throws {RangeError} if a number is out of range, or a score infinite.
  * @throws {TypeError} if a reference is missing, or no learner trains the head.
  * @throws {DivergedError} if a loss or gradient is not finite.
@@ -127,15 +136,20 @@ export async function ppoUpdate(
   context: PpoContext,
   samples: readonly PpoSample[],
   options: PpoOptions,
-): Promise<{ metrics: Record<string, number> }> {
+): Promise<PpoOutcome> {
   const settings: Settings = { ...ppoDefaults, ...options };
   check(context, samples, settings);
-  const kept = samples.filter((one) => !Number.isNaN(one.score) && activeTokens([one]) > 0);
-  if (kept.length === 0) return { metrics: { epochs: 0 } };
+  const teaches = samples.map((one) => !Number.isNaN(one.score) && activeTokens([one]) > 0);
+  const kept = samples.filter((_, i) => teaches[i]);
+  if (kept.length === 0) return { metrics: { epochs: 0 }, advantages: samples.map(() => null) };
   const scored = await scoreEpisodes(context, kept, settings);
   const { gpu } = context.learner.model;
   const { episodes, metrics } = await estimateAdvantages(gpu, scored, settings);
-  return { metrics: { ...metrics, ...await train(context, episodes, settings) } };
+  let next = 0;
+  return {
+    metrics: { ...metrics, ...await train(context, episodes, settings) },
+    advantages: teaches.map((one) => one ? episodes[next++]!.advantages : null),
+  };
 }
 
 function check(

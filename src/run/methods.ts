@@ -4,17 +4,18 @@
  * @module
  */
 
-import type { Decoder } from "../model/decoder.ts";
 import type { Generator } from "../model/generator.ts";
 import { StepsAhead } from "../rl/ahead.ts";
 import { EntropyController } from "../rl/entropy.ts";
 import type { LearningContext } from "../rl/experience.ts";
 import { grpoStep } from "../rl/grpo.ts";
 import type { Learner } from "../rl/learner.ts";
+import { ppoStep } from "../rl/ppo_step.ts";
 import { demonstration, sftStep } from "../rl/sft.ts";
+import type { Auxiliaries } from "./auxiliary.ts";
 import type { RunConfig } from "./config.ts";
 import type { StepEvent } from "./events.ts";
-import { grpoOptions, learningRate, samplingOptions } from "./options.ts";
+import { grpoOptions, learningRate, ppoOptions, samplingOptions } from "./options.ts";
 import type { Student } from "./student.ts";
 import type { TaskSource } from "./tasks.ts";
 
@@ -25,6 +26,7 @@ export interface Workshop {
   readonly tasks: TaskSource;
   readonly learner: Learner;
   readonly generator: Generator;
+  readonly auxiliaries: Auxiliaries;
   readonly reward: LearningContext["reward"];
   readonly potential: LearningContext["potential"];
   readonly span: NonNullable<LearningContext["span"]>;
@@ -59,13 +61,15 @@ export interface Method {
   replay(metrics: Readonly<Record<string, number>>): void;
 }
 
-/** The method that a config names. @param reference the policy to stay close to, where asked for */
-export function openMethod(workshop: Workshop, reference: Decoder | null): Method {
+/** The method that a config names. */
+export function openMethod(workshop: Workshop): Method {
   switch (workshop.config.method) {
     case "sft":
       return imitation(workshop);
     case "grpo":
-      return reinforcement(workshop, reference);
+      return reinforcement(workshop);
+    case "ppo":
+      return actorCritic(workshop);
   }
 }
 
@@ -91,7 +95,7 @@ export function imitation({ config, student, tasks, learner, span }: Workshop): 
 }
 
 /** GRPO and its family. */
-function reinforcement(workshop: Workshop, reference: Decoder | null): Method {
+function reinforcement(workshop: Workshop): Method {
   const { config, tasks } = workshop;
   const { rollout: { prompts }, grpo, seed } = config;
   const entropy = new EntropyController({
@@ -105,7 +109,6 @@ function reinforcement(workshop: Workshop, reference: Decoder | null): Method {
     name: "grpo",
     isAhead: false,
     async step({ step, progress }) {
-      const context = { ...workshop, chat: workshop.student.chat, reference };
       const sampling = samplingOptions(config, tasks.maxTokens, `${seed}/step/${step}`);
       const entropyCoefficient = entropy.coefficient;
       const options = grpoOptions(config, {
@@ -113,7 +116,7 @@ function reinforcement(workshop: Workshop, reference: Decoder | null): Method {
         entropyCoefficient,
       });
       const { metrics, seconds } = await grpoStep(
-        { ...context, draw: drawing(tasks, step) },
+        contextOf(workshop, step),
         prompts,
         sampling,
         options,
@@ -127,6 +130,33 @@ function reinforcement(workshop: Workshop, reference: Decoder | null): Method {
     },
     replay: observe,
   };
+}
+
+/** PPO: a learned value function says what to expect, instead of other episodes. */
+function actorCritic(workshop: Workshop): Method {
+  const { config, tasks, auxiliaries: { head, critic } } = workshop;
+  const { rollout: { prompts }, seed } = config;
+  return {
+    name: "ppo",
+    isAhead: false,
+    async step({ step, progress }) {
+      const { metrics, seconds } = await ppoStep(
+        { ...contextOf(workshop, step), head: head!, critic },
+        prompts,
+        samplingOptions(config, tasks.maxTokens, `${seed}/step/${step}`),
+        ppoOptions(config, progress),
+        progress,
+      );
+      return { metrics, parts: seconds };
+    },
+    replay() {},
+  };
+}
+
+/** What a step learns from. */
+function contextOf(workshop: Workshop, step: number): LearningContext {
+  const { student: { chat }, auxiliaries: { reference }, tasks } = workshop;
+  return { ...workshop, chat, reference, draw: drawing(tasks, step) };
 }
 
 /** Draws the tasks of a step one after the other. */
