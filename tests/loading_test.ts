@@ -139,7 +139,10 @@ Deno.test("what a run stays close to is the adapter that it began with", async (
   const { model: from } = await train({ ...settings, out: join(folder, "run") });
   using student = await loadStudent(gpu, from, { train: true });
   const config = resolveConfig({ flags: { from, grpo: { klCoef: 0.1 } } });
-  using auxiliaries = await openAuxiliaries(gpu, student.model, config, null);
+  using auxiliaries = await openAuxiliaries(gpu, student, config, {
+    maxTokens: 64,
+    checkpoint: null,
+  });
   const ids = Uint32Array.of(256, 51, 52, 257);
   const start = await student.model.logits(ids);
   assertEquals(await auxiliaries.reference!.logits(ids), start);

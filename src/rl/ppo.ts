@@ -36,7 +36,7 @@ import { clippedValueLoss } from "../ops/value_loss.ts";
 import { Random } from "../random.ts";
 import type { Tape } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Learner, Update, UpdateMetrics } from "./learner.ts";
+import { allMetrics, type Learner, type Update, type UpdateMetrics } from "./learner.ts";
 import {
   activeTokens,
   gather,
@@ -89,7 +89,9 @@ export const ppoDefaults = {
   valueClip: 0.2,
   /** Weight of the value loss beside the policy's; 1 for a critic of its own. */
   valueCoefficient: 0.1,
+  /** Discount from token to token. */
   gamma: 1,
+  /** Decay of generalised advantages; 1 is rewards alone. */
   lambda: 0.95,
   /** Mean `approx_kl` of a pass after which no other is made; 0 for no such limit. */
   targetKl: 0,
@@ -103,6 +105,7 @@ export const ppoDefaults = {
 
 /** Hyper-parameters of an update; the others are those of {@linkcode ppoDefaults}. */
 export interface PpoOptions extends Partial<Readonly<typeof ppoDefaults>> {
+  /** Of the policy. */
   readonly learningRate: number;
   /** Of the critic; the same by default. */
   readonly criticLearningRate?: number;
@@ -249,17 +252,11 @@ interface Submitted {
   readonly critic: Update | null;
 }
 
-/** Waits for all updates, so that none is left behind, before it throws what the first had to say. */
-async function metricsOf(
+function metricsOf(
   submitted: readonly Submitted[],
   of: keyof Submitted,
 ): Promise<UpdateMetrics[]> {
-  const updates = submitted.flatMap((pair) => pair[of] ?? []);
-  const results = await Promise.allSettled(updates.map((update) => update.metrics()));
-  return results.map((result) => {
-    if (result.status === "rejected") throw result.reason;
-    return result.value;
-  });
+  return allMetrics(submitted.flatMap((pair) => pair[of] ?? []));
 }
 
 /** Submits one update of the policy, and one of the critic where there is one. */

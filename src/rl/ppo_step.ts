@@ -7,7 +7,7 @@
  * @module
  */
 
-import { describeGroups } from "./diagnostics.ts";
+import { advantageDeviation, describeEpisodes } from "./diagnostics.ts";
 import {
   collect,
   type CreditedRollout,
@@ -19,18 +19,23 @@ import {
 import { type PpoContext, type PpoOptions, ppoUpdate } from "./ppo.ts";
 import type { RolloutOptions } from "./rollout.ts";
 
+/** Hyper-parameters of a step; temperature and stream are those of sampling. */
+export interface PpoStepOptions extends Omit<PpoOptions, "temperature" | "stream"> {
+  /** Episodes of each prompt; 1 will do. */
+  readonly group: number;
+}
+
 /**
  * Samples, scores and updates.
  *
  * @param prompts number of groups
- * @param sampling its temperature and stream are those of the update, too
  * @param progress share of training that is done, in [0, 1]; drives the reward's schedules
  */
 export async function ppoStep(
   context: LearningContext & PpoContext,
   prompts: number,
   sampling: RolloutOptions,
-  options: Omit<PpoOptions, "temperature" | "stream"> & { readonly group: number },
+  options: PpoStepOptions,
   progress: number,
 ): Promise<StepResult> {
   const started = performance.now();
@@ -51,10 +56,11 @@ export async function ppoStep(
   let n = 0;
   const groups = scored.map((group) => group.map((one) => credited(one, advantages[n++]!)));
   groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
-  const { frac_reward_zero_std: _compared, ...described } = describeGroups(groups);
+  const episodes = groups.flat();
+  const described = describeEpisodes(episodes);
   return {
     groups,
-    metrics: { ...described, ...metrics },
+    metrics: { ...described, advantage_std: advantageDeviation(episodes), ...metrics },
     seconds: {
       rollout: (sampled - started) / 1000,
       update: (performance.now() - sampled) / 1000,

@@ -26,8 +26,9 @@ const symptoms: readonly Symptom[] = [
   },
   {
     steps: 3,
-    shows: ({ reward, loss, grad_norm }) =>
-      reward !== undefined && loss === undefined && grad_norm === undefined,
+    // Without failures there are no pairs of preferences, and that is as it should be.
+    shows: ({ reward, loss, grad_norm, pairs }) =>
+      reward !== undefined && loss === undefined && grad_norm === undefined && pairs !== 0,
     message: (_, steps) =>
       `No update was made for ${steps} steps: no token that the model sampled counts. ` +
       "Look at frac_reward_zero_std and completions/clipped_ratio; with --grpo.truncated mask, " +

@@ -21,6 +21,9 @@ export function checkTogether(config: RunConfig): void {
   }
   if (method === "grpo") checkGrpo(config);
   if (method === "ppo") checkPpo(config);
+  if (method === "distill") checkDistill(config);
+  if (method === "dpo") checkStart('method = "dpo"', "choose another method", from);
+  checkLikelihood(config);
   if (config.lora.rank > 0 && from === "scratch") {
     throw new ConfigError(
       `Cannot use lora.rank = ${config.lora.rank} from "scratch": adapters belong to a model that ` +
@@ -94,9 +97,47 @@ function checkMiniBatches(
 }
 
 function checkReference(method: string, { klCoef }: { klCoef: number }, from: string): void {
-  if (klCoef === 0 || from !== "scratch") return;
+  if (klCoef === 0) return;
+  checkStart(`${method}.klCoef = ${klCoef}`, `set ${method}.klCoef = 0`, from);
+}
+
+function checkStart(setting: string, remedy: string, from: string): void {
+  if (from !== "scratch") return;
   throw new ConfigError(
-    `Cannot use ${method}.klCoef = ${klCoef} from "scratch": there is no model to stay close to. ` +
-      `Make one with ./mentor pretrain, or set ${method}.klCoef = 0`,
+    `Cannot use ${setting} from "scratch": there is no model to stay close to. Make one with ` +
+      `./mentor pretrain, or ${remedy}`,
   );
+}
+
+function checkDistill({ distill, rollout }: RunConfig): void {
+  if (distill.teacher === null) {
+    throw new ConfigError(
+      'Cannot use method = "distill" without a teacher: name a larger model of the same tokens by ' +
+        "distill.teacher, a folder, a GGUF file or an id of the Hub",
+    );
+  }
+  checkMiniBatches("distill", distill, rollout);
+}
+
+function checkLikelihood({ method, grpo, likelihood: { expert, base } }: RunConfig): void {
+  if (expert === null) {
+    if (base === null) return;
+    throw new ConfigError(
+      `Cannot use likelihood.base = "${base}" without an expert to subtract it from: name one by ` +
+        "likelihood.expert",
+    );
+  }
+  const setting = `likelihood.expert = "${expert}"`;
+  if (method !== "grpo" && method !== "ppo") {
+    throw new ConfigError(
+      `Cannot use ${setting} with method = "${method}", which does not learn from rewards. Choose ` +
+        '"grpo" or "ppo"',
+    );
+  }
+  if (method === "grpo" && (grpo.normalise === "terms" || grpo.weighting === "entropy")) {
+    throw new ConfigError(
+      `Cannot use ${setting} with grpo.normalise = "${grpo.normalise}" and grpo.weighting = ` +
+        `"${grpo.weighting}": these look at the preset's terms alone. Set them to "sum" and "fixed"`,
+    );
+  }
 }

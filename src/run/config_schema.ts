@@ -25,7 +25,7 @@ import {
 } from "./setting.ts";
 
 /** Names of the methods. */
-export const METHODS = ["grpo", "ppo", "sft"] as const;
+export const METHODS = ["grpo", "ppo", "distill", "dpo", "sft"] as const;
 
 /** Names of the built-in domains; the last two are held out of training by default. */
 export const domainNames = ["arith", "shop", "unit", "table", "none", "string", "date"] as const;
@@ -58,7 +58,8 @@ export const runConfigSchema = v.strictObject({
   method: choice(
     METHODS,
     "grpo",
-    "Reinforcement learning with groups or a value function, or imitation of the teacher",
+    "Reinforcement with groups or a value function; distillation of a larger model; preference of " +
+      "the teacher to failures; or imitation of the teacher",
   ),
   from: text(
     "assets/base-nano",
@@ -209,6 +210,26 @@ export const runConfigSchema = v.strictObject({
       "Learning rate of such a model at its start; null is the policy's",
     ),
     oldLogprobs: choice(["sampler", "trainer"], "sampler", "Whose probabilities ratios start from"),
+  }),
+  distill: group({
+    teacher: pathOrNull("Larger model of the same tokens to learn from: a folder, GGUF or Hub id"),
+    beta: real(1, 0, 1, "0 covers all that the teacher would do, 1 keeps to what it would do"),
+    temperature: real(1, 0.01, 100, "Divides the logits of both"),
+    epochs: integer(1, 1, "How often a step goes over its episodes"),
+    miniBatches: integer(1, 1, "Updates per epoch"),
+  }),
+  dpo: group({
+    beta: real(0.1, 0.0001, 100, "How strongly the model is held to where it started"),
+    labelSmoothing: real(0, 0, 0.49, "Share of the preferences taken to be the wrong way round"),
+  }),
+  likelihood: group({
+    expert: pathOrNull(
+      "Model whose likelihood of an episode is its reward, in place of the preset's",
+    ),
+    base: pathOrNull("Model whose likelihood is subtracted: what any text of the kind is worth"),
+    weight: real(1, 0, Infinity, "Weight of the likelihood, in nats per token"),
+    entropyWeight: real(0, 0, Infinity, "What the policy's mean entropy adds to the likelihood"),
+    presetWeight: real(0, 0, Infinity, "Weight of the preset's reward beside the likelihood"),
   }),
   sft: group({
     batch: integer(32, 1, "Reference episodes per step"),

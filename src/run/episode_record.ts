@@ -18,7 +18,7 @@ export interface EpisodePlace {
 
 /** What is kept of an episode. */
 export function episodeRecord(
-  { task, episode, ids, reward, advantage }: CreditedRollout,
+  { task, episode, ids, reward, judged, advantage }: CreditedRollout,
   place: EpisodePlace,
   tokenizer: Tokenizer,
 ): Record<string, unknown> {
@@ -32,6 +32,7 @@ export function episodeRecord(
     attempts: episode.attempts,
     reward: reward.total,
     terms: reward.terms,
+    ...(judged === undefined ? {} : { judged }),
     advantage,
   };
 }

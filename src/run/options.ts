@@ -5,9 +5,11 @@
  */
 
 import { warmupCosine } from "../optim/schedule.ts";
+import type { DistillStepOptions } from "../rl/distill.ts";
+import type { DpoStepOptions } from "../rl/dpo.ts";
 import type { GrpoOptions } from "../rl/grpo.ts";
 import type { LearnerOptions } from "../rl/learner.ts";
-import type { ppoStep } from "../rl/ppo_step.ts";
+import type { PpoStepOptions } from "../rl/ppo_step.ts";
 import type { RolloutOptions } from "../rl/rollout.ts";
 import type { RunConfig } from "./config.ts";
 
@@ -70,7 +72,7 @@ export function grpoOptions(
 }
 
 /** A step of PPO. @param progress share of the method's steps that are done */
-export function ppoOptions(config: RunConfig, progress: number): Parameters<typeof ppoStep>[3] {
+export function ppoOptions(config: RunConfig, progress: number): PpoStepOptions {
   const { ppo, rollout, optimizer, tokenBudget } = config;
   const { klCoef, valueCoef, whitenRewards, oldLogprobs, critic: _, criticLearningRate, ...same } =
     ppo;
@@ -89,4 +91,16 @@ export function ppoOptions(config: RunConfig, progress: number): Parameters<type
     ),
     tokenBudget,
   };
+}
+
+/** A step of distillation. @param progress share of the method's steps that are done */
+export function distillOptions(config: RunConfig, progress: number): DistillStepOptions {
+  const { distill: { teacher: _, ...same }, rollout: { group }, tokenBudget } = config;
+  return { ...same, group, tokenBudget, learningRate: learningRate(config, progress) };
+}
+
+/** A step of preferences. @param progress share of the method's steps that are done */
+export function dpoOptions(config: RunConfig, progress: number): DpoStepOptions {
+  const { dpo, rollout: { group }, tokenBudget } = config;
+  return { ...dpo, group, tokenBudget, learningRate: learningRate(config, progress) };
 }

@@ -11,7 +11,7 @@ export class ConfigError extends Error {
 }
 
 /** A method of training. */
-export type MethodName = "grpo" | "ppo" | "sft";
+export type MethodName = "grpo" | "ppo" | "distill" | "dpo" | "sft";
 
 /** A built-in domain. */
 export type DomainName = "arith" | "shop" | "unit" | "table" | "none" | "string" | "date";
@@ -30,7 +30,10 @@ export type RewardName =
 
 /** All settings of a run, resolved. */
 export interface RunConfig {
-  /** Reinforcement learning with groups or a value function, or imitation of the teacher. */
+  /**
+   * Reinforcement learning with groups or a value function; distillation of a larger model;
+   * preference of the teacher to failures; or imitation of the teacher.
+   */
   method: MethodName;
   /** Model to start from: a folder, a GGUF file, an id of the Hub as org/name, or "scratch". */
   from: string;
@@ -173,6 +176,39 @@ export interface RunConfig {
     criticLearningRate: number | null;
     /** Whose probabilities ratios start from. */
     oldLogprobs: "sampler" | "trainer";
+  };
+  /** Learning from a larger model what it would do in the student's places. */
+  distill: {
+    /** The larger model, of the same tokens: a folder, a GGUF file or an id of the Hub. */
+    teacher: string | null;
+    /** 0 covers all that the teacher would do, 1 keeps to what it would do. */
+    beta: number;
+    /** Divides the logits of both. */
+    temperature: number;
+    /** How often a step goes over its episodes. */
+    epochs: number;
+    /** Updates per epoch. */
+    miniBatches: number;
+  };
+  /** Preferring the teacher's demonstration to the student's failures. */
+  dpo: {
+    /** How strongly the model is held to where it started. */
+    beta: number;
+    /** Share of the preferences taken to be the wrong way round. */
+    labelSmoothing: number;
+  };
+  /** A model's likelihood as reward. */
+  likelihood: {
+    /** Model whose likelihood of an episode is its reward, in place of the preset's; null is none. */
+    expert: string | null;
+    /** Model whose likelihood is subtracted; null takes nothing away. */
+    base: string | null;
+    /** Weight of the likelihood, in nats per token. */
+    weight: number;
+    /** What the policy's mean entropy adds to the likelihood. */
+    entropyWeight: number;
+    /** Weight of the preset's reward beside the likelihood. */
+    presetWeight: number;
   };
   /** Imitation of the teacher. */
   sft: {

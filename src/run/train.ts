@@ -101,7 +101,8 @@ export async function train(
     ? newStudent(gpu, size, seed)
     : await loadStudent(gpu, from, loading);
   const tasks = await openTasks(config, student.chat, student.model.config.maxPositions);
-  using auxiliaries = await openAuxiliaries(gpu, student.model, config, checkpoint);
+  const { maxTokens } = tasks;
+  using auxiliaries = await openAuxiliaries(gpu, student, config, { maxTokens, checkpoint });
   // Everything that can be wrong with the input has been found out: only now is a folder made.
   const run = folder ?? RunFolder.create(config, options.runs);
   using profile = options.profile
