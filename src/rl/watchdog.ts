@@ -43,8 +43,8 @@ const symptoms: readonly Symptom[] = [
       `Entropy has collapsed to ${
         entropy!.toPrecision(2)
       } nats for ${steps} steps while answers are ` +
-      "still wrong: nothing new will be tried. Try --grpo.entropy-coef 0.003, a higher " +
-      "--grpo.clip-high, or a lower learning rate, from an earlier checkpoint",
+      "still wrong: nothing new will be tried. Try a lower learning rate, from an earlier checkpoint; " +
+      "of grpo also --grpo.entropy-coef 0.003 or a higher --grpo.clip-high",
   },
   {
     steps: 1,
