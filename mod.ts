@@ -50,13 +50,21 @@ export type { WeightStorage } from "./src/model/weights.ts";
 export { generate } from "./src/model/generate.ts";
 export type { Generated, GenerateOptions } from "./src/model/generate.ts";
 export { nllGradients } from "./src/model/nll.ts";
+export type { PackedBatch, PredictedTokens } from "./src/model/nll.ts";
+export { ValueHead } from "./src/model/value_head.ts";
+export type { TokenStatistics } from "./src/ops/lm_head.ts";
+export { MetricSums } from "./src/ops/metric_sums.ts";
+export { AdamW } from "./src/optim/adamw.ts";
+export type { AdamWOptions, Moments } from "./src/optim/adamw.ts";
+export { distillUpdate } from "./src/rl/distill.ts";
+export type { DistillOptions } from "./src/rl/distill.ts";
+export { dpoUpdate, preferencePairs, withReference } from "./src/rl/dpo.ts";
+export type { DpoOptions, Preference, PreferencePair } from "./src/rl/dpo.ts";
 export type { Evaluation, EvaluationRow, Scores } from "./src/rl/evaluate.ts";
 export { alignArguments, ALIGNMENT_OPERATORS, alignTools, CALL_KEYS } from "./src/rl/alignment.ts";
 export type { AlignmentOperator, AlignmentOptions, CallKey } from "./src/rl/alignment.ts";
 export type { StringComparison } from "./src/rl/arguments.ts";
 export type { CreditedRollout, Potential, ScoredRollout } from "./src/rl/experience.ts";
-export type { Rollout } from "./src/rl/rollout.ts";
-export { DivergedError } from "./src/rl/learner.ts";
 export {
   costSchedule,
   mentorReward,
@@ -65,6 +73,13 @@ export {
   REWARD_PRESETS,
   rewardOf,
 } from "./src/rl/reward.ts";
+export { DivergedError, Learner } from "./src/rl/learner.ts";
+export type { LearnerOptions, Loss, Update, UpdateMetrics } from "./src/rl/learner.ts";
+export { likelihoodScores } from "./src/rl/likelihood.ts";
+export type { LikelihoodOptions, LikelihoodScore } from "./src/rl/likelihood.ts";
+export type { MaskedSequence, MicroBatch } from "./src/rl/packing.ts";
+export { ppoDefaults, ppoUpdate } from "./src/rl/ppo.ts";
+export type { PpoContext, PpoOptions, PpoOutcome, PpoSample } from "./src/rl/ppo.ts";
 export type {
   AttemptStatus,
   Episode,
@@ -79,8 +94,11 @@ export type {
   ScoredTool,
   ToolAttempt,
 } from "./src/rl/reward.ts";
+export type { Rollout } from "./src/rl/rollout.ts";
+export { scoreTokens } from "./src/rl/score_tokens.ts";
+export type { ScoreOptions, TokenScores } from "./src/rl/score_tokens.ts";
 export { ConfigError } from "./src/run/config.ts";
-export type { DomainName, RewardName, RunConfig } from "./src/run/config.ts";
+export type { DomainName, MethodName, RewardName, RunConfig } from "./src/run/config.ts";
 export { evaluate } from "./src/run/evaluate.ts";
 export type { DomainResult, EvaluateOptions, EvaluationResult } from "./src/run/evaluate.ts";
 export type {

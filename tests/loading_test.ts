@@ -11,7 +11,8 @@ import { fromHuggingFace, toHuggingFace } from "../src/model/families.ts";
 import { Generator } from "../src/model/generator.ts";
 import { Chat } from "../src/run/chat.ts";
 import { exportModel } from "../src/run/export.ts";
-import { loadStudent, referencePolicy } from "../src/run/student.ts";
+import { openAuxiliaries } from "../src/run/auxiliary.ts";
+import { loadStudent } from "../src/run/student.ts";
 import { resolveConfig } from "../src/run/config.ts";
 import { train } from "../src/run/train.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
@@ -138,10 +139,13 @@ Deno.test("what a run stays close to is the adapter that it began with", async (
   const { model: from } = await train({ ...settings, out: join(folder, "run") });
   using student = await loadStudent(gpu, from, { train: true });
   const config = resolveConfig({ flags: { from, grpo: { klCoef: 0.1 } } });
-  using reference = await referencePolicy(gpu, student.model, config);
+  using auxiliaries = await openAuxiliaries(gpu, student, config, {
+    maxTokens: 64,
+    checkpoint: null,
+  });
   const ids = Uint32Array.of(256, 51, 52, 257);
   const start = await student.model.logits(ids);
-  assertEquals(await reference!.logits(ids), start);
+  assertEquals(await auxiliaries.reference!.logits(ids), start);
   const { base } = student.model;
   assert((await base.logits(ids)).some((logit, i) => logit !== start[i]), "adapters do nothing");
 });

@@ -29,7 +29,7 @@ export class ValueHead implements Disposable {
   readonly #weight: Parameter;
   readonly #bias: Parameter;
 
-  /** @param hiddenSize C, that of the decoder */
+  /** A head that says 0. @param hiddenSize C, that of the decoder */
   constructor(gpu: Gpu, hiddenSize: number) {
     this.#gpu = gpu;
     const zeros = new Float32Array(WIDTH * hiddenSize);

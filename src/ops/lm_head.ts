@@ -16,9 +16,11 @@ const LOGITS = 2 ** 23;
 /** Largest chunk: a lane's two loops over vec4s must stay below 65,535 iterations (see matmul.ts). */
 const LONGEST_CHUNK = 2 ** 16;
 
-/** Log-probability of the target and entropy of the distribution, in nats; [N] each. */
+/** What is known of tokens and of the distributions they were drawn from, in nats; [N] each. */
 export interface TokenStatistics {
+  /** Log-probability of the target. */
   readonly logprob: Tensor;
+  /** Entropy of the distribution. */
   readonly entropy: Tensor;
 }
 

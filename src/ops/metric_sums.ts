@@ -16,7 +16,7 @@ export class MetricSums implements Disposable {
   /** The lists that were added to since `begin`, in order. */
   readonly #used = new Set<readonly string[]>();
 
-  /** @param place where sums are to be that outlive the step, or the one step's tape */
+  /** Sums of nothing yet. @param place where sums are to be that outlive the step, or the one step's tape */
   constructor(place: Gpu | Tape) {
     this.#place = place;
   }
@@ -66,6 +66,7 @@ export class MetricSums implements Disposable {
       );
   }
 
+  /** Frees the sums; those of a tape are the tape's. */
   [Symbol.dispose](): void {
     if (this.#place instanceof Tape) return;
     this.#place.free([...this.#kept.values()].map(({ buffer }) => buffer));

@@ -11,8 +11,11 @@ import { type Parameter, Tensor } from "../tensor.ts";
 
 /** Hyper-parameters; the names and meaning of PyTorch's. */
 export interface AdamWOptions {
+  /** Decay of the averages of the gradient and of its square. */
   readonly betas: readonly [number, number];
+  /** Guard against division by zero. */
   readonly epsilon: number;
+  /** Decoupled from the gradient. */
   readonly weightDecay: number;
   /** Largest global gradient norm; Infinity for no clipping. */
   readonly gradClip: number;
@@ -20,7 +23,9 @@ export interface AdamWOptions {
 
 /** Moments of one parameter as host arrays, for checkpoints. */
 export interface Moments {
+  /** Average of the gradient. */
   readonly first: Float32Array;
+  /** Average of its square. */
   readonly second: Float32Array;
 }
 
@@ -42,6 +47,7 @@ export class AdamW implements Disposable {
   readonly #partials: GPUBuffer;
   #steps = 0;
 
+  /** Moments of zero for each of the parameters. */
   constructor(gpu: Gpu, parameters: ReadonlyMap<string, Parameter>, options: AdamWOptions) {
     this.#gpu = gpu;
     this.#options = options;
@@ -163,6 +169,7 @@ export class AdamW implements Disposable {
     this.#steps = steps;
   }
 
+  /** Frees the moments; the parameters are another's. */
   [Symbol.dispose](): void {
     const moments = [...this.#moments.values()].flatMap(({ first, second }) => [first, second]);
     this.#gpu.free([...moments, this.#partials, this.clip.buffer]);

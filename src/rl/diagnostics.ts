@@ -14,12 +14,28 @@ import type { RewardResult } from "./reward.ts";
 
 type Metrics = Record<string, number>;
 
-/** Diagnostics of the episodes. */
+/** Diagnostics of the episodes, and of what they teach by comparison. */
 export function describeGroups(groups: readonly (readonly CreditedRollout[])[]): Metrics {
   const rollouts = groups.flat();
+  return {
+    ...describeEpisodes(rollouts),
+    frac_reward_zero_std: deadGroupFraction(
+      groups.map((group) => group.map(({ reward }) => reward.total)),
+    ),
+    advantage_std: advantageDeviation(rollouts),
+  };
+}
+
+/** Root mean square of the advantages. */
+export function advantageDeviation(rollouts: readonly CreditedRollout[]): number {
+  return Math.sqrt(mean(rollouts.map(({ advantage }) => advantage * advantage)));
+}
+
+/** Diagnostics of the episodes alone. */
+export function describeEpisodes(rollouts: readonly ScoredRollout[]): Metrics {
   const reward = mean(rollouts.map(({ reward }) => reward.total));
   const terms = Object.keys(rollouts[0]!.reward.weighted) as (keyof RewardResult["weighted"])[];
-  const advantages = rollouts.map(({ advantage }) => advantage);
+  const judged = rollouts.flatMap(({ judged }) => judged ?? []);
   return {
     reward,
     reward_std: Math.sqrt(mean(rollouts.map(({ reward: { total } }) => (total - reward) ** 2))),
@@ -28,12 +44,9 @@ export function describeGroups(groups: readonly (readonly CreditedRollout[])[]):
         term,
       ) => [`rewards/${term}`, mean(rollouts.map((one) => one.reward.weighted[term]))]),
     ),
+    ...(judged.length > 0 ? { "rewards/judge": mean(judged) } : {}),
     pass1: mean(rollouts.map(({ episode }) => Number(episode.correct))),
     finished: mean(rollouts.map(({ episode }) => Number(episode.finished))),
-    frac_reward_zero_std: deadGroupFraction(
-      groups.map((group) => group.map(({ reward }) => reward.total)),
-    ),
-    advantage_std: Math.sqrt(mean(advantages.map((a) => a * a))),
     ...describeLengths(rollouts),
     ...describeTools(rollouts),
   };
@@ -47,7 +60,7 @@ export function describeWeights(rollouts: readonly ScoredRollout[]): Metrics {
 }
 
 /** How long the completions are, tools' results left out. */
-function describeLengths(rollouts: readonly CreditedRollout[]): Metrics {
+function describeLengths(rollouts: readonly ScoredRollout[]): Metrics {
   const lengths = rollouts.map(({ episode }) => episode.tokens);
   const terminated = rollouts.filter(({ episode }) => episode.finished);
   return {
@@ -61,7 +74,7 @@ function describeLengths(rollouts: readonly CreditedRollout[]): Metrics {
 }
 
 /** What became of calls: of all, and of each tool that was called. */
-function describeTools(rollouts: readonly CreditedRollout[]): Metrics {
+function describeTools(rollouts: readonly ScoredRollout[]): Metrics {
   const episodes = rollouts.map(({ episode }) => episode);
   const attempts = episodes.flatMap((episode) => episode.attempts);
   const failed = (own: typeof attempts) => own.filter((attempt) => !succeeded(attempt)).length;
@@ -99,6 +112,12 @@ const NAMES: Readonly<Record<string, string>> = {
   logprob_difference: "sampling/sampling_logp_difference/mean",
   value_loss: "loss/value_avg",
   value_clip_fraction: "val/clipfrac_avg",
+  reward_chosen: "rewards/chosen",
+  reward_rejected: "rewards/rejected",
+  margin: "rewards/margins",
+  accuracy: "rewards/accuracies",
+  logprob_chosen: "logps/chosen",
+  logprob_rejected: "logps/rejected",
 };
 
 /** Sums that say nothing more: means of a rollout are known from the rollout. */

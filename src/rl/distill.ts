@@ -22,8 +22,12 @@ import type { Decoder } from "../model/decoder.ts";
 import { predictingStates } from "../model/nll.ts";
 import { divergenceLoss } from "../ops/divergence.ts";
 import { Tape } from "../tape.ts";
-import type { Learner, Update } from "./learner.ts";
+import { describeEpisodes, meanMetrics } from "./diagnostics.ts";
+import { collect, type LearningContext, plain, type StepResult, uncredited } from "./experience.ts";
+import { allMetrics, type Learner, type Update } from "./learner.ts";
 import { activeTokens, type MaskedSequence, packSequences } from "./packing.ts";
+import { miniBatches, type PassOptions } from "./policy_update.ts";
+import type { RolloutOptions } from "./rollout.ts";
 
 /** Hyper-parameters of an update. */
 export interface DistillOptions {
@@ -31,7 +35,9 @@ export interface DistillOptions {
   readonly beta?: number;
   /** Divides the logits of both, as in sampling; default 1. */
   readonly temperature?: number;
+  /** Of the optimizer. */
   readonly learningRate: number;
+  /** Tokens of a micro-batch. */
   readonly tokenBudget: number;
 }
 
@@ -74,4 +80,48 @@ export function distillUpdate(
       sums,
     );
   }, { learningRate, temperature });
+}
+
+/** Hyper-parameters of a step; the temperature is that of the update, and not of sampling. */
+export interface DistillStepOptions extends DistillOptions, Omit<PassOptions, "stream"> {
+  /** Episodes of each prompt. */
+  readonly group: number;
+}
+
+/**
+ * Samples episodes with real tools, and learns what the teacher would have done in their places. The
+ * reward is there to be looked at; nothing depends on it.
+ *
+ * @param prompts number of groups
+ * @param progress share of training that is done, in [0, 1]; drives the reward's schedules
+ */
+export async function distillStep(
+  context: LearningContext & { readonly teacher: Decoder },
+  prompts: number,
+  sampling: RolloutOptions,
+  options: DistillStepOptions,
+  progress: number,
+): Promise<StepResult> {
+  const started = performance.now();
+  const { learner, teacher, span = plain, onEpisode } = context;
+  const { group, epochs } = options;
+  const scored = await collect(context, prompts, sampling, { group, resampleDead: 0 }, progress);
+  const sampled = performance.now();
+  const groups = uncredited(scored);
+  const updates = await span("update", () => {
+    const passes = { epochs, miniBatches: options.miniBatches, stream: sampling.stream };
+    const submitted = miniBatches(groups.flat(), passes)
+      .map((batch) => distillUpdate(learner, teacher, batch, options));
+    // While the GPU works:
+    groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
+    return allMetrics(submitted);
+  });
+  return {
+    groups,
+    metrics: { ...describeEpisodes(groups.flat()), ...meanMetrics(updates) },
+    seconds: {
+      rollout: (sampled - started) / 1000,
+      update: (performance.now() - sampled) / 1000,
+    },
+  };
 }

@@ -17,20 +17,28 @@
 
 import type { Decoder } from "../model/decoder.ts";
 import { preferenceLoss } from "../ops/preference_loss.ts";
+import { MissingReferenceError, type Task } from "../tasks/task.ts";
+import { describeEpisodes, meanMetrics } from "./diagnostics.ts";
+import { collect, type LearningContext, plain, type StepResult, uncredited } from "./experience.ts";
 import type { Learner, Update } from "./learner.ts";
 import { activeTokens, type MaskedSequence, packUnits } from "./packing.ts";
-import type { Rollout } from "./rollout.ts";
+import type { Rollout, RolloutOptions } from "./rollout.ts";
 import { scoreTokens } from "./score_tokens.ts";
+import { demonstration } from "./sft.ts";
 
 /** Two completions of one prompt. */
 export interface Preference {
+  /** The better one, its prompt before it. */
   readonly chosen: MaskedSequence;
+  /** The worse one. */
   readonly rejected: MaskedSequence;
 }
 
 /** The same, and the sums of their log-probabilities under the reference policy. */
 export interface PreferencePair extends Preference {
+  /** Of the better one, in nats. */
   readonly referenceChosen: number;
+  /** Of the worse one. */
   readonly referenceRejected: number;
 }
 
@@ -40,7 +48,9 @@ export interface DpoOptions {
   readonly beta?: number;
   /** Share of the preferences taken to be the wrong way round, in [0, 0.5); default 0. */
   readonly labelSmoothing?: number;
+  /** Of the optimizer. */
   readonly learningRate: number;
+  /** Tokens of a micro-batch. */
   readonly tokenBudget: number;
 }
 
@@ -110,4 +120,72 @@ export function dpoUpdate(
       sums,
     );
   }, { learningRate });
+}
+
+/** Hyper-parameters of a step. */
+export interface DpoStepOptions extends DpoOptions {
+  /** Episodes of each prompt. */
+  readonly group: number;
+}
+
+/**
+ * Samples episodes with real tools, and prefers the teacher's demonstration to each that failed, in
+ * one update. Nothing is left to learn, and no update made, in a step without such an episode.
+ *
+ * @param context its reference is the policy that both are measured from
+ * @param prompts number of groups
+ * @param progress share of training that is done, in [0, 1]; drives the reward's schedules
+ * @throws {MissingReferenceError} if nobody shows how to solve a task.
+ */
+export async function dpoStep(
+  context: LearningContext & { readonly reference: Decoder },
+  prompts: number,
+  sampling: RolloutOptions,
+  { group, ...options }: DpoStepOptions,
+  progress: number,
+): Promise<StepResult> {
+  const started = performance.now();
+  const { learner, reference, chat, span = plain, onEpisode } = context;
+  const draw = (count: number) => context.draw(count).map(withTeacher);
+  const scored = await collect(
+    { ...context, draw },
+    prompts,
+    sampling,
+    { group, resampleDead: 0 },
+    progress,
+  );
+  const sampled = performance.now();
+  const preferences = scored.flatMap((rollouts) => {
+    const { task } = rollouts[0]!;
+    return preferencePairs(rollouts, demonstration(chat, task, task.reference!));
+  });
+  const groups = uncredited(scored);
+  const updates = await span("update", async () => {
+    const update = preferences.length === 0
+      ? null
+      : dpoUpdate(learner, await withReference(reference, preferences, options), options);
+    // While the GPU works:
+    groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
+    return update ? [await update.metrics()] : [];
+  });
+  return {
+    groups,
+    metrics: {
+      ...describeEpisodes(groups.flat()),
+      pairs: preferences.length,
+      ...meanMetrics(updates),
+    },
+    seconds: {
+      rollout: (sampled - started) / 1000,
+      update: (performance.now() - sampled) / 1000,
+    },
+  };
+}
+
+function withTeacher(task: Task): Task {
+  if (task.reference) return task;
+  throw new MissingReferenceError(
+    `Cannot prefer the teacher's way: task "${task.id}" has no reference; add "reference" to its ` +
+      "line, or choose another method",
+  );
 }

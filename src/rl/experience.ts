@@ -16,8 +16,10 @@ import { type Rollout, rollout, type RolloutOptions } from "./rollout.ts";
 
 /** A rollout with what it was worth. */
 export interface ScoredRollout extends Rollout {
-  /** What it was worth, term by term. */
+  /** What it was worth, term by term; where there is a judge, its value is in the total alone. */
   readonly reward: RewardResult;
+  /** What the judge said; absent without one. */
+  readonly judged?: number;
 }
 
 /**
@@ -39,6 +41,11 @@ export interface LearningContext {
   readonly reward: Pick<Reward, "score" | "weights">;
   /** Credits turns by its differences; null credits whole episodes. */
   readonly potential?: Potential | null;
+  /**
+   * Values of episodes that models find rather than rules, [rollouts]; each is added to the total of
+   * its reward. NaN where there is nothing to judge.
+   */
+  readonly judge?: ((rollouts: readonly Rollout[]) => Promise<readonly number[]>) | null;
   /** The frozen reference policy; needed where a divergence from it counts. */
   readonly reference: Decoder | null;
   /** Fresh tasks; asked again where dead groups are resampled. */
@@ -57,6 +64,11 @@ export interface CreditedRollout extends ScoredRollout {
   readonly advantages: Float64Array | null;
 }
 
+/** Episodes that nothing is credited to, where a method does not learn from rewards. */
+export function uncredited(groups: readonly (readonly ScoredRollout[])[]): CreditedRollout[][] {
+  return groups.map((group) => group.map((one) => ({ ...one, advantage: 0, advantages: null })));
+}
+
 /** What a step of learning came to. */
 export interface StepResult {
   readonly groups: readonly (readonly CreditedRollout[])[];
@@ -67,6 +79,9 @@ export interface StepResult {
 /**
  * Samples and scores groups of episodes.
  *
+ * With a judge, an episode that did not finish is worth as much as the worst finished one of its
+ * round, and no more than 0, whatever the judge says: it never beats one that finished.
+ *
  * @param prompts number of groups
  * @param group episodes of each
  * @param resampleDead rounds of fresh prompts in place of groups without signal (DAPO's dynamic
@@ -74,7 +89,10 @@ export interface StepResult {
  * @param progress share of training that is done, in [0, 1]; drives the reward's schedules
  */
 export async function collect(
-  { generator, chat, reward, draw, span = plain }: Omit<LearningContext, "learner" | "reference">,
+  { generator, chat, reward, judge, draw, span = plain }: Omit<
+    LearningContext,
+    "learner" | "reference"
+  >,
   prompts: number,
   sampling: RolloutOptions,
   { group, resampleDead }: { readonly group: number; readonly resampleDead: number },
@@ -88,19 +106,37 @@ export async function collect(
       "rollout",
       () => rollout(generator, chat, tasks, group, { ...sampling, stream }),
     );
-    await span("scoring", () => {
-      for (const rollouts of sampled) {
-        const scored = rollouts.map((one) => {
-          const { episode, task } = one;
-          const context = { progress, tools: task.tools, task };
-          return { ...one, reward: reward.score(episode, task.reference, context) };
-        });
+    await span("scoring", async () => {
+      const all = sampled.flat().map((one): ScoredRollout => {
+        const { episode, task } = one;
+        const context = { progress, tools: task.tools, task };
+        return { ...one, reward: reward.score(episode, task.reference, context) };
+      });
+      const judged = judge ? addJudgement(all, await judge(all)) : all;
+      for (let first = 0; first < judged.length; first += group) {
+        const scored = judged.slice(first, first + group);
         const dead = group > 1 && isDead(scored.map(({ reward }) => reward.total));
         if (!dead || round === resampleDead) kept.push(scored);
       }
     });
   }
   return kept;
+}
+
+function addJudgement(
+  rollouts: readonly ScoredRollout[],
+  values: readonly number[],
+): ScoredRollout[] {
+  const totals = rollouts.map(({ reward }, i) => reward.total + values[i]!);
+  const finished = totals.filter((total, i) =>
+    rollouts[i]!.episode.finished && !Number.isNaN(total)
+  );
+  const least = Math.min(0, ...finished);
+  return rollouts.map((one, i) => {
+    const ended = one.episode.finished || Number.isNaN(one.reward.total);
+    const total = ended ? totals[i]! : least;
+    return { ...one, reward: { ...one.reward, total }, judged: values[i]! };
+  });
 }
 
 /** Does what a profile would time. */

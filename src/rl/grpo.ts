@@ -36,6 +36,7 @@ import {
   type ScoredRollout,
   type StepResult,
 } from "./experience.ts";
+import { allMetrics } from "./learner.ts";
 import {
   miniBatches,
   type PassOptions,
@@ -104,13 +105,7 @@ export async function grpoStep(
     // While the GPU works:
     groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
     const described = describeGroups(groups);
-    const results = await Promise.allSettled(submitted.map((update) => update.metrics()));
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed) throw failed.reason;
-    return [
-      described,
-      results.flatMap((one) => one.status === "fulfilled" ? one.value : []),
-    ] as const;
+    return [described, await allMetrics(submitted)] as const;
   });
   return {
     groups,

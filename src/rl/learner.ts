@@ -40,6 +40,15 @@ export interface Update {
   metrics(): Promise<UpdateMetrics>;
 }
 
+/** Waits for all updates, so that none is left behind, before it throws what the first had to say. */
+export async function allMetrics(updates: readonly Update[]): Promise<UpdateMetrics[]> {
+  const results = await Promise.allSettled(updates.map((update) => update.metrics()));
+  return results.map((result) => {
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  });
+}
+
 /** Writes dL/dlogprob for one micro-batch. */
 export type Loss<S extends MaskedSequence> = (
   tape: Tape,
@@ -58,13 +67,16 @@ export interface LearnerOptions extends AdamWOptions {
 
 /** A model with its optimizer. */
 export class Learner implements Disposable {
+  /** What is trained. */
   readonly model: Decoder;
+  /** Its optimizer. */
   readonly optimizer: AdamW;
   /** All that is trained, by name. */
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly #sums: MetricSums;
   readonly #checkpoints: boolean;
 
+  /** Makes an optimizer for a model that trains its weights, or has adapters. */
   constructor(model: Decoder, { checkpoints = false, extra, ...options }: LearnerOptions) {
     this.model = model;
     this.#checkpoints = checkpoints;
@@ -124,6 +136,7 @@ export class Learner implements Disposable {
     return { metrics: async () => readMetrics(await reading.take(), read) };
   }
 
+  /** Frees the optimizer; the model is another's. */
   [Symbol.dispose](): void {
     this.optimizer[Symbol.dispose]();
     this.#sums[Symbol.dispose]();

@@ -16,6 +16,7 @@ export interface MaskedSequence {
 
 /** A micro-batch, and for each predicted token where it came from. */
 export interface MicroBatch<S extends MaskedSequence> extends PackedBatch {
+  /** Those that were packed, in this order. */
   readonly sequences: readonly S[];
   /**
    * Tokens that its buffers should hold: those of the budget, or a power of two where it is far from

@@ -36,7 +36,7 @@ import { clippedValueLoss } from "../ops/value_loss.ts";
 import { Random } from "../random.ts";
 import type { Tape } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Learner, Update, UpdateMetrics } from "./learner.ts";
+import { allMetrics, type Learner, type Update, type UpdateMetrics } from "./learner.ts";
 import {
   activeTokens,
   gather,
@@ -89,7 +89,9 @@ export const ppoDefaults = {
   valueClip: 0.2,
   /** Weight of the value loss beside the policy's; 1 for a critic of its own. */
   valueCoefficient: 0.1,
+  /** Discount from token to token. */
   gamma: 1,
+  /** Decay of generalised advantages; 1 is rewards alone. */
   lambda: 0.95,
   /** Mean `approx_kl` of a pass after which no other is made; 0 for no such limit. */
   targetKl: 0,
@@ -103,6 +105,7 @@ export const ppoDefaults = {
 
 /** Hyper-parameters of an update; the others are those of {@linkcode ppoDefaults}. */
 export interface PpoOptions extends Partial<Readonly<typeof ppoDefaults>> {
+  /** Of the policy. */
   readonly learningRate: number;
   /** Of the critic; the same by default. */
   readonly criticLearningRate?: number;
@@ -114,11 +117,20 @@ export interface PpoOptions extends Partial<Readonly<typeof ppoDefaults>> {
 
 type Settings = Readonly<typeof ppoDefaults> & PpoOptions;
 
+/** What came of the updates from one rollout. */
+export interface PpoOutcome {
+  /**
+   * Diagnostics, means over the updates; `epochs` is 0, and there are no others, if no sample has
+   * both a score and a sampled token.
+   */
+  readonly metrics: Record<string, number>;
+  /** [T] of each sample, whitened, 0 off its mask; null of one that was left out. */
+  readonly advantages: readonly (Float32Array | null)[];
+}
+
 /**
  * All updates from one rollout. Without a target for the divergence they are submitted at once.
  *
- * @returns diagnostics, means over the updates; `epochs` is 0, and there are no others, if no sample
- * has both a score and a sampled token
  * @throws {RangeError} if a number is out of range, or a score infinite.
  * @throws {TypeError} if a reference is missing, or no learner trains the head.
  * @throws {DivergedError} if a loss or gradient is not finite.
@@ -127,15 +139,20 @@ export async function ppoUpdate(
   context: PpoContext,
   samples: readonly PpoSample[],
   options: PpoOptions,
-): Promise<{ metrics: Record<string, number> }> {
+): Promise<PpoOutcome> {
   const settings: Settings = { ...ppoDefaults, ...options };
   check(context, samples, settings);
-  const kept = samples.filter((one) => !Number.isNaN(one.score) && activeTokens([one]) > 0);
-  if (kept.length === 0) return { metrics: { epochs: 0 } };
+  const teaches = samples.map((one) => !Number.isNaN(one.score) && activeTokens([one]) > 0);
+  const kept = samples.filter((_, i) => teaches[i]);
+  if (kept.length === 0) return { metrics: { epochs: 0 }, advantages: samples.map(() => null) };
   const scored = await scoreEpisodes(context, kept, settings);
   const { gpu } = context.learner.model;
   const { episodes, metrics } = await estimateAdvantages(gpu, scored, settings);
-  return { metrics: { ...metrics, ...await train(context, episodes, settings) } };
+  let next = 0;
+  return {
+    metrics: { ...metrics, ...await train(context, episodes, settings) },
+    advantages: teaches.map((one) => one ? episodes[next++]!.advantages : null),
+  };
 }
 
 function check(
@@ -235,17 +252,11 @@ interface Submitted {
   readonly critic: Update | null;
 }
 
-/** Waits for all updates, so that none is left behind, before it throws what the first had to say. */
-async function metricsOf(
+function metricsOf(
   submitted: readonly Submitted[],
   of: keyof Submitted,
 ): Promise<UpdateMetrics[]> {
-  const updates = submitted.flatMap((pair) => pair[of] ?? []);
-  const results = await Promise.allSettled(updates.map((update) => update.metrics()));
-  return results.map((result) => {
-    if (result.status === "rejected") throw result.reason;
-    return result.value;
-  });
+  return allMetrics(submitted.flatMap((pair) => pair[of] ?? []));
 }
 
 /** Submits one update of the policy, and one of the critic where there is one. */

@@ -26,9 +26,10 @@ const symptoms: readonly Symptom[] = [
   },
   {
     steps: 3,
+    // Without failures there are no pairs of preferences, and that is as it should be.
     shows: (metrics) =>
       metrics.reward !== undefined && metrics.loss === undefined &&
-      metrics.grad_norm === undefined && !hasNoSignal(metrics),
+      metrics.grad_norm === undefined && metrics.pairs !== 0 && !hasNoSignal(metrics),
     message: (_, steps) =>
       `No update was made for ${steps} steps: no token that the model sampled counts. ` +
       "Look at completions/clipped_ratio; with --grpo.truncated mask, " +
@@ -43,8 +44,8 @@ const symptoms: readonly Symptom[] = [
       `Entropy has collapsed to ${
         entropy!.toPrecision(2)
       } nats for ${steps} steps while answers are ` +
-      "still wrong: nothing new will be tried. Try --grpo.entropy-coef 0.003, a higher " +
-      "--grpo.clip-high, or a lower learning rate, from an earlier checkpoint",
+      "still wrong: nothing new will be tried. Try a lower learning rate, from an earlier checkpoint; " +
+      "of grpo also --grpo.entropy-coef 0.003 or a higher --grpo.clip-high",
   },
   {
     steps: 1,

@@ -1,6 +1,9 @@
 /**
  * A run's state after a step, and how to go on from it bit for bit.
  *
+ * A checkpoint is the folder of a model, beside which lie the optimizer's moments and what else is
+ * trained: a value function, and a critic with moments of its own.
+ *
  * @module
  */
 
@@ -13,41 +16,78 @@ import {
   toFloat32,
 } from "../io/safetensors.ts";
 import { readFolder, saveFolder } from "../io/checkpoint.ts";
+import type { Decoder } from "../model/decoder.ts";
+import type { ValueHead } from "../model/value_head.ts";
 import type { Moments } from "../optim/adamw.ts";
 import type { Learner } from "../rl/learner.ts";
 import { type Student, studentFiles } from "./student.ts";
 
-/** Saves model, optimizer and step count as one folder, by atomic rename. */
+/** Weight and bias of the value function. */
+export const HEAD_FILE = "value_head.safetensors";
+/** Weights of the critic, or its adapters in PEFT's names. */
+export const CRITIC_FILE = "critic.safetensors";
+
+const MOMENTS_FILE = "optimizer.safetensors";
+const CRITIC_MOMENTS_FILE = "critic_optimizer.safetensors";
+const STATE_FILE = "state.json";
+
+/** All that is trained. */
+export interface Trained {
+  readonly learner: Learner;
+  readonly head: ValueHead | null;
+  readonly critic: Learner | null;
+}
+
+/** Saves models, optimizers and step count as one folder, by atomic rename. */
 export async function saveCheckpoint(
   folder: string,
   student: Student,
-  learner: Learner,
+  { learner, head, critic }: Trained,
   step: number,
 ): Promise<void> {
-  const moments = new Map<string, StoredTensor>();
-  for (const [name, { first, second }] of await learner.optimizer.state()) {
-    const shape = [first.length];
-    moments.set(`${name}.first`, { dtype: "F32", shape, data: fromFloat32(first, "F32") });
-    moments.set(`${name}.second`, { dtype: "F32", shape, data: fromFloat32(second, "F32") });
-  }
-  const state = { step, updates: learner.optimizer.steps };
+  const state = {
+    step,
+    updates: learner.optimizer.steps,
+    ...critic ? { criticUpdates: critic.optimizer.steps } : {},
+  };
   await saveFolder(folder, {
     ...await studentFiles(student),
-    "optimizer.safetensors": encodeSafetensors(moments),
-    "state.json": `${JSON.stringify(state)}\n`,
+    [MOMENTS_FILE]: await momentsOf(learner),
+    ...head ? { [HEAD_FILE]: encodeSafetensors(await head.tensors()) } : {},
+    ...critic
+      ? {
+        [CRITIC_FILE]: await trainedWeights(critic.model),
+        [CRITIC_MOMENTS_FILE]: await momentsOf(critic),
+      }
+      : {},
+    [STATE_FILE]: `${JSON.stringify(state)}\n`,
   });
 }
 
 /**
- * Puts the optimizer back to where a checkpoint left it.
+ * Puts the optimizers back to where a checkpoint left them.
  *
  * @throws {CheckpointError} if the checkpoint is damaged.
  */
-export async function restoreOptimizer(folder: string, learner: Learner): Promise<void> {
-  const files = await readFolder(folder, ["optimizer.safetensors", "state.json"]);
-  const { tensors } = decodeSafetensors(files["optimizer.safetensors"], folder);
+export async function restoreOptimizers(
+  folder: string,
+  { learner, critic }: Pick<Trained, "learner" | "critic">,
+): Promise<void> {
+  const files = await readFolder(folder, [STATE_FILE]);
+  const { updates, criticUpdates } = JSON.parse(new TextDecoder().decode(files[STATE_FILE]));
+  await restoreMoments(folder, MOMENTS_FILE, learner, updates);
+  if (critic) await restoreMoments(folder, CRITIC_MOMENTS_FILE, critic, criticUpdates);
+}
+
+async function restoreMoments(
+  folder: string,
+  file: string,
+  { parameters, optimizer }: Learner,
+  updates: number,
+): Promise<void> {
+  const { tensors } = decodeSafetensors((await readFolder(folder, [file]))[file]!, folder);
   const moments = new Map<string, Moments>();
-  for (const name of learner.model.parameters.keys()) {
+  for (const name of parameters.keys()) {
     const [first, second] = [tensors.get(`${name}.first`), tensors.get(`${name}.second`)];
     if (!first || !second) {
       throw new CheckpointError(
@@ -56,6 +96,22 @@ export async function restoreOptimizer(folder: string, learner: Learner): Promis
     }
     moments.set(name, { first: toFloat32(first), second: toFloat32(second) });
   }
-  const { updates } = JSON.parse(new TextDecoder().decode(files["state.json"]));
-  learner.optimizer.restore(moments, updates);
+  optimizer.restore(moments, updates);
+}
+
+async function momentsOf({ optimizer }: Learner): Promise<Uint8Array> {
+  const moments = new Map<string, StoredTensor>();
+  for (const [name, { first, second }] of await optimizer.state()) {
+    const shape = [first.length];
+    moments.set(`${name}.first`, { dtype: "F32", shape, data: fromFloat32(first, "F32") });
+    moments.set(`${name}.second`, { dtype: "F32", shape, data: fromFloat32(second, "F32") });
+  }
+  return encodeSafetensors(moments);
+}
+
+/** Safetensors of what is trained of a model. */
+async function trainedWeights(model: Decoder): Promise<Uint8Array> {
+  return model.adapters
+    ? (await model.adapters.files(null))["adapter_model.safetensors"]
+    : (await model.files())["model.safetensors"];
 }

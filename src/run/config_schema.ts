@@ -11,9 +11,21 @@ import * as v from "valibot";
 import { KL_FORMS } from "../ops/policy_loss.ts";
 import { ESTIMATORS } from "../rl/credit.ts";
 import { LOSS_TYPES } from "../rl/loss_weights.ts";
+import {
+  choice,
+  group,
+  integer,
+  integerOrNull,
+  listSettings,
+  pathOrNull,
+  real,
+  type Setting,
+  setting,
+  text,
+} from "./setting.ts";
 
-/** How the text of a flag becomes a value. */
-export type SettingKind = "integer" | "number" | "text" | "texts" | "numbers";
+/** Names of the methods. */
+export const METHODS = ["grpo", "ppo", "distill", "dpo", "sft"] as const;
 
 /** Names of the built-in domains; the last two are held out of training by default. */
 export const domainNames = ["arith", "shop", "unit", "table", "none", "string", "date"] as const;
@@ -31,65 +43,6 @@ export const rewardNames = [
   "toolrl",
 ] as const;
 
-type SettingSchema<T> = v.OptionalSchema<v.GenericSchema<T>, () => T>;
-
-function setting<T>(
-  kind: SettingKind,
-  schema: v.GenericSchema<T>,
-  fallback: NoInfer<T>,
-  allowed: string,
-  description: string,
-): SettingSchema<T> {
-  const described = v.pipe(
-    schema,
-    v.description<T, string>(description),
-    v.metadata<T, { kind: SettingKind; allowed: string }>({ kind, allowed }),
-  );
-  // A fresh default each time: a list handed out may be changed by who gets it.
-  return v.optional(described, () => structuredClone(fallback)) as unknown as SettingSchema<T>;
-}
-
-function integer(fallback: number, min: number, description: string): SettingSchema<number> {
-  const schema = v.pipe(v.number(), v.safeInteger(), v.minValue(min));
-  return setting("integer", schema, fallback, `a whole number of at least ${min}`, description);
-}
-
-function integerOrNull(min: number, description: string): SettingSchema<number | null> {
-  const schema = v.nullable(v.pipe(v.number(), v.safeInteger(), v.minValue(min)));
-  const allowed = `a whole number of at least ${min}, or null`;
-  return setting("integer", schema, null, allowed, description);
-}
-
-function real(
-  fallback: number,
-  min: number,
-  max: number,
-  description: string,
-): SettingSchema<number> {
-  const schema = v.pipe(v.number(), v.finite(), v.minValue(min), v.maxValue(max));
-  const allowed = `a number ${max === Infinity ? `of at least ${min}` : `from ${min} to ${max}`}`;
-  return setting("number", schema, fallback, allowed, description);
-}
-
-function choice<const T extends string>(
-  options: readonly T[],
-  fallback: NoInfer<T>,
-  description: string,
-): SettingSchema<T> {
-  const allowed = `one of ${options.join(", ")}`;
-  return setting<T>("text", v.picklist(options), fallback, allowed, description);
-}
-
-function text(fallback: string, description: string): SettingSchema<string> {
-  const schema = v.pipe(v.string(), v.nonEmpty());
-  return setting("text", schema, fallback, "a text that is not empty", description);
-}
-
-function pathOrNull(description: string): SettingSchema<string | null> {
-  const schema = v.nullable(v.pipe(v.string(), v.nonEmpty()));
-  return setting("text", schema, null, "a path, or null", description);
-}
-
 const differentDomains = v.pipe(
   v.array(v.picklist(domainNames)),
   v.nonEmpty(),
@@ -100,20 +53,14 @@ const temperature = v.pipe(v.number(), v.finite(), v.gtValue(0));
 
 const beta = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
 
-/** Every setting has a default, so that an empty group is a valid one. */
-function group<const E extends v.ObjectEntries>(
-  entries: E,
-): v.OptionalSchema<
-  v.StrictObjectSchema<E, undefined>,
-  () => v.InferInput<v.StrictObjectSchema<E, undefined>>
-> {
-  type Input = v.InferInput<v.StrictObjectSchema<E, undefined>>;
-  return v.optional(v.strictObject(entries), () => ({}) as Input);
-}
-
 /** The one schema of run configuration; the order is that of help and of `config.json`. */
 export const runConfigSchema = v.strictObject({
-  method: choice(["grpo", "sft"], "grpo", "Reinforcement learning, or imitation of the teacher"),
+  method: choice(
+    METHODS,
+    "grpo",
+    "Reinforcement with groups or a value function; distillation of a larger model; preference of " +
+      "the teacher to failures; or imitation of the teacher",
+  ),
   from: text(
     "assets/base-nano",
     'Model to start from: a folder, a GGUF file, an id of the Hub as org/name, or "scratch"',
@@ -143,7 +90,7 @@ export const runConfigSchema = v.strictObject({
   resume: pathOrNull("Folder of an interrupted run to go on with"),
   rollout: group({
     prompts: integer(16, 1, "Prompts per step"),
-    group: integer(8, 2, "Episodes per prompt, compared with each other"),
+    group: integer(8, 1, "Episodes per prompt; grpo compares them with each other"),
     temperature: real(1, 0.01, 100, "Sampling temperature"),
     topK: integer(0, 0, "Sample among the most likely tokens only; 0 is all"),
     topP: real(1, 0.01, 1, "Sample among the tokens that make up this probability only"),
@@ -156,7 +103,12 @@ export const runConfigSchema = v.strictObject({
     stepsPerRead: integer(6, 1, "Tokens decoded between two looks at the GPU"),
   }),
   optimizer: group({
-    learningRate: real(2.5e-4, 0, 1, "Learning rate of GRPO at its start"),
+    learningRate: real(
+      2.5e-4,
+      0,
+      1,
+      "Learning rate of the method at its start; imitation has its own",
+    ),
     finalRate: real(0.1, 0, 1, "Share of it that is left at the end, after a cosine"),
     betas: setting(
       "numbers",
@@ -231,6 +183,57 @@ export const runConfigSchema = v.strictObject({
     miniBatches: integer(2, 1, "Updates per epoch"),
     resampleDead: integer(0, 0, "Fresh prompts tried for groups whose rewards are all equal"),
   }),
+  ppo: group({
+    epochs: integer(4, 1, "How often a step goes over its episodes"),
+    miniBatches: integer(1, 1, "Updates per epoch"),
+    klCoef: real(0.05, 0, Infinity, "Weight of the divergence from the starting model, in rewards"),
+    klForm: choice(["k1", "k2", "k3"], "k1", "How the divergence is estimated"),
+    clip: real(0.2, 0, 1, "Clip of the probability ratio"),
+    valueClip: real(0.2, 0, 1e6, "How far an update may move a value"),
+    valueCoef: real(0.1, 0, 100, "Weight of the value loss; 1 where the critic is a model"),
+    gamma: real(1, 0, 1, "Discount from token to token"),
+    lambda: real(0.95, 0, 1, "Decay of generalised advantages; 1 is rewards alone"),
+    targetKl: real(0, 0, Infinity, "Move of the policy after which a step ends; 0 is no limit"),
+    missingEosPenalty: real(0, 0, Infinity, "What an episode costs that did not finish"),
+    whitenRewards: choice(
+      ["none", "scale"],
+      "none",
+      "Leave rewards as they are, or scale them to variance 1",
+    ),
+    critic: choice(
+      ["head", "model"],
+      "head",
+      "Values by a head on the policy's hidden states, or on those of a model of its own",
+    ),
+    criticLearningRate: setting(
+      "number",
+      v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(1))),
+      null,
+      "a number from 0 to 1, or null",
+      "Learning rate of such a model at its start; null is the policy's",
+    ),
+    oldLogprobs: choice(["sampler", "trainer"], "sampler", "Whose probabilities ratios start from"),
+  }),
+  distill: group({
+    teacher: pathOrNull("Larger model of the same tokens to learn from: a folder, GGUF or Hub id"),
+    beta: real(1, 0, 1, "0 covers all that the teacher would do, 1 keeps to what it would do"),
+    temperature: real(1, 0.01, 100, "Divides the logits of both"),
+    epochs: integer(1, 1, "How often a step goes over its episodes"),
+    miniBatches: integer(1, 1, "Updates per epoch"),
+  }),
+  dpo: group({
+    beta: real(0.1, 0.0001, 100, "How strongly the model is held to where it started"),
+    labelSmoothing: real(0, 0, 0.49, "Share of the preferences taken to be the wrong way round"),
+  }),
+  likelihood: group({
+    expert: pathOrNull(
+      "Model whose likelihood of an episode is its reward, in place of the preset's",
+    ),
+    base: pathOrNull("Model whose likelihood is subtracted: what any text of the kind is worth"),
+    weight: real(1, 0, Infinity, "Weight of the likelihood, in nats per token"),
+    entropyWeight: real(0, 0, Infinity, "What the policy's mean entropy adds to the likelihood"),
+    presetWeight: real(0, 0, Infinity, "Weight of the preset's reward beside the likelihood"),
+  }),
   sft: group({
     batch: integer(32, 1, "Reference episodes per step"),
     learningRate: real(1e-3, 0, 1, "Learning rate of imitation"),
@@ -300,44 +303,5 @@ export const runConfigSchema = v.strictObject({
   }),
 });
 
-/** One setting, as help and flags see it. */
-export interface Setting {
-  /** As in the config file, with dots: `rollout.topK`. */
-  readonly path: string;
-  /** How the text of a flag becomes its value. */
-  readonly kind: SettingKind;
-  /** Whether it may be null. */
-  readonly nullable: boolean;
-  /** What it is, for help. */
-  readonly description: string;
-  /** Completes the sentence "allowed is ...". */
-  readonly allowed: string;
-  /** Its value when nobody sets it. */
-  readonly fallback: unknown;
-  /** Whether a value is allowed. */
-  accepts(value: unknown): boolean;
-}
-
 /** Every setting, in the order of the schema. */
 export const settings: readonly Setting[] = listSettings(runConfigSchema.entries, "");
-
-function listSettings(entries: v.ObjectEntries, prefix: string): Setting[] {
-  return Object.entries(entries).flatMap(([key, entry]) => {
-    const { wrapped } = entry as v.OptionalSchema<v.GenericSchema, unknown>;
-    const path = prefix + key;
-    if (wrapped.type === "strict_object") {
-      const group = wrapped as v.StrictObjectSchema<v.ObjectEntries, undefined>;
-      return listSettings(group.entries, `${path}.`);
-    }
-    const { kind, allowed } = v.getMetadata(wrapped) as { kind: SettingKind; allowed: string };
-    return [{
-      path,
-      kind,
-      allowed,
-      nullable: v.is(wrapped, null),
-      description: v.getDescription(wrapped) ?? "",
-      fallback: v.getDefault(entry as v.OptionalSchema<v.GenericSchema, unknown>),
-      accepts: (value: unknown) => v.is(wrapped, value),
-    }];
-  });
-}

@@ -47,6 +47,8 @@ export interface EpisodeRecord extends EpisodePlace {
   readonly reward: number;
   /** The metric behind each term of the reward, unweighted. */
   readonly terms: RewardTerms;
+  /** What a model made of it, where one judges; part of the reward. */
+  readonly judged?: number;
   readonly advantage: number;
   /** What each term contributed to the reward. The first group of a step only, as what follows. */
   readonly weighted?: RewardTerms;
@@ -57,7 +59,7 @@ export interface EpisodeRecord extends EpisodePlace {
 
 /** What is kept of an episode; of the first group of a step that is more, so that files stay small. */
 export function episodeRecord(
-  { task, episode, ids, mask, logprobs, reward, advantage, advantages }: CreditedRollout,
+  { task, episode, ids, mask, logprobs, reward, judged, advantage, advantages }: CreditedRollout,
   place: EpisodePlace,
   tokenizer: Tokenizer,
 ): EpisodeRecord {
@@ -71,6 +73,7 @@ export function episodeRecord(
     attempts: episode.attempts,
     reward: reward.total,
     terms: reward.terms,
+    ...(judged === undefined ? {} : { judged }),
     advantage,
   };
   if (place.group > 0) return record;

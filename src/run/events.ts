@@ -8,6 +8,7 @@
  * @module
  */
 
+import type { MethodName } from "./run_config.ts";
 import { JsonlWriter, readJsonl } from "../io/jsonl.ts";
 
 /** How long something took: the whole, and parts of it by name. */
@@ -33,7 +34,7 @@ export interface RunStartEvent {
   /** Kind of event. */
   readonly type: "run-start";
   /** What the run does after its warm-up. */
-  readonly method: "grpo" | "sft";
+  readonly method: MethodName;
   /** The run's seed. */
   readonly seed: number;
   /** Steps of the whole run, warm-up included. */
@@ -49,7 +50,7 @@ export interface StepEvent {
   /** Counted over the whole run, warm-up included; the first is 1. */
   readonly step: number;
   /** `sft` in the warm-up, too. */
-  readonly method: "grpo" | "sft";
+  readonly method: MethodName;
   /** Measures by name. */
   readonly metrics: Readonly<Record<string, number>>;
   /** How long it took. */

@@ -10,7 +10,8 @@
 import { parseArgs } from "@std/cli/parse-args";
 import type { ProfileDetail } from "../gpu/profiler.ts";
 import { ConfigError, refusal } from "./config.ts";
-import { type Setting, settings } from "./config_schema.ts";
+import { settings } from "./config_schema.ts";
+import type { Setting } from "./setting.ts";
 import { suggestion } from "./suggest.ts";
 
 /** What a command line says. */

@@ -4,17 +4,29 @@
  * @module
  */
 
-import type { Decoder } from "../model/decoder.ts";
 import type { Generator } from "../model/generator.ts";
 import { StepsAhead } from "../rl/ahead.ts";
+import { distillStep } from "../rl/distill.ts";
+import { dpoStep } from "../rl/dpo.ts";
 import { EntropyController } from "../rl/entropy.ts";
-import type { LearningContext } from "../rl/experience.ts";
+import type { LearningContext, StepResult } from "../rl/experience.ts";
 import { grpoStep } from "../rl/grpo.ts";
 import type { Learner } from "../rl/learner.ts";
+import { likelihoodScores } from "../rl/likelihood.ts";
+import { ppoStep } from "../rl/ppo_step.ts";
+import type { RolloutOptions } from "../rl/rollout.ts";
 import { demonstration, sftStep } from "../rl/sft.ts";
+import type { Auxiliaries } from "./auxiliary.ts";
 import type { RunConfig } from "./config.ts";
 import type { StepEvent } from "./events.ts";
-import { grpoOptions, learningRate, samplingOptions } from "./options.ts";
+import {
+  distillOptions,
+  dpoOptions,
+  grpoOptions,
+  learningRate,
+  ppoOptions,
+  samplingOptions,
+} from "./options.ts";
 import type { Student } from "./student.ts";
 import type { TaskSource } from "./tasks.ts";
 
@@ -25,6 +37,7 @@ export interface Workshop {
   readonly tasks: TaskSource;
   readonly learner: Learner;
   readonly generator: Generator;
+  readonly auxiliaries: Auxiliaries;
   readonly reward: LearningContext["reward"];
   readonly potential: LearningContext["potential"];
   readonly span: NonNullable<LearningContext["span"]>;
@@ -59,13 +72,19 @@ export interface Method {
   replay(metrics: Readonly<Record<string, number>>): void;
 }
 
-/** The method that a config names. @param reference the policy to stay close to, where asked for */
-export function openMethod(workshop: Workshop, reference: Decoder | null): Method {
+/** The method that a config names. */
+export function openMethod(workshop: Workshop): Method {
   switch (workshop.config.method) {
     case "sft":
       return imitation(workshop);
     case "grpo":
-      return reinforcement(workshop, reference);
+      return reinforcement(workshop);
+    case "ppo":
+      return actorCritic(workshop);
+    case "distill":
+      return distillation(workshop);
+    case "dpo":
+      return preference(workshop);
   }
 }
 
@@ -95,9 +114,9 @@ export function imitation({ config, student, tasks, learner, span }: Workshop): 
 }
 
 /** GRPO and its family. */
-function reinforcement(workshop: Workshop, reference: Decoder | null): Method {
-  const { config, tasks } = workshop;
-  const { rollout: { prompts }, grpo, seed } = config;
+function reinforcement(workshop: Workshop): Method {
+  const { config } = workshop;
+  const { grpo } = config;
   const entropy = new EntropyController({
     coefficient: grpo.entropyCoef,
     target: grpo.entropyTarget,
@@ -109,15 +128,14 @@ function reinforcement(workshop: Workshop, reference: Decoder | null): Method {
     name: "grpo",
     isAhead: false,
     async step({ step, progress }) {
-      const context = { ...workshop, chat: workshop.student.chat, reference };
-      const sampling = samplingOptions(config, tasks.maxTokens, `${seed}/step/${step}`);
+      const { context, prompts, sampling } = explorationOf(workshop, step);
       const entropyCoefficient = entropy.coefficient;
       const options = grpoOptions(config, {
         learningRate: learningRate(config, progress),
         entropyCoefficient,
       });
       const { metrics, seconds } = await grpoStep(
-        { ...context, draw: drawing(tasks, step) },
+        context,
         prompts,
         sampling,
         options,
@@ -130,6 +148,93 @@ function reinforcement(workshop: Workshop, reference: Decoder | null): Method {
       return { metrics: { ...metrics, ...steered }, parts: seconds };
     },
     replay: observe,
+  };
+}
+
+/** PPO: a learned value function says what to expect, instead of other episodes. */
+function actorCritic(workshop: Workshop): Method {
+  const { config, auxiliaries: { head, critic } } = workshop;
+  return exploring("ppo", workshop, ({ context, prompts, sampling, progress }) => {
+    const models = { ...context, head: head!, critic };
+    return ppoStep(models, prompts, sampling, ppoOptions(config, progress), progress);
+  });
+}
+
+/** On-policy distillation of a larger model. */
+function distillation(workshop: Workshop): Method {
+  const { config, auxiliaries: { teacher } } = workshop;
+  return exploring("distill", workshop, ({ context, prompts, sampling, progress }) => {
+    const models = { ...context, teacher: teacher! };
+    return distillStep(models, prompts, sampling, distillOptions(config, progress), progress);
+  });
+}
+
+/** DPO: the teacher's demonstration is preferred to what failed. */
+function preference(workshop: Workshop): Method {
+  const { config, auxiliaries: { reference } } = workshop;
+  return exploring("dpo", workshop, ({ context, prompts, sampling, progress }) => {
+    const models = { ...context, reference: reference! };
+    return dpoStep(models, prompts, sampling, dpoOptions(config, progress), progress);
+  });
+}
+
+/** What a step on episodes of the student's own begins with. */
+interface Exploration {
+  readonly context: LearningContext;
+  readonly prompts: number;
+  readonly sampling: RolloutOptions;
+  readonly progress: number;
+}
+
+/** A method that samples episodes, and remembers nothing from step to step but weights. */
+function exploring(
+  name: Method["name"],
+  workshop: Workshop,
+  learn: (exploration: Exploration) => Promise<StepResult>,
+): Method {
+  return {
+    name,
+    isAhead: false,
+    async step({ step, progress }) {
+      const { metrics, seconds } = await learn({ ...explorationOf(workshop, step), progress });
+      return { metrics, parts: seconds };
+    },
+    replay() {},
+  };
+}
+
+function explorationOf(workshop: Workshop, step: number): Omit<Exploration, "progress"> {
+  const { config, student: { chat }, auxiliaries: { reference }, tasks } = workshop;
+  const { rollout: { prompts }, seed } = config;
+  return {
+    context: {
+      ...workshop,
+      ...{ chat, reference, draw: drawing(tasks, step) },
+      ...judgement(workshop),
+    },
+    prompts,
+    sampling: samplingOptions(config, tasks.maxTokens, `${seed}/step/${step}`),
+  };
+}
+
+/** With an expert its likelihood is the reward, and the preset's what is left of it beside that. */
+function judgement(workshop: Workshop): Pick<LearningContext, "reward" | "judge"> {
+  const { config, reward, student: { model }, auxiliaries: { expert, base } } = workshop;
+  if (!expert) return { reward };
+  const { likelihood: { weight, entropyWeight, presetWeight }, tokenBudget } = config;
+  return {
+    reward: {
+      ...reward.weights ? { weights: reward.weights } : {},
+      score(...episode) {
+        const result = reward.score(...episode);
+        return { ...result, total: presetWeight * result.total };
+      },
+    },
+    async judge(rollouts) {
+      const options = { tokenBudget, entropyWeight, policy: model };
+      const scores = await likelihoodScores(expert, base, rollouts, options);
+      return scores.map(({ score }) => weight * score);
+    },
   };
 }
 

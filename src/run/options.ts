@@ -5,8 +5,11 @@
  */
 
 import { warmupCosine } from "../optim/schedule.ts";
+import type { DistillStepOptions } from "../rl/distill.ts";
+import type { DpoStepOptions } from "../rl/dpo.ts";
 import type { GrpoOptions } from "../rl/grpo.ts";
 import type { LearnerOptions } from "../rl/learner.ts";
+import type { PpoStepOptions } from "../rl/ppo_step.ts";
 import type { RolloutOptions } from "../rl/rollout.ts";
 import type { RunConfig } from "./config.ts";
 
@@ -32,10 +35,18 @@ export function learnerOptions({ optimizer, recompute }: RunConfig): LearnerOpti
   };
 }
 
-/** The learning rate of a step. @param progress share of the method's steps that are done */
-export function learningRate({ optimizer }: RunConfig, progress: number): number {
-  const { learningRate: peak, finalRate: floor } = optimizer;
-  return warmupCosine(progress, 1, { peak, warmup: 0, floor });
+/**
+ * The learning rate of a step.
+ *
+ * @param progress share of the method's steps that are done
+ * @param peak that of the first step; the policy's by default
+ */
+export function learningRate(
+  { optimizer }: RunConfig,
+  progress: number,
+  peak: number = optimizer.learningRate,
+): number {
+  return warmupCosine(progress, 1, { peak, warmup: 0, floor: optimizer.finalRate });
 }
 
 /** A step of the GRPO family. @param entropyCoefficient as its controller has it by now */
@@ -58,4 +69,38 @@ export function grpoOptions(
     entropyCoefficient,
     tokenBudget,
   };
+}
+
+/** A step of PPO. @param progress share of the method's steps that are done */
+export function ppoOptions(config: RunConfig, progress: number): PpoStepOptions {
+  const { ppo, rollout, optimizer, tokenBudget } = config;
+  const { klCoef, valueCoef, whitenRewards, oldLogprobs, critic: _, criticLearningRate, ...same } =
+    ppo;
+  return {
+    ...same,
+    group: rollout.group,
+    klCoefficient: klCoef,
+    valueCoefficient: valueCoef,
+    whitenRewards: whitenRewards === "scale",
+    recompute: oldLogprobs === "trainer",
+    learningRate: learningRate(config, progress),
+    criticLearningRate: learningRate(
+      config,
+      progress,
+      criticLearningRate ?? optimizer.learningRate,
+    ),
+    tokenBudget,
+  };
+}
+
+/** A step of distillation. @param progress share of the method's steps that are done */
+export function distillOptions(config: RunConfig, progress: number): DistillStepOptions {
+  const { distill: { teacher: _, ...same }, rollout: { group }, tokenBudget } = config;
+  return { ...same, group, tokenBudget, learningRate: learningRate(config, progress) };
+}
+
+/** A step of preferences. @param progress share of the method's steps that are done */
+export function dpoOptions(config: RunConfig, progress: number): DpoStepOptions {
+  const { dpo, rollout: { group }, tokenBudget } = config;
+  return { ...dpo, group, tokenBudget, learningRate: learningRate(config, progress) };
 }

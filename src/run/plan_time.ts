@@ -7,6 +7,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { DecoderConfig } from "../model/config.ts";
 import { matmul } from "../ops/matmul.ts";
+import type { Blueprint } from "./blueprint.ts";
 import type { RunConfig } from "./config.ts";
 
 /** Operations per second of products with many rows, and with a few. */
@@ -58,28 +59,75 @@ export async function measureRates(
 }
 
 /**
- * Seconds of a step of the method: every token of every episode forward and back, and drawn one by
- * one before that with GRPO. Products alone are counted, and attention as the product that it is.
+ * Seconds of a step of the method: every token of every episode forward and back, as often as the
+ * method goes over it, forward through the models beside the student, and drawn one by one before
+ * that unless it imitates. Products alone are counted, and attention as the product that it is.
  *
  * @param frozen whether adapters alone are trained: no gradients of weights
  */
 export function stepSeconds(
   { many, few }: Rates,
-  model: DecoderConfig,
-  { method, rollout: { prompts, group }, sft, recompute }: RunConfig,
+  { config: model, onlookers }: Blueprint,
+  config: RunConfig,
   { tokens: tokensPerEpisode, sampled }: EpisodeLength,
   frozen: boolean,
 ): number {
-  const { hiddenSize: C, intermediateSize: F, layers, heads, kvHeads, headDim: D } = model;
-  const block = C * (heads + 2 * kvHeads) * D + heads * D * C + (model.gated ? 3 : 2) * C * F;
-  const attention = tokensPerEpisode * heads * D;
-  const forward = 2 * (layers * (block + attention) + C * model.vocabSize);
-  const passes = (frozen ? 2 : 3) + (recompute === "blocks" ? 1 : 0);
-  const episodes = method === "grpo" ? prompts * group : sft.batch;
-  const tokens = episodes * tokensPerEpisode;
-  const training = passes * forward * tokens / many;
-  if (method !== "grpo") return training;
+  const forward = forwardOperations(model, tokensPerEpisode);
+  const training = (frozen ? 2 : 3) + (config.recompute === "blocks" ? 1 : 0);
+  const { method, rollout: { prompts, group }, sft } = config;
+  if (method === "sft") {
+    return training * forward * sft.batch * tokensPerEpisode / many;
+  }
+  const others = (["expert", "base"] as const).map((role) => onlookers[role]);
+  const teacher = onlookers.teacher?.config;
+  const passes = passesOf(config);
+  const operations = forward * (training * passes.training + passes.forward) +
+    passes.teacher * (teacher ? forwardOperations(teacher, tokensPerEpisode) : 0) +
+    others.reduce(
+      (sum, one) => sum + (one ? forwardOperations(one.config, tokensPerEpisode) : 0),
+      0,
+    );
+  const episodes = prompts * group;
   // A prompt is fed once for its whole group; what tools answer is little.
   const prompted = prompts * (tokensPerEpisode - sampled);
-  return training + forward * (episodes * sampled / few + prompted / many);
+  return operations * episodes * tokensPerEpisode / many +
+    forward * (episodes * sampled / few + prompted / many);
+}
+
+/** How often a method goes over the tokens of its episodes, by models of the student's size and not. */
+function passesOf(
+  { method, grpo, ppo, distill }: RunConfig,
+): { training: number; forward: number; teacher: number } {
+  switch (method) {
+    case "grpo":
+      return {
+        training: grpo.epochs,
+        forward: grpo.klCoef > 0 ? grpo.epochs : 0,
+        teacher: 0,
+      };
+    case "ppo":
+      return {
+        training: ppo.epochs * (ppo.critic === "model" ? 2 : 1),
+        forward: 1 + (ppo.klCoef > 0 ? 1 : 0) + (ppo.oldLogprobs === "trainer" ? 1 : 0),
+        teacher: 0,
+      };
+    case "distill":
+      return { training: distill.epochs, forward: 0, teacher: distill.epochs };
+    case "dpo":
+      // Where all failed: each episode beside a demonstration.
+      return { training: 2, forward: 2, teacher: 0 };
+    case "sft":
+      return { training: 1, forward: 0, teacher: 0 };
+  }
+}
+
+/** Of a token, in products. */
+function forwardOperations(
+  { hiddenSize: C, intermediateSize: F, layers, heads, kvHeads, headDim: D, gated, vocabSize }:
+    DecoderConfig,
+  tokensPerEpisode: number,
+): number {
+  const block = C * (heads + 2 * kvHeads) * D + heads * D * C + (gated ? 3 : 2) * C * F;
+  const attention = tokensPerEpisode * heads * D;
+  return 2 * (layers * (block + attention) + C * vocabSize);
 }

@@ -130,23 +130,6 @@ export async function loadStudent(
   }
 }
 
-/**
- * The policy that training is to stay close to, where that is asked for: with adapters the model
- * without them, which takes no memory of its own, or else another copy of what the run began with.
- */
-export async function referencePolicy(
-  gpu: Gpu,
-  model: Decoder,
-  { grpo, from, dtype }: RunConfig,
-): Promise<Decoder | null> {
-  if (grpo.klCoef === 0) return null;
-  if (!model.adapters) return (await loadStudent(gpu, from, { dtype })).model;
-  const { base } = model;
-  const { adapter } = await locateModel(from);
-  if (adapter) await restoreAdapter(base, adapter, 0);
-  return base;
-}
-
 /** An adapter that is trained on keeps its shape. */
 function requireSame(given: LoraConfig, wanted: LoraConfig): void {
   if (JSON.stringify({ ...given, rankStabilised: false }) === JSON.stringify(wanted)) return;

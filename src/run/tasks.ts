@@ -111,7 +111,8 @@ async function fromFile(
   const source = config.tasks!;
   const notes: string[] = [];
   const all = await Promise.all((await readTasks(config, notes)).map(withResults));
-  if (config.method === "sft" || config.warmupSft !== 0 || needsReference(config.reward)) {
+  const { method, warmupSft, reward } = config;
+  if (method === "sft" || method === "dpo" || warmupSft !== 0 || needsReference(reward)) {
     requireReferences(all);
   }
   const lengths = new Map(all.map((task) => [task, transcriptLength(chat, task)]));

@@ -15,7 +15,8 @@ import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward, type Reward } from "../rl/reward.ts";
 import { Watchdog } from "../rl/watchdog.ts";
 import { openAdapter } from "./adapter.ts";
-import { restoreOptimizer, saveCheckpoint } from "./checkpoint.ts";
+import { type Auxiliaries, openAuxiliaries } from "./auxiliary.ts";
+import { restoreOptimizers, saveCheckpoint, type Trained } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { episodeRecord } from "./episode_record.ts";
 import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
@@ -26,7 +27,7 @@ import { requireFit } from "./plan.ts";
 import { pretrainStudent } from "./pretrain.ts";
 import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
 import { RunFolder } from "./store.ts";
-import { loadStudent, newStudent, referencePolicy, saveStudent, type Student } from "./student.ts";
+import { loadStudent, newStudent, saveStudent, type Student } from "./student.ts";
 import { openTasks, type TaskSource } from "./tasks.ts";
 
 /** How to watch and stop a run. */
@@ -93,19 +94,23 @@ export async function train(
   const { onProgress } = options;
   if (!folder) await requireFit(gpu, config, options.onProgress);
   const loading = { train: true, lora, chat, dtype, seed, onProgress };
-  using student = folder
-    ? await loadStudent(gpu, folder.checkpoint(resumeAt), loading)
+  const checkpoint = folder && folder.checkpoint(resumeAt);
+  using student = checkpoint !== null
+    ? await loadStudent(gpu, checkpoint, loading)
     : from === "scratch"
     ? newStudent(gpu, size, seed)
     : await loadStudent(gpu, from, loading);
   const tasks = await openTasks(config, student.chat, student.model.config.maxPositions);
+  const { maxTokens } = tasks;
+  using auxiliaries = await openAuxiliaries(gpu, student, config, { maxTokens, checkpoint });
   // Everything that can be wrong with the input has been found out: only now is a folder made.
   const run = folder ?? RunFolder.create(config, options.runs);
   using profile = options.profile
     ? new RunProfile(gpu, options.profile, join(run.path, "profile.json"))
     : null;
   const phases = profile ?? unprofiled;
-  const result = await new Run(gpu, config, student, tasks, run, resumeAt, options, phases)
+  const place = { folder: run, resumeAt };
+  const result = await new Run(gpu, config, student, auxiliaries, tasks, place, options, phases)
     .execute();
   return profile ? { ...result, profile: await profile.finish() } : result;
 }
@@ -115,6 +120,7 @@ class Run {
   readonly #gpu: Gpu;
   readonly #config: RunConfig;
   readonly #student: Student;
+  readonly #auxiliaries: Auxiliaries;
   readonly #tasks: TaskSource;
   readonly #folder: RunFolder;
   readonly #options: TrainOptions;
@@ -132,15 +138,16 @@ class Run {
     gpu: Gpu,
     config: RunConfig,
     student: Student,
+    auxiliaries: Auxiliaries,
     tasks: TaskSource,
-    folder: RunFolder,
-    resumeAt: number,
+    { folder, resumeAt }: { readonly folder: RunFolder; readonly resumeAt: number },
     options: TrainOptions,
     phases: Phases,
   ) {
     this.#gpu = gpu;
     this.#config = config;
     this.#student = student;
+    this.#auxiliaries = auxiliaries;
     this.#tasks = tasks;
     this.#folder = folder;
     this.#options = options;
@@ -151,7 +158,9 @@ class Run {
     this.#episodes = new JsonlWriter(folder.episodes);
     if (options.onEvent) this.#events.listen(options.onEvent);
     this.#generator = openGenerator(student, config, tasks);
-    this.#learner = new Learner(student.model, learnerOptions(config));
+    const { head, critic } = auxiliaries;
+    const shared = head && !critic ? { extra: head.parameters } : {};
+    this.#learner = new Learner(student.model, { ...learnerOptions(config), ...shared });
   }
 
   async execute(): Promise<RunResult> {
@@ -185,14 +194,13 @@ class Run {
     const warmup = warmupSteps(this.#config);
     const total = warmup + this.#config.steps;
     if (this.#resumed) {
-      await restoreOptimizer(this.#folder.checkpoint(this.#step), this.#learner);
+      await restoreOptimizers(this.#folder.checkpoint(this.#step), this.#trained);
       this.#events.rewind(this.#step);
       this.#episodes.keep((line) => (line as { step: number }).step <= this.#step);
     } else await this.#begin(total);
 
-    using reference = await referencePolicy(this.#gpu, this.#student.model, this.#config);
     const workshop = this.#workshop();
-    const method = openMethod(workshop, reference);
+    const method = openMethod(workshop);
     const courses = method.name === "sft" ? [{ method, first: 0, end: total }] : [
       { method: imitation(workshop), first: 0, end: warmup },
       { method, first: warmup, end: total },
@@ -242,6 +250,7 @@ class Run {
       tasks: this.#tasks,
       learner: this.#learner,
       generator: this.#generator,
+      auxiliaries: this.#auxiliaries,
       reward: reward ?? mentorReward({ preset: this.#config.reward }),
       potential,
       onEpisode: (episode, group, sample) => {
@@ -250,6 +259,11 @@ class Run {
       },
       span: (name, work) => this.#phases.span(name, work),
     };
+  }
+
+  get #trained(): Trained {
+    const { head, critic } = this.#auxiliaries;
+    return { learner: this.#learner, head, critic };
   }
 
   /** Makes the next step, one of those from `first` to `end` that the method makes. */
@@ -304,7 +318,7 @@ class Run {
     const folder = this.#folder.checkpoint(this.#step);
     await this.#phases.span(
       "checkpoint",
-      () => saveCheckpoint(folder, this.#student, this.#learner, this.#step),
+      () => saveCheckpoint(folder, this.#student, this.#trained, this.#step),
     );
     this.#emit({ type: "checkpoint", step: this.#step, reason });
   }

@@ -4,9 +4,18 @@
  * @module
  */
 
-import type { RunEvent } from "./events.ts";
+import type { RunEvent, StepEvent } from "./events.ts";
 import type { Profile } from "./profile.ts";
 import { Progress } from "./progress.ts";
+
+/** Which metrics of a step tell most, and what they are called on screen. */
+const TOLD: Readonly<Record<StepEvent["method"], readonly (readonly [string, string])[]>> = {
+  grpo: [["reward", "reward"], ["pass@1", "pass1"], ["valid", "tools/validity"]],
+  ppo: [["reward", "reward"], ["pass@1", "pass1"], ["explained", "explained_variance"]],
+  distill: [["divergence", "divergence"], ["pass@1", "pass1"], ["valid", "tools/validity"]],
+  dpo: [["preferred", "rewards/accuracies"], ["pass@1", "pass1"], ["valid", "tools/validity"]],
+  sft: [["loss", "loss"]],
+};
 
 /** Shows a run's events and progress on stderr. */
 export class RunWatcher implements Disposable {
@@ -29,11 +38,12 @@ export class RunWatcher implements Disposable {
         this.#note(`adapter: ${event.adapter}`);
         break;
       case "step": {
-        const { reward, pass1, loss } = event.metrics;
-        const shown: Record<string, number> = reward === undefined
-          ? { loss: loss! }
-          : { reward, "pass@1": pass1!, valid: event.metrics["tools/validity"]! };
-        this.#show(event.method, event.step, this.#steps || event.step, shown);
+        const shown = TOLD[event.method].flatMap(([label, name]) => {
+          const value = event.metrics[name];
+          return value === undefined ? [] : [[label, value] as const];
+        });
+        const total = this.#steps || event.step;
+        this.#show(event.method, event.step, total, Object.fromEntries(shown));
         break;
       }
       case "warning":
