@@ -64,6 +64,7 @@ Examples:
   ./mentor train                                   the built-in domains, in a few minutes
   ./mentor train --reward sparse --seed 1          another reward
   ./mentor train --method sft                      imitate the teacher instead
+  ./mentor train --method ppo --ppo.critic model   a learned value function in place of groups
   ./mentor train --tasks my.jsonl --tools my.ts    your tasks and tools
   ./mentor train --resume runs/2026-11-22-2317-k3fz
   ./mentor train --steps 6 --profile               where the time goes, by kernel and phase`,
@@ -115,6 +116,8 @@ Greedy unless --rollout.temperature is given.`,
     about: `Trains every arm from the same model, on the same prompts, with the same budget, and
 measures all of them on prompts never trained on. Arms: ${armNames.join(", ")},
 or config files. What is done is kept: interrupt it at any time, and the same command goes on.
+Unless you say otherwise it has --steps 120, --limit 256, --teacher.mental 0.3,
+--pretrain.behaviour rare and --evaluation.prompts 64 (docs/compare.md has the reasons).
 
 Examples:
   ./mentor compare --seeds 5                        the whole experiment, an hour on two cores

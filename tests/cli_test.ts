@@ -207,3 +207,36 @@ async function exists(path: string): Promise<boolean> {
     return false;
   }
 }
+
+Deno.test("a run and a comparison become pages, and what is neither is named", async () => {
+  const out = join(folder, "compared");
+  const compared = await mentor([
+    ...["compare", "--seeds", "1", "--arms=flex", "--from", await student, "--out", out, "--quiet"],
+    ...["--limit", "2", ...small],
+  ]);
+  assertEquals(compared.code, 0, compared.stderr);
+  assertMatch(compared.stdout, /flex +held out/);
+  assertStringIncludes(compared.stdout, "Report: ");
+  const page = await Deno.readTextFile(join(out, "report.html"));
+  assertStringIncludes(page, "flex");
+  assert((await Deno.stat(join(out, "comparison.csv"))).size > 0);
+
+  const run = await mentor(["report", join(out, "seed-0", "flex"), "--json"]);
+  assertEquals(run.code, 0, run.stderr);
+  assert((await Deno.stat(JSON.parse(run.stdout).page)).size < 2e6);
+
+  for (
+    const [args, code, message] of [
+      [["report"], 2, "name the folder of a run or of a comparison"],
+      [["report", "no-such-folder"], 1, "there is no such folder"],
+      [["compare", "--arms", "flx"], 2, 'there is no such arm (did you mean "flex"?)'],
+      [["compare", "--seeds"], 2, "--seeds without a value"],
+      [["compare", "--seeds", "none"], 2, "over NaN seeds"],
+      [["train", "--seeds", "3"], 2, '"--seeds"'],
+    ] as const
+  ) {
+    const refused = await mentor(args);
+    assertEquals(refused.code, code, refused.stderr);
+    assertStringIncludes(refused.stderr, message);
+  }
+});
