@@ -15,12 +15,12 @@ import type {
   Comparison,
   ComparisonArm,
   ComparisonRun,
-  CurvePoint,
   DomainMeasures,
 } from "../report/comparison.ts";
 import { RunFolder } from "../store.ts";
 import type { OnProgress } from "../student.ts";
 import { train } from "../train.ts";
+import { accountOf } from "./account.ts";
 import { armNames, armsNamed, imitationRates, regime, regimeText } from "./arms.ts";
 import { ComparisonFolder } from "./folder.ts";
 import { conclude, differences, judgeHypotheses, summarize } from "./statistics.ts";
@@ -306,50 +306,6 @@ function armConfig(
   } catch (error) {
     throw new ConfigError(`Arm "${name}": ${(error as Error).message}`, { cause: error });
   }
-}
-
-/** What a run took, and how it went. */
-function accountOf(
-  { seed, steps, rollout, sft, method }: RunConfig,
-  events: readonly RunEvent[],
-): Omit<ComparisonRun, "arm" | "domains"> {
-  const made = events.filter((event) => event.type === "step");
-  const perStep = method === "sft" ? sft.batch : rollout.prompts;
-  const episodes = method === "sft" ? sft.batch : rollout.prompts * rollout.group;
-  return {
-    seed,
-    seconds: events.reduce(
-      (sum, event) => sum + (event.type === "run-end" ? 0 : secondsOf(event)),
-      0,
-    ),
-    steps,
-    prompts: made.length * perStep,
-    optimizerTokens: made.reduce((sum, { metrics }) => sum + (metrics.num_tokens ?? 0), 0),
-    curve: curveOf(events, episodes),
-  };
-}
-
-function secondsOf(event: RunEvent): number {
-  return "timing" in event ? event.timing?.seconds ?? 0 : 0;
-}
-
-/** The evaluations of a run as a curve; means over domains, all of which have as many prompts. */
-function curveOf(events: readonly RunEvent[], episodes: number): CurvePoint[] {
-  return events.filter((event) => event.type === "eval").map(({ step, domains }) => {
-    const mean = (held: boolean) => {
-      const own = domains.filter(({ split }) => (split !== "train") === held);
-      return own.reduce((sum, { pass1 }) => sum + (pass1 as number), 0) / own.length;
-    };
-    const reward = events.find((event) => event.type === "step" && event.step === step) as
-      | Extract<RunEvent, { type: "step" }>
-      | undefined;
-    return {
-      step,
-      rollouts: step * episodes,
-      pass1: { train: mean(false), "held-out": mean(true) },
-      reward: reward?.metrics.reward ?? null,
-    };
-  });
 }
 
 /** The events of a run that is done; null if it isn't. */
