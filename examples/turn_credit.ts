@@ -1,8 +1,7 @@
 /**
- * Credit turn by turn: each turn of an episode is given what it added to a potential, here how far
- * the calls made so far agree with the teacher's. A wrong call late in an episode then does not count
- * against the right ones before it. The reward itself stays what it is, and so does what it is best
- * to do (Ng et al. 1999).
+ * Credit turn by turn: each turn of an episode is paid what it added to a potential, here how far the
+ * calls made so far agree with the teacher's. A right call is then worth something where all answers
+ * of a group are wrong, and turns after it are not praised for it.
  *
  * @module
  */

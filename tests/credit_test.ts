@@ -1,5 +1,6 @@
 // From rewards to the advantage of each token: every estimator by numbers worked out by hand.
 
+import { turnAdvantages } from "../src/rl/advantage.ts";
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { creditGroups, type CreditOptions, termWeights } from "../src/rl/credit.ts";
 import type { Potential, ScoredRollout } from "../src/rl/experience.ts";
@@ -138,9 +139,21 @@ Deno.test("a potential credits each turn with what was still to come, on its own
   };
   const [good, bad] = creditGroups([group], options, { potential }).flat();
   assertEquals(seen, [null, "good", null, "bad"]);
-  // Turn 1: 1 and 0, mean 0.5. Turn 2: 1 - 0.5 and 0 - 0, mean 0.25.
-  near([...good!.advantages!], [0, 0.5 / s, 0.5 / s, 0, 0.25 / s]);
-  near([...bad!.advantages!], [0, -0.5 / s, 0, -0.25 / s]);
+  // Worth 1 + 1 and 0 + 0, whose deviation is 2 s. Turn 1: 2 and 0, mean 1. Turn 2: 2 - 0.5 and 0,
+  // mean 0.75.
+  near([...good!.advantages!], [0, 0.5 / s, 0.5 / s, 0, 0.375 / s]);
+  near([...bad!.advantages!], [0, -0.5 / s, 0, -0.375 / s]);
+});
+
+Deno.test("where all fail, a right first call is worth more than none, and what follows it is not", () => {
+  // One came half way with its first turn and no further; the other nowhere.
+  const [[first, second]] = turnAdvantages([[0, 0]], [[[0.5, 0.5], [0, 0]]]) as [
+    [number[], number[]],
+  ];
+  near(first, [s, 0]);
+  near(second, [-s, 0]);
+  // An episode that is over has its reward left, and nothing else.
+  near(turnAdvantages([[1, 0]], [[[0], [0, 0]]])[0]![1]!, [-0.5 / s, -0.5 / s]);
 });
 
 Deno.test("what nobody can score gets no advantage and takes none from others", () => {

@@ -155,12 +155,20 @@ export function entropyWeights(terms: readonly (readonly number[])[]): number[] 
 }
 
 /**
- * Advantages turn by turn, with the potential Phi_k of the episode up to its turn k: turn k is given
- * the difference Phi_k - Phi_(k-1) beside the reward, which adds up to the same whatever the turns
- * are and so does not change which policy is best (Ng et al. 1999). What is still to come from turn k
- * on is R - Phi_(k-1); it is compared with that of the group, and scaled as the rewards are.
+ * Advantages turn by turn. With the potential Phi_k of an episode up to its turn k and Phi_0 = 0, turn
+ * k is paid Phi_k - Phi_(k-1), and the last one the reward R as well: an episode is worth R + Phi_K.
+ * What is still to come from turn k on is
  *
- * @param rewards [groups, rollouts]
+ * ```text
+ * G_k = R + Phi_K - Phi_(k-1)
+ * A_k = (G_k - mean G_k of the group) / max(std (R + Phi_K) of the group, floor)
+ * ```
+ *
+ * so that a turn answers for what it and later ones brought, and not for what was there before it.
+ * That is the same as a reward of R + Phi_K with a baseline that knows the state: R should not have
+ * the terms of Phi in it already.
+ *
+ * @param rewards [groups, rollouts]: R; NaN is left out and gets 0
  * @param potentials [groups, rollouts, turns]: Phi after each turn
  * @returns [groups, rollouts, turns]
  */
@@ -170,21 +178,20 @@ export function turnAdvantages(
   { stdFloor = 0.1 }: { stdFloor?: number } = {},
 ): number[][][] {
   return rewards.map((group, g) => {
-    const known = scorable(group);
-    if (known.length < 2) return potentials[g]!.map((turns) => turns.map(() => 0));
-    const scale = Math.max(deviation(known), stdFloor) || 1;
-    /** Phi before turn k; an episode that is over has that of its end. */
-    const before = (i: number, k: number) => {
-      const turns = potentials[g]![i]!;
-      return k === 0 ? 0 : turns[Math.min(k, turns.length) - 1] ?? 0;
+    const own = potentials[g]!;
+    const worth = group.map((reward, i) => reward + (own[i]!.at(-1) ?? 0));
+    const known = group.flatMap((reward, i) => Number.isNaN(reward) ? [] : [i]);
+    if (known.length < 2) return own.map((turns) => turns.map(() => 0));
+    const scale = Math.max(deviation(known.map((i) => worth[i]!)), stdFloor) || 1;
+    /** What is to come from turn k on, counted from 0; an episode that is over has its reward left. */
+    const toCome = (i: number, k: number) => {
+      const turns = own[i]!;
+      return worth[i]! - (k === 0 ? 0 : turns[Math.min(k, turns.length) - 1] ?? 0);
     };
-    return potentials[g]!.map((turns, i) =>
+    return own.map((turns, i) =>
       turns.map((_, k) => {
         if (Number.isNaN(group[i]!)) return 0;
-        const toCome = group.flatMap((reward, j) =>
-          Number.isNaN(reward) ? [] : [reward - before(j, k)]
-        );
-        return (group[i]! - before(i, k) - mean(toCome)) / scale;
+        return (toCome(i, k) - mean(known.map((j) => toCome(j, k)))) / scale;
       })
     );
   });

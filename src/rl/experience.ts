@@ -39,7 +39,7 @@ export interface LearningContext {
   readonly generator: Generator;
   readonly chat: ChatFormat;
   readonly reward: Pick<Reward, "score" | "weights">;
-  /** Credits turns by its differences; null credits whole episodes. */
+  /** Pays turns its differences, beside the reward; null credits whole episodes. */
   readonly potential?: Potential | null;
   /**
    * Values of episodes that models find rather than rules, [rollouts]; each is added to the total of
