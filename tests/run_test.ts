@@ -62,11 +62,17 @@ Deno.test("two runs with one seed leave the same model, episodes and events", as
 });
 
 for (const method of ["grpo", "sft"]) {
+  const evaluated = () =>
+    settings({
+      ...{ method, warmupSft: 1 },
+      evaluation: { prompts: 1, samples: 1, everySteps: 2 },
+    });
+
   Deno.test(`a ${method} run that was stopped goes on as if it had not been`, async () => {
-    const whole = await train(await settings({ method, warmupSft: 1 }));
+    const whole = await train(await evaluated());
     for (const at of [1, 2]) {
       const stop = new AbortController();
-      const stopped = await train(await settings({ method, warmupSft: 1 }), {
+      const stopped = await train(await evaluated(), {
         signal: stop.signal,
         onEvent: (event) => event.type === "step" && event.step === at && stop.abort(),
       });
@@ -77,7 +83,33 @@ for (const method of ["grpo", "sft"]) {
       assertEquals(resumed.domains, whole.domains);
     }
   });
+
+  Deno.test(`a ${method} run that was killed in an evaluation goes on with that`, async () => {
+    const killed = new Map<string, string>();
+    const config = await evaluated();
+    const whole = await train(config, {
+      onProgress(what) {
+        if (!/^evaluate (during|after)$/.test(what) || killed.has(what)) return;
+        killed.set(what, freshPath());
+        copyFolder(config.out as string, killed.get(what)!);
+      },
+    });
+    assertEquals([...killed.keys()], ["evaluate during", "evaluate after"]);
+    for (const resume of killed.values()) {
+      const resumed = await train({ resume });
+      assertEquals(await traces(resumed.run), await traces(whole.run));
+      assertEquals(resumed.domains, whole.domains);
+    }
+  });
 }
+
+Deno.test("a run without a step is resumed without beginning again", async () => {
+  const config = await settings({ steps: 0 });
+  const whole = await train(config);
+  const before = await traces(whole.run);
+  const resumed = await train({ resume: whole.run });
+  assertEquals(await traces(resumed.run), before);
+});
 
 Deno.test("imitation lowers its loss on real problems, and reports what it could not use", async () => {
   const tasks = fromFileUrl(new URL("data/gsm8k_sample.jsonl", import.meta.url));
@@ -195,6 +227,15 @@ async function withNaN(): Promise<string> {
   const whole = { model, tokenizer, base: null };
   await saveFolder(path, await studentFiles(whole));
   return path;
+}
+
+/** What a process that is killed leaves behind. */
+function copyFolder(from: string, to: string): void {
+  Deno.mkdirSync(to);
+  for (const { name, isDirectory } of Deno.readDirSync(from)) {
+    if (isDirectory) copyFolder(join(from, name), join(to, name));
+    else Deno.copyFileSync(join(from, name), join(to, name));
+  }
 }
 
 async function assertMissing(path: string): Promise<void> {

@@ -19,7 +19,13 @@ import { type Auxiliaries, openAuxiliaries } from "./auxiliary.ts";
 import { restoreOptimizers, saveCheckpoint, type Trained } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { episodeRecord } from "./episode_record.ts";
-import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
+import {
+  type EventListener,
+  EventLog,
+  readEvents,
+  type RunEvent,
+  type RunEventBody,
+} from "./events.ts";
 import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
 import { imitation, type Method, openMethod, type Workshop } from "./methods.ts";
 import { learnerOptions } from "./options.ts";
@@ -89,12 +95,12 @@ export async function train(
   // Workgroup shapes belong to the machine rather than to the run.
   const config = folder ? { ...folder.config, tuning: given.tuning } : given;
   using gpu = await openAdapter(config, { profile: options.profile });
-  const resumeAt = folder ? folder.lastCheckpoint() : 0;
+  const resumeAt = folder && folder.lastCheckpoint();
   const { from, size, seed, lora, dtype, chat } = config;
   const { onProgress } = options;
   if (!folder) await requireFit(gpu, config, options.onProgress);
   const loading = { train: true, lora, chat, dtype, seed, onProgress };
-  const checkpoint = folder && folder.checkpoint(resumeAt);
+  const checkpoint = folder && folder.checkpoint(resumeAt!);
   using student = checkpoint !== null
     ? await loadStudent(gpu, checkpoint, loading)
     : from === "scratch"
@@ -140,7 +146,7 @@ class Run {
     student: Student,
     auxiliaries: Auxiliaries,
     tasks: TaskSource,
-    { folder, resumeAt }: { readonly folder: RunFolder; readonly resumeAt: number },
+    { folder, resumeAt }: { readonly folder: RunFolder; readonly resumeAt: number | null },
     options: TrainOptions,
     phases: Phases,
   ) {
@@ -152,8 +158,8 @@ class Run {
     this.#folder = folder;
     this.#options = options;
     this.#phases = phases;
-    this.#resumed = resumeAt > 0;
-    this.#step = resumeAt;
+    this.#resumed = resumeAt !== null;
+    this.#step = resumeAt ?? 0;
     this.#events = new EventLog(folder.events);
     this.#episodes = new JsonlWriter(folder.episodes);
     if (options.onEvent) this.#events.listen(options.onEvent);
@@ -205,19 +211,19 @@ class Run {
       { method: imitation(workshop), first: 0, end: warmup },
       { method, first: warmup, end: total },
     ];
-    for (const event of this.#resumed ? readEvents(this.#folder.events) : []) {
+    const past = this.#resumed ? readEvents(this.#folder.events) : [];
+    for (const event of past) {
       if (event.type !== "step") continue;
       courses.find(({ end }) => event.step <= end)?.method.replay(event.metrics);
       this.#watchdog.observe(event.metrics);
     }
+    if (this.#resumed && this.#step < total) await this.#settle(past);
     while (this.#step < total) {
       const { method, first, end } = courses.find(({ end }) => this.#step < end)!;
       await this.#advance(method, first, end);
       if (this.#step === total) break;
       if (this.#options.signal?.aborted && !method.isAhead) return await this.#stop();
-      const { checkpoint, evaluation } = this.#due(this.#step);
-      if (checkpoint) await this.#checkpoint("schedule");
-      if (evaluation) await this.#evaluate("during");
+      await this.#settle();
     }
     await saveStudent(this.#student, this.#folder.model);
     await this.#checkpoint("end");
@@ -291,6 +297,15 @@ class Run {
       checkpoint: every(this.#config.checkpoint.everySteps),
       evaluation: every(this.#config.evaluation.everySteps),
     };
+  }
+
+  /** Saves and evaluates where that is due. @param past what was done before an interruption */
+  async #settle(past: readonly RunEvent[] = []): Promise<void> {
+    const { checkpoint, evaluation } = this.#due(this.#step);
+    const done = past.filter((event) => event.type !== "run-start" && event.step === this.#step);
+    const lacks = (type: RunEvent["type"]) => !done.some((event) => event.type === type);
+    if (checkpoint && lacks("checkpoint")) await this.#checkpoint("schedule");
+    if (evaluation && lacks("eval")) await this.#evaluate("during");
   }
 
   async #evaluate(phase: "before" | "during" | "after"): Promise<void> {
