@@ -11,7 +11,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { join } from "@std/path";
-import { ConfigError, Decoder, Gpu, plan, Tokenizer, train } from "../mod.ts";
+import { CheckpointError, ConfigError, Decoder, Gpu, plan, Tokenizer, train } from "../mod.ts";
 import { saveFolder } from "../src/io/checkpoint.ts";
 import { resolveConfig } from "../src/run/config.ts";
 import { readEvents, type RunEvent, type StepEvent } from "../src/run/events.ts";
@@ -89,6 +89,7 @@ const head = ["model.safetensors", "optimizer.safetensors", "value_head.safetens
 const critic = [...head, "critic.safetensors", "critic_optimizer.safetensors"];
 const adapted = critic.map((name) => name.replace(/^model/, "adapter_model"));
 const student = head.slice(0, 2);
+const adapter = adapted.slice(0, 2);
 const teacher = "assets/base-nano";
 
 for (
@@ -117,6 +118,52 @@ for (
     const resumed = await train({ resume: stopped.run });
     assertEquals([resumed.status, resumed.run], ["done", stopped.run]);
     assertEquals(await traces(resumed.run, files), await traces(whole.run, files));
+  });
+}
+
+const warm = { warmupSft: 2, sft: { batch: 16, learningRate: 1e-2 } };
+
+for (
+  const [name, files, more] of [
+    ["weights", student, {}],
+    ["adapters", adapter, { lora: { rank: 4 } }],
+  ] as const
+) {
+  Deno.test(`methods stay close to what a warm-up of ${name} left, not to what it began with`, async () => {
+    const first = async (method: string, own: Record<string, unknown> = {}) => {
+      const { run } = await train(settings(method, { ...warm, ...more, ...own, steps: 1 }));
+
+      const [shown, , step] = stepsOf(run).map(({ metrics }) => metrics);
+      assertGreater(shown!.grad_norm!, 0);
+      return step!;
+    };
+    const one = { epochs: 1, miniBatches: 1 };
+    assertAlmostEquals((await first("grpo", { grpo: { ...one, klCoef: 0.1 } })).kl!, 0, 1e-5);
+    assertAlmostEquals((await first("ppo", { ppo: one }))["objective/kl"]!, 0, 1e-3);
+    const { loss, pairs, "rewards/margins": margins } = await first("dpo");
+    assertGreater(pairs!, 0);
+    assertAlmostEquals(loss!, Math.LN2, 1e-4);
+    assertAlmostEquals(margins!, 0, 1e-4);
+  });
+
+  Deno.test(`a run with a warm-up of ${name} goes on with the same reference`, async () => {
+    const warmed = { ...warm, ...more, warmupSft: 1, steps: 2 };
+    const whole = await train(settings("dpo", warmed));
+    for (const at of [1, 2]) {
+      const stop = new AbortController();
+      const stopped = await train(settings("dpo", warmed), {
+        signal: stop.signal,
+        onEvent: (event) => event.type === "step" && event.step === at && stop.abort(),
+      });
+      const { reference } = RunFolder.open(stopped.run);
+      if (at === 2) {
+        await Deno.rename(reference, `${reference}-away`);
+        await assertRejects(() => train({ resume: stopped.run }), CheckpointError, reference);
+        await Deno.rename(`${reference}-away`, reference);
+      }
+      const resumed = await train({ resume: stopped.run });
+      assertEquals(await traces(resumed.run, files), await traces(whole.run, files));
+    }
   });
 }
 
@@ -227,6 +274,7 @@ Deno.test("plans of every method are within 15 % of what the runs then take", as
     ["ppo", { ppo: { critic: "model" }, lora: { rank: 4 } }],
     ["distill", { distill: { teacher: model } }],
     ["dpo", {}],
+    ["dpo", { warmupSft: 1 }],
     ["grpo", { likelihood: { expert: model, base: "assets/base-nano", entropyWeight: 0.1 } }],
   ];
   for (const [method, more] of cases) {

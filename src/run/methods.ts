@@ -171,9 +171,9 @@ function distillation(workshop: Workshop): Method {
 
 /** DPO: the teacher's demonstration is preferred to what failed. */
 function preference(workshop: Workshop): Method {
-  const { config, auxiliaries: { reference } } = workshop;
+  const { config } = workshop;
   return exploring("dpo", workshop, ({ context, prompts, sampling, progress }) => {
-    const models = { ...context, reference: reference! };
+    const models = { ...context, reference: context.reference! };
     return dpoStep(models, prompts, sampling, dpoOptions(config, progress), progress);
   });
 }

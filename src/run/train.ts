@@ -15,7 +15,7 @@ import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward, type Reward } from "../rl/reward.ts";
 import { Watchdog } from "../rl/watchdog.ts";
 import { openAdapter } from "./adapter.ts";
-import { type Auxiliaries, openAuxiliaries } from "./auxiliary.ts";
+import { openAuxiliaries, type RunAuxiliaries, staysClose } from "./auxiliary.ts";
 import { restoreOptimizers, saveCheckpoint, type Trained } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { episodeRecord } from "./episode_record.ts";
@@ -126,7 +126,7 @@ class Run {
   readonly #gpu: Gpu;
   readonly #config: RunConfig;
   readonly #student: Student;
-  readonly #auxiliaries: Auxiliaries;
+  readonly #auxiliaries: RunAuxiliaries;
   readonly #tasks: TaskSource;
   readonly #folder: RunFolder;
   readonly #options: TrainOptions;
@@ -144,7 +144,7 @@ class Run {
     gpu: Gpu,
     config: RunConfig,
     student: Student,
-    auxiliaries: Auxiliaries,
+    auxiliaries: RunAuxiliaries,
     tasks: TaskSource,
     { folder, resumeAt }: { readonly folder: RunFolder; readonly resumeAt: number | null },
     options: TrainOptions,
@@ -220,6 +220,7 @@ class Run {
     if (this.#resumed && this.#step < total) await this.#settle(past);
     while (this.#step < total) {
       const { method, first, end } = courses.find(({ end }) => this.#step < end)!;
+      if (warmup > 0 && first === warmup) await this.#keepStart(warmup);
       await this.#advance(method, first, end);
       if (this.#step === total) break;
       if (this.#options.signal?.aborted && !method.isAhead) return await this.#stop();
@@ -270,6 +271,14 @@ class Run {
   get #trained(): Trained {
     const { head, critic } = this.#auxiliaries;
     return { learner: this.#learner, head, critic };
+  }
+
+  /** Keeps what the warm-up left, which the method starts from, where it is to stay close to that. */
+  async #keepStart(warmup: number): Promise<void> {
+    if (!staysClose(this.#config) || this.#auxiliaries.reference) return;
+    const { reference } = this.#folder;
+    if (this.#step === warmup) await saveStudent(this.#student, reference);
+    await this.#auxiliaries.openReference(reference);
   }
 
   /** Makes the next step, one of those from `first` to `end` that the method makes. */
