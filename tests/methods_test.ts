@@ -11,7 +11,16 @@ import {
   assertThrows,
 } from "@std/assert";
 import { join } from "@std/path";
-import { CheckpointError, ConfigError, Decoder, Gpu, plan, Tokenizer, train } from "../mod.ts";
+import {
+  CheckpointError,
+  ConfigError,
+  Decoder,
+  Gpu,
+  mentorReward,
+  plan,
+  Tokenizer,
+  train,
+} from "../mod.ts";
 import { saveFolder } from "../src/io/checkpoint.ts";
 import { resolveConfig } from "../src/run/config.ts";
 import { readEvents, type RunEvent, type StepEvent } from "../src/run/events.ts";
@@ -197,6 +206,27 @@ Deno.test("distillation brings the student nearer to its teacher, on episodes of
   const divergences = steps.map(({ metrics }) => metrics.divergence!);
   assertLess(divergences.at(-1)!, 0.7 * divergences[0]!, String(divergences));
   assertEquals((await episodesOf(run)).length, 5 * 64);
+});
+
+Deno.test("episodes that the context cut short are masked, and not those of too many calls", async () => {
+  const preset = mentorReward();
+  // What finished has no part in the update.
+  const reward = {
+    score: (...[episode, ...rest]: Parameters<typeof preset.score>) => ({
+      ...preset.score(episode, ...rest),
+      total: episode.finished ? NaN : 1,
+    }),
+  };
+  const learns = async (limits: Record<string, number>) => {
+    const rollout = { prompts: 8, group: 4, slots: 32, ...limits };
+    const grpo = { truncated: "mask", estimator: "none" };
+    const masking = settings("grpo", { steps: 1, grpo, rollout });
+    const { metrics } = stepsOf((await train(masking, { reward })).run)[0]!;
+    assertLess(metrics.finished!, 1);
+    return (metrics.grad_norm ?? 0) > 0;
+  };
+  assertEquals(await learns({ maxCalls: 0 }), true);
+  assertEquals(await learns({ maxTokens: 48 }), false);
 });
 
 Deno.test("dpo begins at indifference and comes to prefer the teacher's way", async () => {
