@@ -2,7 +2,15 @@
 
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
-import { CheckpointError, ConfigError, Gpu, TaskFormatError, train } from "../mod.ts";
+import {
+  CheckpointError,
+  ConfigError,
+  Gpu,
+  mentorReward,
+  TaskFormatError,
+  train,
+  type TrainOptions,
+} from "../mod.ts";
 import { saveFolder } from "../src/io/checkpoint.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { DivergedError } from "../src/rl/learner.ts";
@@ -166,6 +174,32 @@ Deno.test("tools of the user's own are called, also to fill in a reference's res
   const broken = await settings({ tasks: bad, tools });
   await assertRejects(() => train(broken), TaskFormatError, "no cup");
   await assertMissing(broken.out as string);
+});
+
+Deno.test("a run with a reward of its own says so, and goes on with that alone", async () => {
+  const preset = mentorReward({ preset: "sparse" });
+  const [reward, potential] = [{ score: preset.score }, () => 0];
+  const whole = await train(await settings(), { reward, potential });
+  const stopped = async (options: TrainOptions) => {
+    const stop = new AbortController();
+    const { run } = await train(await settings(), {
+      ...options,
+      signal: stop.signal,
+      onEvent: (event) => event.type === "step" && stop.abort(),
+    });
+    return run;
+  };
+  const resume = await stopped({ reward, potential });
+  const startOf = (run: string) => readEvents(join(run, "events.jsonl"))[0] as { own?: unknown };
+  assertEquals(startOf(whole.run).own, ["reward", "potential"]);
+  await assertRejects(() => train({ resume }), ConfigError, "begun with a reward of its own");
+  await assertRejects(() => train({ resume }, { reward }), ConfigError, "potential of its own");
+  const resumed = await train({ resume }, { reward, potential });
+  assertEquals(await traces(resumed.run), await traces(whole.run));
+
+  const plain = await stopped({});
+  await assertRejects(() => train({ resume: plain }, { reward }), ConfigError, 'reward = "flex"');
+  assertEquals("own" in startOf(plain), false);
 });
 
 Deno.test("a loss that is not a number stops the run at a named step and leaves no model", async () => {

@@ -41,6 +41,8 @@ export interface RunStartEvent {
   readonly steps: number;
   /** The adapter's description. */
   readonly adapter: string;
+  /** What was given in code, in place of what the config says; absent if nothing was. */
+  readonly own?: readonly ("reward" | "potential")[];
 }
 
 /** A step is done. */

@@ -29,6 +29,7 @@ import {
 import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
 import { imitation, type Method, openMethod, type Workshop } from "./methods.ts";
 import { learnerOptions } from "./options.ts";
+import { ownParts, requireOwnParts } from "./own_parts.ts";
 import { requireFit } from "./plan.ts";
 import { pretrainStudent } from "./pretrain.ts";
 import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
@@ -50,7 +51,10 @@ export interface TrainOptions {
   readonly profile?: ProfileDetail;
   /** A reward of your own, in place of the config's preset; give it again to resume. */
   readonly reward?: Pick<Reward, "score" | "weights">;
-  /** How far an episode has come: credits each turn with what it added, instead of whole episodes. */
+  /**
+   * How far an episode has come: credits each turn with what it added, instead of whole episodes; give
+   * it again to resume.
+   */
   readonly potential?: Potential;
 }
 
@@ -96,6 +100,7 @@ export async function train(
   const config = folder ? { ...folder.config, tuning: given.tuning } : given;
   using gpu = await openAdapter(config, { profile: options.profile });
   const resumeAt = folder && folder.lastCheckpoint();
+  if (folder) requireOwnParts(folder, ownParts(options));
   const { from, size, seed, lora, dtype, chat } = config;
   const { onProgress } = options;
   if (!folder) await requireFit(gpu, config, options.onProgress);
@@ -236,7 +241,9 @@ class Run {
   async #begin(steps: number): Promise<void> {
     const { method, seed, from } = this.#config;
     const adapter = this.#gpu.info.description;
-    this.#events.emit({ type: "run-start", method, seed, steps, adapter });
+    const own = ownParts(this.#options);
+    const given = own.length > 0 ? { own } : {};
+    this.#events.emit({ type: "run-start", method, seed, steps, adapter, ...given });
     for (const message of this.#tasks.notes) {
       this.#events.emit({ type: "warning", step: 0, message });
     }
