@@ -266,6 +266,18 @@ Deno.test("an expert's likelihood is the reward, and no episode gains by not fin
   }
 });
 
+Deno.test("an expert judges at the temperature that episodes are sampled at", async () => {
+  const likelihood = { expert: "assets/base-nano" };
+  const rollout = { prompts: 1, group: 4, slots: 4, temperature: 0.5 };
+  const { run } = await train(settings("grpo", { steps: 1, likelihood, rollout }));
+  // The expert is the policy that samples them.
+  for (const { judged, tokens } of await episodesOf(run)) {
+    const sampled = tokens.logprobs.filter((_: number, t: number) => tokens.mask[t] === "1");
+    const mean = sampled.reduce((a: number, b: number) => a + b, 0) / sampled.length;
+    assertAlmostEquals(judged, mean, 1e-3);
+  }
+});
+
 Deno.test("a model that does not share the student's tokens is no teacher, nor a judge", async () => {
   const path = freshPath();
   const tokenizer = Tokenizer.bytes();
