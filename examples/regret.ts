@@ -1,7 +1,7 @@
 /**
  * Regret as reward (Karzanov et al. 2025, arXiv 2502.02619): what an episode is worth less what a
  * benchmark is worth on the same prompt. The benchmark stands in for the group's mean (`estimator:
- * "none"`), and what calls cost is phased in, so that it does not drown what is learned first.
+ * "none"`), so that equal rewards teach, too, and no group is dead. What calls cost is phased in.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export const againstTeacher: Score = (episode, reference, context = {}) => {
   return { ...own, total: own.total - teacher.total };
 };
 
-/** The policy before training as benchmark: the same run with a learning rate of 0 is its score. */
+/** The policy before training as benchmark: the same steps with learning rates of 0 are its scores. */
 async function againstBase(settings: object, options: TrainOptions): Promise<Score> {
   const scores = new Map<string, number[]>();
   const score: Score = (episode, reference, context) => {
@@ -36,7 +36,8 @@ async function againstBase(settings: object, options: TrainOptions): Promise<Sco
     scores.set(id, [...scores.get(id) ?? [], own.total]);
     return own;
   };
-  const still = { optimizer: { learningRate: 0 }, evaluation: { prompts: 0 }, out: null };
+  const rate = { learningRate: 0 };
+  const still = { optimizer: rate, sft: rate, evaluation: { prompts: 0 }, out: null };
   await train({ ...settings, ...still }, { ...options, reward: { score } });
   return (episode, reference, context) => {
     const own = worth(episode, reference, context);
@@ -47,10 +48,10 @@ async function againstBase(settings: object, options: TrainOptions): Promise<Sco
 
 export async function trainOnRegret(
   benchmark: "teacher" | "base",
-  settings: object = {},
+  settings: { grpo?: object; [other: string]: unknown } = {},
   options: TrainOptions = {},
 ): Promise<RunResult> {
-  const config = { ...settings, grpo: { estimator: "none" } };
+  const config = { ...settings, grpo: { ...settings.grpo, estimator: "none", resampleDead: 0 } };
   const score = benchmark === "base" ? await againstBase(config, options) : againstTeacher;
   return await train(config, { ...options, reward: { score } });
 }

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
-import { Gpu } from "../src/gpu/device.ts";
+import { Gpu, train } from "../mod.ts";
 import { saveFolder } from "../src/io/checkpoint.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { studentFiles } from "../src/run/student.ts";
@@ -207,6 +207,29 @@ async function exists(path: string): Promise<boolean> {
     return false;
   }
 }
+
+Deno.test("a run that goes on counts the steps of its warm-up, also where nobody named them", async () => {
+  const tasks = join(folder, "sums.jsonl");
+  const reference = { calls: [], answer: "5" };
+  Deno.writeTextFileSync(
+    tasks,
+    [1, 2, 3, 4].map((n) =>
+      `${JSON.stringify({ prompt: `${n} plus ${5 - n}`, answer: "5", reference })}\n`
+    ).join(""),
+  );
+  const stop = new AbortController();
+  const { run } = await train({
+    ...{ from: await student, out: join(folder, "counted"), tasks, steps: 2, sft: { batch: 2 } },
+    rollout: { prompts: 2, group: 2, slots: 4 },
+    evaluation: { prompts: 0 },
+  }, {
+    signal: stop.signal,
+    onEvent: (event) => event.type === "step" && event.step === 3 && stop.abort(),
+  });
+  const { code, stderr } = await mentor(["train", "--resume", run]);
+  assertEquals(code, 0);
+  assertStringIncludes(stderr, "4/4");
+});
 
 Deno.test("a run and a comparison become pages, and what is neither is named", async () => {
   const out = join(folder, "compared");

@@ -46,6 +46,8 @@ Deno.test("an episode that was cut short, and the divergence of its tokens, cost
   const costs = [Float64Array.of(0, 0.125, 0.25), Float64Array.of(0, 0)];
   const all = { estimator: "none", truncatedPenalty: 0.5 } as const;
   near(credit([cut, rolloutOf(1)], all, { costs }), [1 - 0.5 - 0.375, 1]);
+  // It was not the context that ended a loop.
+  near(credit([{ ...cut, cut: "loop" }, { ...cut, cut: "context" }], all), [1, 0.5]);
   // Turns have no costs of single tokens either, whatever the estimator.
   const more = { costs, potential: () => 0 };
   const floored = { ...all, estimator: "reinforce++", stdFloor: 1 } as const;

@@ -6,7 +6,8 @@ import * as customTool from "../examples/custom_tool.ts";
 import { trainByEntropyWeights } from "../examples/entropy_weights.ts";
 import { againstTeacher, trainOnRegret } from "../examples/regret.ts";
 import { agreement, trainByTurns } from "../examples/turn_credit.ts";
-import { mentorReward, replay, type RunResult, type StepEvent, type TrainOptions } from "../mod.ts";
+import { mentorReward, replay, type RunResult, type StepEvent } from "../mod.ts";
+import { train, type TrainOptions } from "../mod.ts";
 import { broken, chain, episode, look, mul, wrong } from "./episodes.ts";
 
 const runs = Deno.makeTempDirSync();
@@ -91,6 +92,26 @@ Deno.test("before it has learned anything, a policy has no regret of itself on a
   assert(first.some(({ reward }) => reward !== 0));
   // The run that measures the base, and the one that learns.
   assertEquals(steps.map(({ step }) => step), [1, 2, 1, 2]);
+});
+
+Deno.test("the base of a regret is not trained in a warm-up either, and settings are kept", async () => {
+  const own = join(runs, "warm");
+  const settings = {
+    ...{ ...tiny, warmupSft: 2, sft: { batch: 4, learningRate: 1e-2 } },
+    grpo: { miniBatches: 1, clipHigh: 0.3, resampleDead: 1 },
+  };
+  const { run } = await trainOnRegret("base", settings, { runs: own });
+  const { grpo, sft } = JSON.parse(Deno.readTextFileSync(join(run, "config.json")));
+  assertEquals(
+    [grpo.estimator, grpo.miniBatches, grpo.clipHigh, grpo.resampleDead, sft.batch],
+    ["none", 1, 0.3, 0, 4],
+  );
+  const weights = (folder: string) => Deno.readFileSync(join(folder, "model/model.safetensors"));
+  const still = [...Deno.readDirSync(own)].map(({ name }) => join(own, name))
+    .find((path) => path !== run)!;
+  const untouched = await train({ steps: 0, evaluation: { prompts: 0 } }, { runs });
+  assertEquals(weights(still), weights(untouched.run));
+  assertNotEquals(weights(run), weights(untouched.run));
 });
 
 Deno.test("entropy weights are reported for every step, add up to 1 and change", async () => {

@@ -11,7 +11,16 @@ import {
   assertThrows,
 } from "@std/assert";
 import { join } from "@std/path";
-import { ConfigError, Decoder, Gpu, plan, Tokenizer, train } from "../mod.ts";
+import {
+  CheckpointError,
+  ConfigError,
+  Decoder,
+  Gpu,
+  mentorReward,
+  plan,
+  Tokenizer,
+  train,
+} from "../mod.ts";
 import { saveFolder } from "../src/io/checkpoint.ts";
 import { resolveConfig } from "../src/run/config.ts";
 import { readEvents, type RunEvent, type StepEvent } from "../src/run/events.ts";
@@ -89,6 +98,7 @@ const head = ["model.safetensors", "optimizer.safetensors", "value_head.safetens
 const critic = [...head, "critic.safetensors", "critic_optimizer.safetensors"];
 const adapted = critic.map((name) => name.replace(/^model/, "adapter_model"));
 const student = head.slice(0, 2);
+const adapter = adapted.slice(0, 2);
 const teacher = "assets/base-nano";
 
 for (
@@ -117,6 +127,52 @@ for (
     const resumed = await train({ resume: stopped.run });
     assertEquals([resumed.status, resumed.run], ["done", stopped.run]);
     assertEquals(await traces(resumed.run, files), await traces(whole.run, files));
+  });
+}
+
+const warm = { warmupSft: 2, sft: { batch: 16, learningRate: 1e-2 } };
+
+for (
+  const [name, files, more] of [
+    ["weights", student, {}],
+    ["adapters", adapter, { lora: { rank: 4 } }],
+  ] as const
+) {
+  Deno.test(`methods stay close to what a warm-up of ${name} left, not to what it began with`, async () => {
+    const first = async (method: string, own: Record<string, unknown> = {}) => {
+      const { run } = await train(settings(method, { ...warm, ...more, ...own, steps: 1 }));
+
+      const [shown, , step] = stepsOf(run).map(({ metrics }) => metrics);
+      assertGreater(shown!.grad_norm!, 0);
+      return step!;
+    };
+    const one = { epochs: 1, miniBatches: 1 };
+    assertAlmostEquals((await first("grpo", { grpo: { ...one, klCoef: 0.1 } })).kl!, 0, 1e-5);
+    assertAlmostEquals((await first("ppo", { ppo: one }))["objective/kl"]!, 0, 1e-3);
+    const { loss, pairs, "rewards/margins": margins } = await first("dpo");
+    assertGreater(pairs!, 0);
+    assertAlmostEquals(loss!, Math.LN2, 1e-4);
+    assertAlmostEquals(margins!, 0, 1e-4);
+  });
+
+  Deno.test(`a run with a warm-up of ${name} goes on with the same reference`, async () => {
+    const warmed = { ...warm, ...more, warmupSft: 1, steps: 2 };
+    const whole = await train(settings("dpo", warmed));
+    for (const at of [1, 2]) {
+      const stop = new AbortController();
+      const stopped = await train(settings("dpo", warmed), {
+        signal: stop.signal,
+        onEvent: (event) => event.type === "step" && event.step === at && stop.abort(),
+      });
+      const { reference } = RunFolder.open(stopped.run);
+      if (at === 2) {
+        await Deno.rename(reference, `${reference}-away`);
+        await assertRejects(() => train({ resume: stopped.run }), CheckpointError, reference);
+        await Deno.rename(`${reference}-away`, reference);
+      }
+      const resumed = await train({ resume: stopped.run });
+      assertEquals(await traces(resumed.run, files), await traces(whole.run, files));
+    }
   });
 }
 
@@ -150,6 +206,27 @@ Deno.test("distillation brings the student nearer to its teacher, on episodes of
   const divergences = steps.map(({ metrics }) => metrics.divergence!);
   assertLess(divergences.at(-1)!, 0.7 * divergences[0]!, String(divergences));
   assertEquals((await episodesOf(run)).length, 5 * 64);
+});
+
+Deno.test("episodes that the context cut short are masked, and not those of too many calls", async () => {
+  const preset = mentorReward();
+  // What finished has no part in the update.
+  const reward = {
+    score: (...[episode, ...rest]: Parameters<typeof preset.score>) => ({
+      ...preset.score(episode, ...rest),
+      total: episode.finished ? NaN : 1,
+    }),
+  };
+  const learns = async (limits: Record<string, number>) => {
+    const rollout = { prompts: 8, group: 4, slots: 32, ...limits };
+    const grpo = { truncated: "mask", estimator: "none" };
+    const masking = settings("grpo", { steps: 1, grpo, rollout });
+    const { metrics } = stepsOf((await train(masking, { reward })).run)[0]!;
+    assertLess(metrics.finished!, 1);
+    return (metrics.grad_norm ?? 0) > 0;
+  };
+  assertEquals(await learns({ maxCalls: 0 }), true);
+  assertEquals(await learns({ maxTokens: 48 }), false);
 });
 
 Deno.test("dpo begins at indifference and comes to prefer the teacher's way", async () => {
@@ -186,6 +263,18 @@ Deno.test("an expert's likelihood is the reward, and no episode gains by not fin
     const { metrics } = stepsOf(run)[0]!;
     const mean = episodes.reduce((sum, { judged }) => sum + judged, 0) / episodes.length;
     assertAlmostEquals(metrics["rewards/judge"]!, mean, 1e-6);
+  }
+});
+
+Deno.test("an expert judges at the temperature that episodes are sampled at", async () => {
+  const likelihood = { expert: "assets/base-nano" };
+  const rollout = { prompts: 1, group: 4, slots: 4, temperature: 0.5 };
+  const { run } = await train(settings("grpo", { steps: 1, likelihood, rollout }));
+  // The expert is the policy that samples them.
+  for (const { judged, tokens } of await episodesOf(run)) {
+    const sampled = tokens.logprobs.filter((_: number, t: number) => tokens.mask[t] === "1");
+    const mean = sampled.reduce((a: number, b: number) => a + b, 0) / sampled.length;
+    assertAlmostEquals(judged, mean, 1e-3);
   }
 });
 
@@ -227,6 +316,7 @@ Deno.test("plans of every method are within 15 % of what the runs then take", as
     ["ppo", { ppo: { critic: "model" }, lora: { rank: 4 } }],
     ["distill", { distill: { teacher: model } }],
     ["dpo", {}],
+    ["dpo", { warmupSft: 1 }],
     ["grpo", { likelihood: { expert: model, base: "assets/base-nano", entropyWeight: 0.1 } }],
   ];
   for (const [method, more] of cases) {

@@ -242,6 +242,22 @@ Deno.test("a run's page has every section, and shows what is in the files", () =
   assertStringIncludes(page, "\u22120.100"); // the penalty's contribution
 });
 
+Deno.test("a run's page says what was given in code, whatever the config says", () => {
+  const page = (own?: unknown) => {
+    const [start, ...others] = eventsOf(2, () => ({}));
+    const events = [{ ...start, ...(own === undefined ? {} : { own }) }, ...others];
+    const config = { reward: "flex" };
+    return renderRunReport(collectRunReport(runFolder(events, [], config)));
+  };
+  const fact = (text: string) => between(text, "<dt>Reward</dt><dd>", "</dd>");
+  const given = page(["reward", "potential"]);
+  assertEquals(fact(given), "its own, given in code");
+  assert(given.includes("by turns, with a potential of its own"));
+  assert(given.includes("(reward, potential)"));
+  assertEquals(fact(page()), "flex");
+  for (const odd of ["reward", [HOSTILE], [null], {}]) assertEquals(fact(page(odd)), "flex");
+});
+
 Deno.test("a page stays below 2 MB, whatever the run", () => {
   const metrics = (step: number) =>
     Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`metric number ${i}`, step / 7]));

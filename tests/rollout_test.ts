@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { GeneratedTurn, Generator, Sequence } from "../src/model/generator.ts";
 import { gather, packSequences } from "../src/rl/packing.ts";
-import { type Rollout, rollout, type RolloutOptions } from "../src/rl/rollout.ts";
+import { isTruncated, type Rollout, rollout, type RolloutOptions } from "../src/rl/rollout.ts";
 import { demonstration } from "../src/rl/sft.ts";
 import type { Task } from "../src/tasks/task.ts";
 import { compactChat } from "../src/text/chat_template.ts";
@@ -164,6 +164,13 @@ Deno.test("loops, too many calls and the length limit end an episode unfinished"
   const long = await play([call("add 2 3"), "hm"], { cut: true });
   assertEquals([long.episode.finished, long.episode.answer], [false, null]);
   assertEquals(long.episode.turns.map(({ wellFormed }) => wellFormed), [true, false]);
+  assertEquals([loop.cut, many.cut, long.cut], ["loop", "calls", "context"]);
+  // A result that leaves no room for a turn.
+  const full = await play([call("add 2 3"), ""]);
+  const done = await play([answer("5")]);
+  assertEquals([full.cut, full.episode.finished, done.cut], ["context", false, undefined]);
+  assertEquals([loop, many, long, full, done].map(isTruncated), [false, false, true, true, false]);
+  assertEquals(isTruncated({ episode: long.episode }), true);
   // What the model never saw is not part of the episode.
   for (const one of [loop, many]) assertEquals(one.ids.at(-1), tokenizer.token("<|end_call|>"));
 });

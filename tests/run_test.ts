@@ -2,7 +2,15 @@
 
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
-import { CheckpointError, ConfigError, Gpu, TaskFormatError, train } from "../mod.ts";
+import {
+  CheckpointError,
+  ConfigError,
+  Gpu,
+  mentorReward,
+  TaskFormatError,
+  train,
+  type TrainOptions,
+} from "../mod.ts";
 import { saveFolder } from "../src/io/checkpoint.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { DivergedError } from "../src/rl/learner.ts";
@@ -62,11 +70,17 @@ Deno.test("two runs with one seed leave the same model, episodes and events", as
 });
 
 for (const method of ["grpo", "sft"]) {
+  const evaluated = () =>
+    settings({
+      ...{ method, warmupSft: 1 },
+      evaluation: { prompts: 1, samples: 1, everySteps: 2 },
+    });
+
   Deno.test(`a ${method} run that was stopped goes on as if it had not been`, async () => {
-    const whole = await train(await settings({ method, warmupSft: 1 }));
+    const whole = await train(await evaluated());
     for (const at of [1, 2]) {
       const stop = new AbortController();
-      const stopped = await train(await settings({ method, warmupSft: 1 }), {
+      const stopped = await train(await evaluated(), {
         signal: stop.signal,
         onEvent: (event) => event.type === "step" && event.step === at && stop.abort(),
       });
@@ -77,7 +91,33 @@ for (const method of ["grpo", "sft"]) {
       assertEquals(resumed.domains, whole.domains);
     }
   });
+
+  Deno.test(`a ${method} run that was killed in an evaluation goes on with that`, async () => {
+    const killed = new Map<string, string>();
+    const config = await evaluated();
+    const whole = await train(config, {
+      onProgress(what) {
+        if (!/^evaluate (during|after)$/.test(what) || killed.has(what)) return;
+        killed.set(what, freshPath());
+        copyFolder(config.out as string, killed.get(what)!);
+      },
+    });
+    assertEquals([...killed.keys()], ["evaluate during", "evaluate after"]);
+    for (const resume of killed.values()) {
+      const resumed = await train({ resume });
+      assertEquals(await traces(resumed.run), await traces(whole.run));
+      assertEquals(resumed.domains, whole.domains);
+    }
+  });
 }
+
+Deno.test("a run without a step is resumed without beginning again", async () => {
+  const config = await settings({ steps: 0 });
+  const whole = await train(config);
+  const before = await traces(whole.run);
+  const resumed = await train({ resume: whole.run });
+  assertEquals(await traces(resumed.run), before);
+});
 
 Deno.test("imitation lowers its loss on real problems, and reports what it could not use", async () => {
   const tasks = fromFileUrl(new URL("data/gsm8k_sample.jsonl", import.meta.url));
@@ -134,6 +174,32 @@ Deno.test("tools of the user's own are called, also to fill in a reference's res
   const broken = await settings({ tasks: bad, tools });
   await assertRejects(() => train(broken), TaskFormatError, "no cup");
   await assertMissing(broken.out as string);
+});
+
+Deno.test("a run with a reward of its own says so, and goes on with that alone", async () => {
+  const preset = mentorReward({ preset: "sparse" });
+  const [reward, potential] = [{ score: preset.score }, () => 0];
+  const whole = await train(await settings(), { reward, potential });
+  const stopped = async (options: TrainOptions) => {
+    const stop = new AbortController();
+    const { run } = await train(await settings(), {
+      ...options,
+      signal: stop.signal,
+      onEvent: (event) => event.type === "step" && stop.abort(),
+    });
+    return run;
+  };
+  const resume = await stopped({ reward, potential });
+  const startOf = (run: string) => readEvents(join(run, "events.jsonl"))[0] as { own?: unknown };
+  assertEquals(startOf(whole.run).own, ["reward", "potential"]);
+  await assertRejects(() => train({ resume }), ConfigError, "begun with a reward of its own");
+  await assertRejects(() => train({ resume }, { reward }), ConfigError, "potential of its own");
+  const resumed = await train({ resume }, { reward, potential });
+  assertEquals(await traces(resumed.run), await traces(whole.run));
+
+  const plain = await stopped({});
+  await assertRejects(() => train({ resume: plain }, { reward }), ConfigError, 'reward = "flex"');
+  assertEquals("own" in startOf(plain), false);
 });
 
 Deno.test("a loss that is not a number stops the run at a named step and leaves no model", async () => {
@@ -195,6 +261,15 @@ async function withNaN(): Promise<string> {
   const whole = { model, tokenizer, base: null };
   await saveFolder(path, await studentFiles(whole));
   return path;
+}
+
+/** What a process that is killed leaves behind. */
+function copyFolder(from: string, to: string): void {
+  Deno.mkdirSync(to);
+  for (const { name, isDirectory } of Deno.readDirSync(from)) {
+    if (isDirectory) copyFolder(join(from, name), join(to, name));
+    else Deno.copyFileSync(join(from, name), join(to, name));
+  }
 }
 
 async function assertMissing(path: string): Promise<void> {

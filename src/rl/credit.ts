@@ -21,6 +21,7 @@ import {
   turnPotentials,
 } from "./experience.ts";
 import type { RewardTerms } from "./reward.ts";
+import { isTruncated } from "./rollout.ts";
 
 /**
  * Where advantages come from: `group` (GRPO), `rloo`, `reinforce++` (returns whitened over all
@@ -76,7 +77,7 @@ export function creditGroups(
     );
   }
   const worth = totals.map((total, i) =>
-    total - (flat[i]!.episode.finished ? 0 : truncatedPenalty) -
+    total - (isTruncated(flat[i]!) ? truncatedPenalty : 0) -
     (tokenwise && !potential ? 0 : spent(i))
   );
   const rewards = regroup(groups, worth);

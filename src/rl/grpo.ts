@@ -45,7 +45,7 @@ import {
   type PolicyUpdateOptions,
   teaches,
 } from "./policy_update.ts";
-import type { RolloutOptions } from "./rollout.ts";
+import { isTruncated, type RolloutOptions } from "./rollout.ts";
 import { scoreTokens } from "./score_tokens.ts";
 import { tokenDivergences } from "./token_costs.ts";
 
@@ -160,14 +160,15 @@ async function examine(
 
 /** @param n which rollout of the step it is */
 function sampleOf(
-  { ids, mask, logprobs, advantage, advantages, episode }: CreditedRollout,
+  one: CreditedRollout,
   known: Examined,
   n: number,
   { truncated }: GrpoOptions,
 ): PolicySample {
+  const { ids, mask, logprobs, advantage, advantages } = one;
   return {
     ids,
-    mask: truncated === "mask" && !episode.finished ? new Uint8Array(mask.length) : mask,
+    mask: truncated === "mask" && isTruncated(one) ? new Uint8Array(mask.length) : mask,
     logprobs: known.logprobs?.[n] ?? logprobs,
     advantage,
     advantages,

@@ -30,6 +30,15 @@ export interface Rollout {
   readonly mask: Uint8Array;
   /** [T] log p of the sampled tokens under the policy that sampled them, 0 elsewhere. */
   readonly logprobs: Float32Array;
+  /** What ended an episode that did not finish: no room, calls without end, or the same call again. */
+  readonly cut?: "context" | "calls" | "loop";
+}
+
+/** Whether the context cut an episode short, as it did where nobody says what ended it unfinished. */
+export function isTruncated(
+  { episode, cut = "context" }: Pick<Rollout, "episode" | "cut">,
+): boolean {
+  return !episode.finished && cut === "context";
 }
 
 /** Limits of an episode and how its tokens are drawn. */
@@ -101,7 +110,8 @@ class Recorder {
   readonly #attempts: ToolAttempt[] = [];
   readonly #turns: { wellFormed: boolean }[] = [];
   #answer: string | null = null;
-  #finished = false;
+  /** Null once it has finished. */
+  #cut: Rollout["cut"] | null = "context";
   #sampled = 0;
   #lastCall = "";
   #inARow = 0;
@@ -132,19 +142,25 @@ class Recorder {
     this.#turns.push({ wellFormed: reason === "stop" && turn.wellFormed });
     if (reason === "length") return null;
     if (turn.kind !== "call") {
-      this.#finished = true;
+      this.#cut = null;
       if (turn.kind === "answer") this.#answer = turn.content;
       return null;
     }
     const results: ToolResult[] = [];
     for (const call of turn.calls.length > 0 ? turn.calls : [null]) {
       const text = await this.#call(call);
-      if (this.#attempts.length > this.#options.maxCalls || this.#inARow >= LOOP) return null;
+      if (this.#attempts.length > this.#options.maxCalls) return this.#end("calls");
+      if (this.#inARow >= LOOP) return this.#end("loop");
       results.push({ name: call?.name ?? "", text });
     }
     const result = this.#chat.resultIds(results);
     this.#append(result, 0);
     return result;
+  }
+
+  #end(cut: Rollout["cut"]): null {
+    this.#cut = cut;
+    return null;
   }
 
   #append(tokens: ArrayLike<number>, mask: 0 | 1, logprobs?: readonly number[]): void {
@@ -186,7 +202,7 @@ class Recorder {
         attempts: this.#attempts,
         answer: this.#answer,
         correct: checkAnswer(this.#task, this.#answer),
-        finished: this.#finished,
+        finished: this.#cut === null,
         turns: this.#turns,
         tokens: this.#sampled,
         maxTokens: this.#options.maxTokens - this.prompt.length,
@@ -194,6 +210,7 @@ class Recorder {
       ids: Uint32Array.from(this.#ids),
       mask: Uint8Array.from(this.#mask),
       logprobs: Float32Array.from(this.#logprobs),
+      ...(this.#cut === null ? {} : { cut: this.#cut }),
     };
   }
 }

@@ -60,7 +60,7 @@ const symptoms: readonly Symptom[] = [
     steps: 1,
     shows: ({ kl }) => kl !== undefined && kl > 10,
     message: ({ kl }) =>
-      `The divergence from the starting model exploded to ${
+      `The divergence from the reference exploded to ${
         kl!.toPrecision(2)
       } nats per token. Go back to ` +
       "an earlier checkpoint with a lower learning rate or a larger --grpo.kl-coef",

@@ -7,7 +7,8 @@
 
 import { join } from "@std/path";
 import type { Gpu } from "../gpu/device.ts";
-import { readFolder } from "../io/checkpoint.ts";
+import { CheckpointError, listFolder, readFolder } from "../io/checkpoint.ts";
+import { modelFileNames } from "../io/model_files.ts";
 import { decodeSafetensors } from "../io/safetensors.ts";
 import type { DecoderConfig } from "../model/config.ts";
 import { Decoder } from "../model/decoder.ts";
@@ -15,14 +16,14 @@ import { ValueHead } from "../model/value_head.ts";
 import { Learner } from "../rl/learner.ts";
 import { CRITIC_FILE, HEAD_FILE } from "./checkpoint.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { ConfigError, type RunConfig } from "./config.ts";
+import { ConfigError, type RunConfig, warmupSteps } from "./config.ts";
 import { locateModel } from "./model_source.ts";
 import { learnerOptions } from "./options.ts";
 import { loadStudent, loraOf, restoreAdapter, type Student } from "./student.ts";
 
 /** Models beside the student; null where the method has no use for them. */
 export interface Auxiliaries extends Disposable {
-  /** The policy that training is to stay close to. */
+  /** The policy that training is to stay close to: the one that the method starts from. */
   readonly reference: Decoder | null;
   /** The value function of PPO. */
   readonly head: ValueHead | null;
@@ -36,8 +37,20 @@ export interface Auxiliaries extends Disposable {
   readonly base: Decoder | null;
 }
 
+/** The same in a run. */
+export interface RunAuxiliaries extends Auxiliaries {
+  /**
+   * Takes a student that was saved for the reference.
+   *
+   * @param folder its own
+   * @throws {CheckpointError} if it is missing or damaged.
+   */
+  openReference(folder: string): Promise<void>;
+}
+
 /**
- * Opens the models that a config asks for.
+ * Opens the models that a config asks for. A reference that a warm-up makes is opened once it is
+ * there.
  *
  * @param maxTokens longest episode
  * @param checkpoint folder to go on from; null begins anew
@@ -49,10 +62,10 @@ export async function openAuxiliaries(
   student: Pick<Student, "model" | "tokenizer">,
   config: RunConfig,
   { maxTokens, checkpoint }: { readonly maxTokens: number; readonly checkpoint: string | null },
-): Promise<Auxiliaries> {
+): Promise<RunAuxiliaries> {
   const { model } = student;
   using opened = new DisposableStack();
-  const reference = staysClose(config)
+  let reference = staysClose(config) && warmupSteps(config) === 0
     ? opened.use(await startingModel(gpu, model, config, { train: false }))
     : null;
   let [head, critic]: [ValueHead | null, Learner | null] = [null, null];
@@ -79,7 +92,13 @@ export async function openAuxiliaries(
   const { teacher = null, expert = null, base = null } = found;
   const kept = opened.move();
   return {
-    ...{ reference, head, critic, teacher, expert, base },
+    ...{ head, critic, teacher, expert, base },
+    get reference() {
+      return reference;
+    },
+    async openReference(folder) {
+      reference = kept.use(await savedReference(gpu, model, config, folder));
+    },
     [Symbol.dispose]: () => kept.dispose(),
   };
 }
@@ -161,7 +180,7 @@ function differentToken(own: Tokenizer, other: Tokenizer): string | null {
 }
 
 /**
- * What the run began with: with adapters the model without them, which shares its weights, or else
+ * What the run begins with: with adapters the model without them, which shares its weights, or else
  * another copy.
  *
  * @param train with adapters, or weights, to be trained
@@ -180,18 +199,44 @@ export async function startingModel(
   return base;
 }
 
-/** @param seed of the dropout of its adapters */
+async function savedReference(
+  gpu: Gpu,
+  model: Decoder,
+  { seed, dtype }: RunConfig,
+  folder: string,
+): Promise<Decoder> {
+  if (await listFolder(folder) === null) {
+    throw new CheckpointError(
+      `Cannot resume: "${folder}", the policy that the method started from and is to stay close to, ` +
+        "is not there. Put it back, or start the run again",
+    );
+  }
+  return model.adapters
+    ? await withAdapters(model, seed, folder, modelFileNames.adapter)
+    : (await loadStudent(gpu, folder, { dtype })).model;
+}
+
 async function savedCritic(
   gpu: Gpu,
   model: Decoder,
   seed: number,
   checkpoint: string,
 ): Promise<Decoder> {
+  if (model.adapters) return await withAdapters(model, seed, checkpoint, CRITIC_FILE);
   const tensors = await tensorsOf(checkpoint, CRITIC_FILE);
-  const label = join(checkpoint, CRITIC_FILE);
-  if (!model.adapters) return Decoder.fromTensors(gpu, model.config, tensors, { label });
+  return Decoder.fromTensors(gpu, model.config, tensors, { label: join(checkpoint, CRITIC_FILE) });
+}
+
+/** The student's base with other adapters, which were saved. @param seed of their dropout */
+async function withAdapters(
+  model: Decoder,
+  seed: number,
+  folder: string,
+  file: string,
+): Promise<Decoder> {
   const { base } = model;
-  base.adapt(model.adapters.config, { seed }).restore(tensors, label);
+  const tensors = await tensorsOf(folder, file);
+  base.adapt(model.adapters!.config, { seed }).restore(tensors, join(folder, file));
   return base;
 }
 

@@ -8,7 +8,7 @@ import { calculator } from "../tools/calculator.ts";
 import { openAdapter } from "./adapter.ts";
 import { chatAtTerminal } from "./chat.ts";
 import { compare } from "./compare/mod.ts";
-import { ConfigError, type RunConfig } from "./config.ts";
+import { ConfigError, type RunConfig, warmupSteps } from "./config.ts";
 import { converse, renderConversation } from "./converse.ts";
 import type { ParsedFlags } from "./flags.ts";
 import { onInterrupt } from "./interrupt.ts";
@@ -44,8 +44,8 @@ export async function runTrain(args: Invocation, config: RunConfig): Promise<num
   });
   using watcher = new RunWatcher({ quiet, write: err });
   if (config.resume) {
-    const { steps, warmupSft } = RunFolder.open(config.resume).config;
-    watcher.resumed(steps + (warmupSft ?? 0));
+    const begun = RunFolder.open(config.resume).config;
+    watcher.resumed(begun.steps + warmupSteps(begun));
   }
   try {
     const result = await train(flags, {

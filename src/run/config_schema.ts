@@ -156,7 +156,12 @@ export const runConfigSchema = v.strictObject({
       "two numbers above 0",
       "How sharply sapo turns away from ratios of good tokens, and of bad ones",
     ),
-    klCoef: real(0, 0, Infinity, "Weight of the divergence from the starting model"),
+    klCoef: real(
+      0,
+      0,
+      Infinity,
+      "Weight of the divergence from the policy that the method starts from",
+    ),
     klForm: choice(KL_FORMS, "k3", "How the divergence is estimated"),
     klIn: choice(["loss", "reward"], "loss", "Where the divergence is subtracted"),
     entropyCoef: real(0, 0, 1, "What the mean entropy of the tokens is worth"),
@@ -186,7 +191,12 @@ export const runConfigSchema = v.strictObject({
   ppo: group({
     epochs: integer(4, 1, "How often a step goes over its episodes"),
     miniBatches: integer(1, 1, "Updates per epoch"),
-    klCoef: real(0.05, 0, Infinity, "Weight of the divergence from the starting model, in rewards"),
+    klCoef: real(
+      0.05,
+      0,
+      Infinity,
+      "Weight of the divergence from the policy that the method starts from, in rewards",
+    ),
     klForm: choice(["k1", "k2", "k3"], "k1", "How the divergence is estimated"),
     clip: real(0.2, 0, 1, "Clip of the probability ratio"),
     valueClip: real(0.2, 0, 1e6, "How far an update may move a value"),
@@ -222,7 +232,7 @@ export const runConfigSchema = v.strictObject({
     miniBatches: integer(1, 1, "Updates per epoch"),
   }),
   dpo: group({
-    beta: real(0.1, 0.0001, 100, "How strongly the model is held to where it started"),
+    beta: real(0.1, 0.0001, 100, "How strongly the model is held to where the method starts from"),
     labelSmoothing: real(0, 0, 0.49, "Share of the preferences taken to be the wrong way round"),
   }),
   likelihood: group({

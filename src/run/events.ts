@@ -41,6 +41,8 @@ export interface RunStartEvent {
   readonly steps: number;
   /** The adapter's description. */
   readonly adapter: string;
+  /** What was given in code, in place of what the config says; absent if nothing was. */
+  readonly own?: readonly ("reward" | "potential")[];
 }
 
 /** A step is done. */
@@ -191,8 +193,8 @@ export function readEvents(path: string): RunEvent[] {
 function belongsTo(event: RunEvent, step: number): boolean {
   if (event.type === "run-start") return true;
   if (event.type === "run-end") return false;
-  if (event.type === "checkpoint" && event.reason === "stop") return false;
-  // An "after" evaluation belongs to the end, which a resumed run has still to reach.
+  // The last checkpoint and the evaluation after it are the end, which a resumed run has to reach.
+  if (event.type === "checkpoint" && event.reason !== "schedule") return false;
   if (event.type === "eval" && event.phase === "after") return false;
   return event.step <= step;
 }

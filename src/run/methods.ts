@@ -171,9 +171,9 @@ function distillation(workshop: Workshop): Method {
 
 /** DPO: the teacher's demonstration is preferred to what failed. */
 function preference(workshop: Workshop): Method {
-  const { config, auxiliaries: { reference } } = workshop;
+  const { config } = workshop;
   return exploring("dpo", workshop, ({ context, prompts, sampling, progress }) => {
-    const models = { ...context, reference: reference! };
+    const models = { ...context, reference: context.reference! };
     return dpoStep(models, prompts, sampling, dpoOptions(config, progress), progress);
   });
 }
@@ -221,7 +221,8 @@ function explorationOf(workshop: Workshop, step: number): Omit<Exploration, "pro
 function judgement(workshop: Workshop): Pick<LearningContext, "reward" | "judge"> {
   const { config, reward, student: { model }, auxiliaries: { expert, base } } = workshop;
   if (!expert) return { reward };
-  const { likelihood: { weight, entropyWeight, presetWeight }, tokenBudget } = config;
+  const { likelihood: { weight, entropyWeight, presetWeight }, tokenBudget, rollout } = config;
+  const { temperature } = rollout;
   return {
     reward: {
       ...reward.weights ? { weights: reward.weights } : {},
@@ -231,7 +232,7 @@ function judgement(workshop: Workshop): Pick<LearningContext, "reward" | "judge"
       },
     },
     async judge(rollouts) {
-      const options = { tokenBudget, entropyWeight, policy: model };
+      const options = { tokenBudget, temperature, entropyWeight, policy: model };
       const scores = await likelihoodScores(expert, base, rollouts, options);
       return scores.map(({ score }) => weight * score);
     },

@@ -120,12 +120,14 @@ function emptyAuxiliaries(
 ): Auxiliaries {
   using opened = new DisposableStack();
   const { config: sizes, lora } = blueprint;
-  const another = (train: boolean): Decoder => {
+  const another = ({ train, saved }: { train: boolean; saved: boolean }): Decoder => {
     if (!model.adapters) {
-      return Decoder.zeros(dry, sizes, train ? {} : frozenStorage(blueprint, config));
+      const stored = saved ? "f32" : blueprint.stored;
+      const storage = train ? {} : frozenStorage({ ...blueprint, stored }, config);
+      return Decoder.zeros(dry, sizes, storage);
     }
     const { base } = model;
-    if (train || lora) base.adapt(model.adapters.config);
+    if (train || saved || lora) base.adapt(model.adapters.config);
     return base;
   };
   const onlooker = (role: Onlooker): Decoder | null => {
@@ -135,13 +137,15 @@ function emptyAuxiliaries(
     if (sizes.lora) other.adapt(sizes.lora);
     return other;
   };
-  const reference = staysClose(config) ? opened.use(another(false)) : null;
+  // What a warm-up leaves is saved as it was trained: in f32, with its adapters.
+  const saved = warmupSteps(config) > 0;
+  const reference = staysClose(config) ? opened.use(another({ train: false, saved })) : null;
   const head = config.method === "ppo"
     ? opened.use(new ValueHead(dry, model.config.hiddenSize))
     : null;
   const critic = head && config.ppo.critic === "model"
     ? opened.use(
-      new Learner(opened.use(another(true)), {
+      new Learner(opened.use(another({ train: true, saved: false })), {
         ...learnerOptions(config),
         extra: head.parameters,
       }),

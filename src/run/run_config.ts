@@ -119,7 +119,7 @@ export interface RunConfig {
     ratioMax: number;
     /** How sharply sapo turns away from ratios of good tokens, and of bad ones. */
     sapoTemperatures: [number, number];
-    /** Weight of the divergence from the starting model. */
+    /** Weight of the divergence from the policy that the method starts from. */
     klCoef: number;
     /** How the divergence is estimated. */
     klForm: "k1" | "k2" | "k3" | "unbiased";
@@ -150,7 +150,7 @@ export interface RunConfig {
     epochs: number;
     /** Updates per epoch. */
     miniBatches: number;
-    /** Weight of the divergence from the starting model in each token's reward. */
+    /** Weight of the divergence from the policy that PPO starts from, in each token's reward. */
     klCoef: number;
     /** How the divergence is estimated. */
     klForm: "k1" | "k2" | "k3";
@@ -192,7 +192,7 @@ export interface RunConfig {
   };
   /** Preferring the teacher's demonstration to the student's failures. */
   dpo: {
-    /** How strongly the model is held to where it started. */
+    /** How strongly the model is held to where the method starts from. */
     beta: number;
     /** Share of the preferences taken to be the wrong way round. */
     labelSmoothing: number;

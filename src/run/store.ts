@@ -9,6 +9,7 @@
  *   profile.json     where the time went, if that was asked for (`profile.ts`)
  *   report.html      all of it as a page, if that was asked for (`report/`)
  *   checkpoint-20/   a state to resume from, whole or absent
+ *   reference/       what a warm-up left, if the method is to stay close to it
  *   model/           the trained model
  * ```
  *
@@ -76,6 +77,11 @@ export class RunFolder {
   /** The folder of the trained model. */
   get model(): string {
     return join(this.path, "model");
+  }
+
+  /** The folder of the policy that the method started from, after a warm-up. */
+  get reference(): string {
+    return join(this.path, "reference");
   }
 
   /** The folder of the checkpoint after `step`. */

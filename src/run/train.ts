@@ -15,14 +15,21 @@ import { DivergedError, Learner } from "../rl/learner.ts";
 import { mentorReward, type Reward } from "../rl/reward.ts";
 import { Watchdog } from "../rl/watchdog.ts";
 import { openAdapter } from "./adapter.ts";
-import { type Auxiliaries, openAuxiliaries } from "./auxiliary.ts";
+import { openAuxiliaries, type RunAuxiliaries, staysClose } from "./auxiliary.ts";
 import { restoreOptimizers, saveCheckpoint, type Trained } from "./checkpoint.ts";
 import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
 import { episodeRecord } from "./episode_record.ts";
-import { type EventListener, EventLog, readEvents, type RunEventBody } from "./events.ts";
+import {
+  type EventListener,
+  EventLog,
+  readEvents,
+  type RunEvent,
+  type RunEventBody,
+} from "./events.ts";
 import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
 import { imitation, type Method, openMethod, type Workshop } from "./methods.ts";
 import { learnerOptions } from "./options.ts";
+import { ownParts, requireOwnParts } from "./own_parts.ts";
 import { requireFit } from "./plan.ts";
 import { pretrainStudent } from "./pretrain.ts";
 import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
@@ -44,7 +51,10 @@ export interface TrainOptions {
   readonly profile?: ProfileDetail;
   /** A reward of your own, in place of the config's preset; give it again to resume. */
   readonly reward?: Pick<Reward, "score" | "weights">;
-  /** How far an episode has come: credits each turn with what it added, instead of whole episodes. */
+  /**
+   * How far an episode has come: credits each turn with what it added, instead of whole episodes; give
+   * it again to resume.
+   */
   readonly potential?: Potential;
 }
 
@@ -89,12 +99,13 @@ export async function train(
   // Workgroup shapes belong to the machine rather than to the run.
   const config = folder ? { ...folder.config, tuning: given.tuning } : given;
   using gpu = await openAdapter(config, { profile: options.profile });
-  const resumeAt = folder ? folder.lastCheckpoint() : 0;
+  const resumeAt = folder && folder.lastCheckpoint();
+  if (folder) requireOwnParts(folder, ownParts(options));
   const { from, size, seed, lora, dtype, chat } = config;
   const { onProgress } = options;
   if (!folder) await requireFit(gpu, config, options.onProgress);
   const loading = { train: true, lora, chat, dtype, seed, onProgress };
-  const checkpoint = folder && folder.checkpoint(resumeAt);
+  const checkpoint = folder && folder.checkpoint(resumeAt!);
   using student = checkpoint !== null
     ? await loadStudent(gpu, checkpoint, loading)
     : from === "scratch"
@@ -120,7 +131,7 @@ class Run {
   readonly #gpu: Gpu;
   readonly #config: RunConfig;
   readonly #student: Student;
-  readonly #auxiliaries: Auxiliaries;
+  readonly #auxiliaries: RunAuxiliaries;
   readonly #tasks: TaskSource;
   readonly #folder: RunFolder;
   readonly #options: TrainOptions;
@@ -138,9 +149,9 @@ class Run {
     gpu: Gpu,
     config: RunConfig,
     student: Student,
-    auxiliaries: Auxiliaries,
+    auxiliaries: RunAuxiliaries,
     tasks: TaskSource,
-    { folder, resumeAt }: { readonly folder: RunFolder; readonly resumeAt: number },
+    { folder, resumeAt }: { readonly folder: RunFolder; readonly resumeAt: number | null },
     options: TrainOptions,
     phases: Phases,
   ) {
@@ -152,8 +163,8 @@ class Run {
     this.#folder = folder;
     this.#options = options;
     this.#phases = phases;
-    this.#resumed = resumeAt > 0;
-    this.#step = resumeAt;
+    this.#resumed = resumeAt !== null;
+    this.#step = resumeAt ?? 0;
     this.#events = new EventLog(folder.events);
     this.#episodes = new JsonlWriter(folder.episodes);
     if (options.onEvent) this.#events.listen(options.onEvent);
@@ -205,19 +216,20 @@ class Run {
       { method: imitation(workshop), first: 0, end: warmup },
       { method, first: warmup, end: total },
     ];
-    for (const event of this.#resumed ? readEvents(this.#folder.events) : []) {
+    const past = this.#resumed ? readEvents(this.#folder.events) : [];
+    for (const event of past) {
       if (event.type !== "step") continue;
       courses.find(({ end }) => event.step <= end)?.method.replay(event.metrics);
       this.#watchdog.observe(event.metrics);
     }
+    if (this.#resumed && this.#step < total) await this.#settle(past);
     while (this.#step < total) {
       const { method, first, end } = courses.find(({ end }) => this.#step < end)!;
+      if (warmup > 0 && first === warmup) await this.#keepStart(warmup);
       await this.#advance(method, first, end);
       if (this.#step === total) break;
       if (this.#options.signal?.aborted && !method.isAhead) return await this.#stop();
-      const { checkpoint, evaluation } = this.#due(this.#step);
-      if (checkpoint) await this.#checkpoint("schedule");
-      if (evaluation) await this.#evaluate("during");
+      await this.#settle();
     }
     await saveStudent(this.#student, this.#folder.model);
     await this.#checkpoint("end");
@@ -229,7 +241,9 @@ class Run {
   async #begin(steps: number): Promise<void> {
     const { method, seed, from } = this.#config;
     const adapter = this.#gpu.info.description;
-    this.#events.emit({ type: "run-start", method, seed, steps, adapter });
+    const own = ownParts(this.#options);
+    const given = own.length > 0 ? { own } : {};
+    this.#events.emit({ type: "run-start", method, seed, steps, adapter, ...given });
     for (const message of this.#tasks.notes) {
       this.#events.emit({ type: "warning", step: 0, message });
     }
@@ -266,6 +280,14 @@ class Run {
     return { learner: this.#learner, head, critic };
   }
 
+  /** Keeps what the warm-up left, which the method starts from, where it is to stay close to that. */
+  async #keepStart(warmup: number): Promise<void> {
+    if (!staysClose(this.#config) || this.#auxiliaries.reference) return;
+    const { reference } = this.#folder;
+    if (this.#step === warmup) await saveStudent(this.#student, reference);
+    await this.#auxiliaries.openReference(reference);
+  }
+
   /** Makes the next step, one of those from `first` to `end` that the method makes. */
   async #advance(method: Method, first: number, end: number): Promise<void> {
     await this.#phases.step(this.#step + 1, async () => {
@@ -291,6 +313,15 @@ class Run {
       checkpoint: every(this.#config.checkpoint.everySteps),
       evaluation: every(this.#config.evaluation.everySteps),
     };
+  }
+
+  /** Saves and evaluates where that is due. @param past what was done before an interruption */
+  async #settle(past: readonly RunEvent[] = []): Promise<void> {
+    const { checkpoint, evaluation } = this.#due(this.#step);
+    const done = past.filter((event) => event.type !== "run-start" && event.step === this.#step);
+    const lacks = (type: RunEvent["type"]) => !done.some((event) => event.type === type);
+    if (checkpoint && lacks("checkpoint")) await this.#checkpoint("schedule");
+    if (evaluation && lacks("eval")) await this.#evaluate("during");
   }
 
   async #evaluate(phase: "before" | "during" | "after"): Promise<void> {

@@ -49,7 +49,7 @@ export function renderRunReport(run: RunReport): string {
       { id: "curves", title: "Curves", body: curves.body },
       { id: "samples", title: "Samples before and after", body: samples(run.samples) },
       { id: "rollouts", title: "Rollouts token by token", body: views.body },
-      { id: "settings", title: "Settings", body: settings(run.config) },
+      { id: "settings", title: "Settings", body: settings(run) },
       { id: "not-shown", title: "What was not shown", body: notShown(run, curves, views) },
     ],
   });
@@ -59,12 +59,16 @@ function lead({ config, events }: RunReport): Html {
   const start = events.find((event) => event.type === "run-start");
   const end = events.findLast((event) => event.type === "run-end");
   const done = events.findLast((event) => event.type === "step")?.step ?? 0;
+  const own = ownParts(events);
   const setting = (name: string) => clip(compactJson(config[name] ?? null), 200);
   const facts: [string, unknown][] = [
     ["Status", end ? end.status : "running, or interrupted"],
     ["Steps", start ? `${done} of ${start.steps}` : done],
     ["Method", start?.method ?? setting("method")],
-    ["Reward", setting("reward")],
+    ["Reward", own.includes("reward") ? "its own, given in code" : setting("reward")],
+    ...own.includes("potential")
+      ? [["Credit", "by turns, with a potential of its own"] as [string, unknown]]
+      : [],
     ["From", setting("from")],
     ["Seed", start?.seed ?? setting("seed")],
     ["Adapter", clip(start?.adapter ?? NONE, 200)],
@@ -78,6 +82,14 @@ function lead({ config, events }: RunReport): Html {
     facts.map(([name, value]) => markup`<div><dt>${name}</dt><dd>${value}</dd></div>`)
   }</dl>
 `;
+}
+
+/** What the run was given in code, whatever its config says. */
+function ownParts(events: readonly RunEvent[]): string[] {
+  const start = events.find((event) => event.type === "run-start");
+  return Array.isArray(start?.own)
+    ? start.own.slice(0, 4).map((part) => clip(String(part), 40))
+    : [];
 }
 
 /** "2026-11-24 23:18 UTC". */
@@ -214,7 +226,8 @@ function means(pairs: readonly DomainPair[]): DomainPair[] {
   });
 }
 
-function settings(config: RunReport["config"]): Html {
+function settings({ config, events }: RunReport): Html {
+  const own = ownParts(events);
   const defaults = new Map(flatten(resolveConfig()));
   const text = (value: unknown) => clip(compactJson(value), 300);
   const rows = flatten(config).slice(0, 200);
@@ -237,7 +250,12 @@ ${
     rows.map(([name, value]) => `${clip(name, 80)} = ${text(value)}\n`)
   }</pre></details>
 <p>The same run again, in a new folder; on the same adapter it gives the same bits:</p>
-<pre>./mentor train --config config.json --out FOLDER</pre>`;
+<pre>./mentor train --config config.json --out FOLDER</pre>${
+    own.length > 0
+      ? markup`<p>This run was also given something in code (${own.join(", ")}), which is not in the
+config: call <code>train</code> with it.</p>`
+      : null
+  }`;
 }
 
 function notShown(run: RunReport, curves: RunCurves, views: RolloutViews): Html {
