@@ -168,7 +168,8 @@ Deno.test("a profiled run learns the same, and leaves a profile of its steps", a
     assertEquals(kernels.some(({ name }) => name === "adamw.step"), detail === "kernels");
     assertEquals(phases.map(({ name, calls }) => [name, calls]), [
       ["rollout", 2],
-      ["scoring", 2],
+      // Rewards, and what passes over the episodes tell.
+      ["scoring", 4],
       ["update", 2],
       ["checkpoint", 1],
       ["other", 2],
