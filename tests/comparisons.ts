@@ -64,10 +64,12 @@ export function comparisonOf(
     differences: [{
       ...{ arm: arms[0]!, against: arms.at(-1)!, scope: "held-out" },
       ...{ pass1: { mean: 0.05, low: -0.01, high: 0.11 }, seeds: [0.03, 0.05, 0.07] },
+      bootstrap: { mean: 0.05, low: 0.02, high: 0.08 },
     }],
     hypotheses: [{
       ...{ id: "H1", statement: "The first is better.", unit: "points" },
       ...{ estimate: { mean: 5, low: -1, high: 11 }, verdict: "undecided" },
+      ...{ seeds: 3, note: "One run counts as two." },
     }],
     conclusion: "It is open which is better.",
   };

@@ -19,7 +19,8 @@ import type { RunEvent } from "../src/run/events.ts";
 import { thinned } from "../src/run/report/chart.ts";
 import type { Comparison } from "../src/run/report/comparison.ts";
 import { parseComparison } from "../src/run/report/comparison_file.ts";
-import { ComparisonView, meanCurve, scopeMean } from "../src/run/report/comparison_view.ts";
+import { scopeMean } from "../src/run/report/comparison_scopes.ts";
+import { ComparisonView, meanCurve } from "../src/run/report/comparison_view.ts";
 import { fixed, interval, short, signed } from "../src/run/report/format.ts";
 import { clip, markup, visible, within } from "../src/run/report/html.ts";
 import { niceScale } from "../src/run/report/interval_table.ts";
@@ -165,6 +166,9 @@ Deno.test("a comparison's page has every section, arm and interval", () => {
   }
   assertStringIncludes(page, "sft \u2212 flex");
   assertStringIncludes(page, "+5.0 [\u22121.0, +11.0]");
+  assertStringIncludes(page, "+5.0 [+2.0, +8.0]");
+  assertStringIncludes(page, "bootstrap over seeds and prompts");
+  assertStringIncludes(page, "<small>One run counts as two.</small>");
   assertStringIncludes(page, "? undecided");
   assertStringIncludes(page, "It is open which is better.");
   assertStringIncludes(page, "<td>sft</td><td>flex</td>"); // the setting that differs

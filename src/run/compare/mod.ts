@@ -23,7 +23,8 @@ import { train } from "../train.ts";
 import { accountOf } from "./account.ts";
 import { armNames, armsNamed, imitationRates, regime, regimeText } from "./arms.ts";
 import { ComparisonFolder } from "./folder.ts";
-import { conclude, differences, judgeHypotheses, summarize } from "./statistics.ts";
+import { conclude, judgeHypotheses } from "./hypotheses.ts";
+import { differences, summarize } from "./statistics.ts";
 
 /** What to compare, and how to watch it. */
 export interface CompareOptions {

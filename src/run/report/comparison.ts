@@ -6,11 +6,21 @@
 
 import type { Interval } from "../../rl/statistics.ts";
 
-/** Which tasks a number is over; `held-out` is composition, depth and domain, averaged over prompts. */
-export type Scope = "train" | "composition" | "depth" | "domain" | "held-out";
+/**
+ * Which tasks a number is over; `held-out` is composition, depth and domain, averaged over prompts,
+ * and `train-tools` is `train` without the domain whose tasks need no tool.
+ */
+export type Scope = "train" | "train-tools" | "composition" | "depth" | "domain" | "held-out";
 
 /** The scopes in the order in which they are shown. */
-export const scopes = ["train", "held-out", "composition", "depth", "domain"] as const;
+export const scopes = [
+  "train",
+  "train-tools",
+  "held-out",
+  "composition",
+  "depth",
+  "domain",
+] as const satisfies readonly Scope[];
 
 /** One way of training. */
 export interface ComparisonArm {
@@ -53,6 +63,11 @@ export interface DomainMeasures {
   readonly name: string;
   readonly split: string;
   readonly measures: ArmMeasures;
+  /**
+   * Partial credit: share of sampled answers that are wrong after some right call. Comparisons made
+   * before it was kept have none.
+   */
+  readonly partial?: number;
   /** [prompts, samples] whether each sampled answer was correct. */
   readonly outcomes: readonly (readonly (0 | 1)[])[];
 }
@@ -88,6 +103,7 @@ export interface ComparisonRun {
 export interface ComparisonSummary {
   readonly arm: string;
   readonly scope: Scope;
+  /** t intervals over seeds. */
   readonly measures: Readonly<Record<keyof ArmMeasures, Interval>>;
 }
 
@@ -96,8 +112,10 @@ export interface ComparisonDifference {
   readonly arm: string;
   readonly against: string;
   readonly scope: Scope;
-  /** pass@1 of `arm` minus that of `against`. */
+  /** pass@1 of `arm` minus that of `against`, with its t interval over seeds. */
   readonly pass1: Interval;
+  /** The same with a bootstrap over seeds and prompts; one seed has none. */
+  readonly bootstrap?: Interval;
   /** The same for each seed. */
   readonly seeds: readonly number[];
 }
@@ -106,10 +124,14 @@ export interface ComparisonDifference {
 export interface Hypothesis {
   readonly id: string;
   readonly statement: string;
-  /** In `unit`. */
+  /** In `unit`, with its t interval over seeds. */
   readonly estimate: Interval;
   readonly unit: string;
   readonly verdict: "supported" | "contradicted" | "undecided";
+  /** How many seeds it was judged by. */
+  readonly seeds?: number;
+  /** What has to be known to read the estimate. */
+  readonly note?: string;
 }
 
 /** A whole comparison. */

@@ -7,7 +7,17 @@
 import { type Comparison, scopes } from "./comparison.ts";
 import type { ComparisonView } from "./comparison_view.ts";
 import { clip, type Html, markup } from "./html.ts";
-import { compactJson, count, duration, flatten, isNumber, mean, NONE, short } from "./format.ts";
+import {
+  compactJson,
+  count,
+  duration,
+  fixed,
+  flatten,
+  isNumber,
+  mean,
+  NONE,
+  short,
+} from "./format.ts";
 import { wide } from "./page.ts";
 
 /** What each arm took, as means over its runs. */
@@ -127,7 +137,8 @@ export function notShown(view: ComparisonView): Html {
   const { seeds, arms, differences, hypotheses } = view.comparison;
   const missing = view.missing();
   const open = hypotheses.filter(({ verdict }) => verdict === "undecided");
-  const unmeasured = scopes.filter((scope) =>
+  const bounded = differences.filter(({ pass1 }) => isNumber(pass1.low)).length;
+  const unmeasured = view.scopes.filter((scope) =>
     !view.arms.some((arm) => view.summary(arm, scope) !== undefined)
   );
   const unbounded = view.arms.some((arm) =>
@@ -142,10 +153,13 @@ export function notShown(view: ComparisonView): Html {
       ? `Small differences: with ${count(seeds.length, "seed")} an interval over seeds is wide.`
       : null,
     unbounded ? "Uncertainty where there is no interval: one seed has none." : null,
-    differences.length > 1
-      ? `That every single difference holds: there are ${differences.length}, each with its own 95 % interval and no correction for their number; about ${
-        Math.max(1, Math.round(differences.length / 20))
-      } would be expected to miss the truth.`
+    bounded > 1
+      ? `That every single difference holds: ${bounded} are shown, each with its own 95 % t interval and no correction for their number. Where differences vary from seed to seed as a normal distribution does, such an interval misses one time in 20, so ${
+        fixed(bounded / 20, 1)
+      } of these would be expected to.`
+      : null,
+    differences.length > 0
+      ? "Other test tasks: t intervals over seeds are about the ones at hand."
       : null,
     open.length > 0
       ? `Either side of ${open.map(({ id }) => id).join(", ")}: the interval holds both.`

@@ -23,6 +23,7 @@ const domains = v.array(v.object({
   name: v.string(),
   split: v.string(),
   measures: measures(number),
+  partial: v.exactOptional(number),
   outcomes: v.array(v.array(v.picklist([0, 1]))),
 }));
 
@@ -59,6 +60,7 @@ const schema = v.object({
     against: v.string(),
     scope: v.picklist(scopes),
     pass1: interval,
+    bootstrap: v.exactOptional(interval),
     seeds: v.array(number),
   })),
   hypotheses: v.array(v.object({
@@ -67,6 +69,8 @@ const schema = v.object({
     estimate: interval,
     unit: v.string(),
     verdict: v.picklist(["supported", "contradicted", "undecided"]),
+    seeds: v.exactOptional(v.number()),
+    note: v.exactOptional(v.string()),
   })),
   conclusion: v.string(),
 });
