@@ -44,6 +44,7 @@ export function comparisonOf(
   const spread = () => tInterval([random.float(), random.float(), random.float()]);
   return {
     regime: "a small model",
+    command: `./mentor compare --seeds ${seeds} --arms ${arms.join(",")}`,
     adapter: "an adapter",
     seeds: numbers,
     arms: arms.map((name) => ({
@@ -53,6 +54,10 @@ export function comparisonOf(
     })),
     runs,
     base: numbers.map(domains),
+    gates: numbers.map((seed) => ({
+      ...{ seed, validity: 0.95, pass1: 0.02, partial: seed % 2 === 0 ? 0.4 : 0.1 },
+      passed: seed % 2 === 0,
+    })),
     summary: arms.flatMap((arm) =>
       (["train", "held-out"] as const).map((scope) => ({
         ...{ arm, scope },

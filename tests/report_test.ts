@@ -169,6 +169,19 @@ Deno.test("a comparison's page has every section, arm and interval", () => {
   assertStringIncludes(page, "+5.0 [+2.0, +8.0]");
   assertStringIncludes(page, "bootstrap over seeds and prompts");
   assertStringIncludes(page, "<small>One run counts as two.</small>");
+  assertStringIncludes(page, "<pre>./mentor compare --seeds 3 --arms sft,flex</pre>");
+  assertEquals(page.match(/class="(good|bad)">[\u2713\u2717] (yes|no)/g)?.length, 3);
+  const { runs } = comparisonOf(["sft", "flex"]);
+  const without = { ...comparisonOf(["sft", "flex"]), runs: runs.slice(1) };
+  assertStringIncludes(
+    renderComparisonReport({
+      ...without,
+      failed: [{ arm: "sft", seed: 0, failed: "Step 3: it is no number" }],
+    }),
+    "1 run that should be there: sft with seed 0 (Step 3: it is no number).",
+  );
+  const { gates: _gates, command: _command, ...old } = without;
+  assertStringIncludes(renderComparisonReport(old), "Take the regime &ldquo;a small model&rdquo;");
   assertStringIncludes(page, "? undecided");
   assertStringIncludes(page, "It is open which is better.");
   assertStringIncludes(page, "<td>sft</td><td>flex</td>"); // the setting that differs
@@ -356,7 +369,7 @@ Deno.test("the CSV has a row per arm, seed, domain and split, quoted where it mu
   assertEquals(rows[0]!.slice(0, 7), [
     ...["arm", "seed", "domain", "split", "prompts", "samples", "pass1"],
   ]);
-  assertEquals(new Set(rows.map((row) => row.length)), new Set([16]));
+  assertEquals(new Set(rows.map((row) => row.length)), new Set([17]));
   assertEquals(
     new Set(rows.slice(1).map(([arm]) => arm)),
     new Set(["base", 'a "b", c', "line\nbreak"]),

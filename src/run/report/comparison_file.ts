@@ -29,6 +29,7 @@ const domains = v.array(v.object({
 
 const schema = v.object({
   regime: v.string(),
+  command: v.exactOptional(v.string()),
   adapter: v.string(),
   seeds: v.array(v.number()),
   arms: v.array(v.object({
@@ -43,6 +44,7 @@ const schema = v.object({
     steps: number,
     prompts: number,
     optimizerTokens: number,
+    learningRate: v.exactOptional(v.number()),
     curve: v.array(v.object({
       step: v.number(),
       rollouts: v.number(),
@@ -51,7 +53,14 @@ const schema = v.object({
     })),
     domains,
   })),
+  failed: v.exactOptional(
+    v.array(v.object({ arm: v.string(), seed: v.number(), failed: v.string() })),
+  ),
   base: v.array(domains),
+  gates: v.exactOptional(v.array(v.object({
+    ...{ seed: v.number(), validity: number, pass1: number, partial: number },
+    passed: v.boolean(),
+  }))),
   summary: v.array(
     v.object({ arm: v.string(), scope: v.picklist(scopes), measures: measures(interval) }),
   ),

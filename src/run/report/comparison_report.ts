@@ -8,7 +8,7 @@ import type { Interval } from "../../rl/statistics.ts";
 import { type Chart, figure, type Line, thinned } from "./chart.ts";
 import { behaviour, domains } from "./comparison_behaviour.ts";
 import { type Comparison, scopes } from "./comparison.ts";
-import { costs, notShown, reproduction, settings } from "./comparison_details.ts";
+import { bases, costs, notShown, reproduction, settings } from "./comparison_details.ts";
 import { both, ComparisonView, marksOf, meanCurve } from "./comparison_view.ts";
 import { clip, type Html, markup } from "./html.ts";
 import { fixed, interval, isNumber, percent, short, signed, splitTitle } from "./format.ts";
@@ -34,7 +34,12 @@ export function renderComparisonReport(comparison: Comparison): string {
       { id: "curves", title: "Learning curves", body },
       { id: "behaviour", title: "Behaviour", body: behaviour(view) },
       { id: "domains", title: "Domains", body: domains(view) },
-      { id: "settings", title: "Settings", body: markup`${costs(view)}${settings(comparison)}` },
+      {
+        id: "settings",
+        title: "Settings",
+        body: markup`${settings(comparison)}${bases(comparison)}<h3>Costs</h3>
+${costs(view)}`,
+      },
       { id: "reproduce", title: "How to reproduce", body: reproduction(comparison) },
       { id: "not-shown", title: "What was not shown", body: notShown(view) },
     ],
