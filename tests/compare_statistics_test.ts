@@ -8,9 +8,12 @@ import {
   assertThrows,
 } from "@std/assert";
 import { tInterval } from "../src/rl/statistics.ts";
+import { accountOf } from "../src/run/compare/account.ts";
 import { crossedBootstrap } from "../src/run/compare/bootstrap.ts";
+import { judgeBases, warnOfBases } from "../src/run/compare/gate.ts";
 import { conclude, judgeHypotheses, rolloutsToTarget } from "../src/run/compare/hypotheses.ts";
 import { differences, summarize } from "../src/run/compare/statistics.ts";
+import { resolveConfig } from "../src/run/config.ts";
 import type {
   ComparisonRun,
   DomainMeasures,
@@ -18,6 +21,7 @@ import type {
   Scope,
 } from "../src/run/report/comparison.ts";
 import { scopeMean } from "../src/run/report/comparison_scopes.ts";
+import { eventsOf } from "./comparisons.ts";
 
 /** A domain whose prompts have so many right answers out of two. */
 function domain(
@@ -163,5 +167,45 @@ Deno.test("every arm is summarized in every scope", () => {
     mean: 0.75,
     low: null,
     high: null,
+  });
+});
+
+Deno.test("a base is judged where tools are needed, and warned of by seed", () => {
+  const base = (right: number, partial?: number) => {
+    const one = domain("train", [...Array(90).fill(0), ...Array(10).fill(right)]);
+    const measures = { ...one.measures, validity: 0.95 };
+    // That the domain without tools is mostly right says nothing.
+    const none = domain("train", [2, 2], { name: "none" });
+    return [{ ...one, measures, ...(partial === undefined ? {} : { partial }) }, none];
+  };
+  const gates = judgeBases([
+    { seed: 0, domains: base(1, 0.5) },
+    { seed: 1, domains: base(1, 0.4) },
+    { seed: 2, domains: base(1) },
+    { seed: 3, domains: base(0, 0.5) },
+  ]);
+  assertEquals(gates.map(({ pass1 }) => pass1), [0.05, 0.05, 0.05, 0]);
+  assertEquals(gates.map(({ partial }) => partial), [0.5, 0.4, NaN, 0.5]);
+  assertEquals(gates.map(({ passed }) => passed), [true, false, true, false]);
+  assertStringIncludes(warnOfBases(gates), "The base of seed 1, 3 is not what");
+  assertEquals(warnOfBases(gates.slice(0, 1)), "");
+});
+
+Deno.test("an account ends with the model that counts, and counts what was learnt from", () => {
+  const events = eventsOf(4, () => ({ num_tokens: 10, reward: 0.5 }));
+  const account = (flags: Record<string, unknown>, until?: number) => {
+    const { steps, prompts, optimizerTokens, seconds, curve } = accountOf(
+      resolveConfig({ flags: { steps: 4, ...flags } }),
+      events,
+      until,
+    );
+    return { steps, prompts, optimizerTokens, seconds, last: curve.at(-1)!.rollouts };
+  };
+  const rollout = { prompts: 3, group: 2 };
+  assertEquals(account({ rollout, grpo: { epochs: 2, miniBatches: 1 } }), {
+    ...{ steps: 4, prompts: 12, optimizerTokens: 80, seconds: 4, last: 24 },
+  });
+  assertEquals(account({ method: "sft", sft: { batch: 5 } }, 2), {
+    ...{ steps: 2, prompts: 10, optimizerTokens: 20, seconds: 2, last: 0 },
   });
 });

@@ -136,6 +136,10 @@ export function renderArms({ summary, hypotheses }: Comparison): string {
     ends(estimate, 1, unit === "similarity" ? 3 : 1),
     verdict,
   ]);
-  return `${table(header, rows)}\n\n` +
-    table(["", "hypothesis", "by", "95 %", "verdict"], claims);
+  const notes = hypotheses.flatMap(({ id, note }) => note === undefined ? [] : [`${id}: ${note}`]);
+  return [
+    `${table(header, rows)}\n`,
+    table(["", "hypothesis", "by", "95 %", "verdict"], claims),
+    ...notes,
+  ].join("\n");
 }

@@ -114,7 +114,7 @@ export function conclude(hypotheses: readonly Hypothesis[], seeds: number): stri
   const list = (ids: readonly string[]) => ids.length === 0 ? "none" : ids.join(", ");
   return `${claim(hypotheses)} Of the hypotheses over ${seeds} seed${seeds === 1 ? "" : "s"}, ` +
     `supported: ${list(of("supported"))}; contradicted: ${list(of("contradicted"))}; ` +
-    `undecided (the interval includes 0): ${list(of("undecided"))}.`;
+    `undecided (no interval that leaves out 0): ${list(of("undecided"))}.`;
 }
 
 function claim(hypotheses: readonly Hypothesis[]): string {
