@@ -26,7 +26,7 @@ export function bases({ gates = [] }: Comparison): Html | null {
   if (gates.length === 0) return null;
   const table = markup`
     <table>
-      <caption>Before any training, over the domains trained on that need tools. Wanted: valid calls above 90 %, pass@1 from 0.5 to 30 %, and answers that are wrong, with a call of some right tool, 10 times as frequent as right ones.</caption>
+      <caption>Before any training, over the domains trained on that need tools. Wanted: valid calls above 90 %, pass@1 from 0.5 to 30 %, and answers that are wrong, with a call of some right tool, 10 times as frequent as right ones. A dash was not kept, and is not judged.</caption>
       <thead>
         <tr>
           <th scope="col">seed</th>
