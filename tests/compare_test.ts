@@ -1,103 +1,167 @@
-import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { join } from "@std/path";
-import { compare } from "../src/run/compare/mod.ts";
-import { armsNamed } from "../src/run/compare/arms.ts";
+// Comparisons: arms that are refused, and what is kept when one is stopped or goes wrong.
+
 import {
-  differences,
-  judgeHypotheses,
-  measureOver,
-  rolloutsToTarget,
-  summarize,
-} from "../src/run/compare/statistics.ts";
-import { ConfigError } from "../src/run/config.ts";
-import type { ComparisonRun, DomainMeasures } from "../src/run/report/comparison.ts";
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { join } from "@std/path";
+import { CheckpointError } from "../src/io/checkpoint.ts";
+import { armNames, armsNamed, imitationRates } from "../src/run/compare/arms.ts";
+import { candidates } from "../src/run/compare/bench.ts";
+import { ComparisonFolder } from "../src/run/compare/folder.ts";
+import { compare } from "../src/run/compare/mod.ts";
+import { commandOf, regimeOf, regimeText } from "../src/run/compare/regime.ts";
+import { ConfigError, configJson, resolveConfig } from "../src/run/config.ts";
+import type { Comparison, FailedRun } from "../src/run/report/comparison.ts";
+import { report } from "../src/run/report/mod.ts";
 import "../mod.ts";
 
-/** A domain whose prompts have so many right answers out of two. */
-function domain(split: string, right: readonly number[], similarity = 0.5): DomainMeasures {
-  const outcomes = right.map((n) => [n > 0 ? 1 : 0, n > 1 ? 1 : 0] as (0 | 1)[]);
-  const pass1 = right.reduce((a, b) => a + b, 0) / right.length / 2;
-  const measures = { pass1, greedy: 0, validity: 1, similarity, calls: 1, toolF1: 0.5 };
-  return { name: `of ${split}`, split, measures, outcomes };
+const root = Deno.makeTempDirSync();
+Deno.test.afterAll(() => Deno.removeSync(root, { recursive: true }));
+
+/** The path of a new file. */
+function fileOf(name: string, text: string): string {
+  const path = join(root, name);
+  Deno.writeTextFileSync(path, text);
+  return path;
 }
-
-function run(
-  arm: string,
-  seed: number,
-  domains: readonly DomainMeasures[],
-  curve: [number, number][] = [],
-): ComparisonRun {
-  return {
-    ...{ arm, seed, seconds: 1, steps: 1, prompts: 1, optimizerTokens: 1, domains },
-    curve: curve.map(([rollouts, train], step) => ({
-      ...{ step, rollouts, reward: null },
-      pass1: { train, "held-out": 0 },
-    })),
-  };
-}
-
-Deno.test("held out is everything but what was trained on, averaged over prompts", () => {
-  const domains = [domain("train", [2]), domain("depth", [2, 2, 0]), domain("composition", [1])];
-  assertEquals(measureOver(domains, "train", "pass1"), 1);
-  assertEquals(measureOver(domains, "held-out", "pass1"), (1 + 1 + 0 + 0.5) / 4);
-  assertEquals(measureOver(domains, "depth", "pass1"), 2 / 3);
-});
-
-Deno.test("episodes to the target are read off the curve, and all of them if it is not reached", () => {
-  const curve: [number, number][] = [[0, 0.1], [100, 0.5], [200, 0.7]];
-  assertAlmostEquals(rolloutsToTarget(run("a", 0, [], curve)), 150, 1e-9);
-  assertEquals(rolloutsToTarget(run("a", 0, [], [[0, 0.7]])), 0);
-  assertEquals(rolloutsToTarget(run("a", 0, [], [[0, 0], [100, 0.2]])), 100);
-});
-
-Deno.test("differences are taken seed by seed and prompt by prompt", () => {
-  const runs = [0, 1].flatMap((seed) => [
-    run("sft", seed, [domain("train", [1, 0]), domain("depth", [0, seed])]),
-    run("flex", seed, [domain("train", [2, 2]), domain("depth", [1, seed])]),
-  ]);
-  const found = differences(runs);
-  assertEquals(found.length, 3, "flex against sft, in the scopes that there are");
-  const of = (scope: string) => found.find((one) => one.scope === scope)!;
-  assertEquals(of("train").seeds, [0.75, 0.75]);
-  assertEquals(of("held-out").seeds, [0.25, 0.25]);
-  assertEquals(of("train").pass1.mean, 0.75);
-  assert(of("train").pass1.low <= 0.75 && of("train").pass1.high >= 0.75);
-});
-
-Deno.test("a hypothesis is decided by its interval over seeds, and one seed decides nothing", () => {
-  const runs = (seeds: number) =>
-    Array.from({ length: seeds }, (_, seed) => [
-      run("sft", seed, [domain("train", [0]), domain("depth", [0, 0])]),
-      run("flex", seed, [domain("train", [2]), domain("depth", [2, 1 + seed % 2])]),
-    ]).flat();
-  const bases = [0, 1, 2].map((seed) => ({ seed, domains: [domain("depth", [0], 0.5)] }));
-  const verdicts = (seeds: number) =>
-    Object.fromEntries(judgeHypotheses(runs(seeds), bases).map((one) => [one.id, one]));
-  const [three, one] = [verdicts(3), verdicts(1)];
-  assertEquals(Object.keys(three), ["H1", "H4"], "only arms that were run are judged");
-  assertEquals(three.H1!.verdict, "supported");
-  assertAlmostEquals(three.H1!.estimate.mean, 100 * (0.75 + 1 + 0.75) / 3, 1e-9);
-  assertEquals(three.H4!.verdict, "undecided", "no more like the teacher than before");
-  assertEquals(one.H1!.verdict, "undecided");
-});
-
-Deno.test("every arm is summarized in every scope", () => {
-  const all = ["train", "composition", "depth", "domain"].map((split) => domain(split, [1, 2]));
-  const rows = summarize([run("flex", 0, all), run("flex", 1, all)]);
-  assertEquals(rows.map(({ scope }) => scope), [
-    ...["train", "held-out", "composition", "depth", "domain"],
-  ]);
-  for (const { measures } of rows) assertEquals(measures.pass1.mean, 0.75);
-});
 
 Deno.test("arms that don't exist, or exist twice, are refused by name", () => {
-  assertThrows(
-    () => armsNamed(["flx"]),
-    ConfigError,
-    '"flx": there is no such arm (did you mean "flex"',
+  const refused = (list: string[], message: string) =>
+    assertThrows(() => armsNamed(list), ConfigError, message);
+  refused(["flx"], '"flx": there is no such arm (did you mean "flex"');
+  refused(["flex", "flex"], "with itself");
+  refused(["no/such.yaml"], "no/such.yaml");
+  // What the report would take for another arm, or what would lie in the folder of one.
+  for (const name of ["flex.yaml", "Base.yaml", "sft-0.001.yaml"]) {
+    refused([fileOf(name, "reward: sparse\n")], "Rename the file");
+  }
+  const [mine, rated] = ["mine.yaml", "mine-3e-4.yaml"].map((name) =>
+    fileOf(name, "method: sft\n")
+  ) as [string, string];
+  assertEquals(armsNamed([mine, "flex"]).map(({ name }) => name), ["mine", "flex"]);
+  refused([mine, rated], "Rename the file");
+});
+
+Deno.test("an arm sets nothing that all arms share, and a comparison nothing that it decides", () => {
+  const settings = {
+    ...{ steps: 5, seed: 1, from: "x", warmupSft: 3, out: "x", resume: "x", limit: 4 },
+    ...{ tasks: "x", domains: ["arith"], size: "micro", tools: "x" },
+    "rollout.group": 4,
+    "rollout.prompts": 4,
+    "grpo.resampleDead": 1,
+    "evaluation.samples": 1,
+    "checkpoint.everySteps": 1,
+    "teacher.mental": 0,
+    "pretrain.steps": 1,
+    "chat.system": "x",
+  };
+  for (const [path, value] of Object.entries(settings)) {
+    const [outer, inner] = path.split(".") as [string, string?];
+    const config = inner === undefined ? { [outer]: value } : { [outer]: { [inner]: value } };
+    const file = fileOf("own.json", JSON.stringify(config));
+    assertThrows(() => armsNamed([file]), ConfigError, `it sets ${inner ? outer : path}`);
+  }
+  const good = { rollout: { temperature: 0.7 }, sft: { batch: 16 }, grpo: { miniBatches: 1 } };
+  armsNamed([fileOf("own.json", JSON.stringify(good))]);
+
+  for (
+    const [input, message] of [
+      [{ resume: "x" }, "resume"],
+      [{ warmupSft: 0 }, "warmupSft"],
+      [{ evaluation: { everySteps: 5 } }, "evaluation.everySteps"],
+      [{ checkpoint: { everySteps: 5 } }, "checkpoint.everySteps"],
+      [{ grpo: { resampleDead: 1 } }, "grpo.resampleDead"],
+    ] as const
+  ) assertThrows(() => regimeOf(input, []), ConfigError, `Cannot compare with ${message} set`);
+});
+
+Deno.test("regime and command are those of the settings", () => {
+  const text = (input: Record<string, unknown>, ...arms: string[]) =>
+    regimeText(regimeOf(input, armsNamed(arms)));
+  const usual = text({}, "sft", "flex");
+  for (
+    const part of [
+      "A nano student (3 layers of 64 channels) is pretrained per seed, for 2000 steps",
+      "the same 256 prompts of 5 domains (arith, shop, unit, table, none)",
+      "Reinforcement: 120 steps of 16 prompts x 8 episodes",
+      "Imitation: as many training sequences (480 steps of 32), learning rate (0.0003 or 0.001)",
+      "The teacher does 30 % of additions",
+      "Evaluation: 64 prompts per domain",
+      "of each 4 answers sampled",
+    ]
+  ) assertStringIncludes(usual, part);
+
+  const other = text({
+    ...{ steps: 7, limit: 9, from: "my/model", teacher: { mental: 0 }, sft: { learningRate: 0.1 } },
+    evaluation: { prompts: 5, samples: 1 },
+  }, "sft");
+  for (
+    const part of [
+      "All arms start from the model my/model.",
+      "the same 9 prompts",
+      "(28 steps of 32), number of steps chosen",
+      "The teacher shows every call.",
+      "Evaluation: 5 prompts per domain",
+      "1 answer sampled",
+    ]
+  ) assertStringIncludes(other, part);
+  assert(!other.includes("Reinforcement:") && !other.includes("pretrained"));
+  assertStringIncludes(
+    text({ tasks: "my.jsonl" }, "flex"),
+    "the same tasks of my.jsonl, read up to number 256. Reinforcement",
   );
-  assertThrows(() => armsNamed(["flex", "flex"]), ConfigError, "with itself");
-  assertThrows(() => armsNamed(["no/such.yaml"]), ConfigError, "no/such.yaml");
+
+  assertEquals(commandOf({}, armNames, 5), "./mentor compare --seeds 5");
+  const input = { out: "x", rollout: { maxTokens: null }, tasks: "it's.jsonl", seed: -1 };
+  const command = commandOf(input, ["sft", "a b.yaml"], 2);
+  assertEquals(
+    command,
+    "./mentor compare --seeds 2 --arms 'sft,a b.yaml' --rollout.max-tokens null " +
+      "--tasks 'it'\\''s.jsonl' --seed -1",
+  );
+});
+
+Deno.test("imitation chooses among steps that were due, wherever it was interrupted", () => {
+  const path = join(root, "run");
+  Deno.mkdirSync(path);
+  const config = resolveConfig({ flags: { steps: 5, checkpoint: { everySteps: 2 } } });
+  Deno.writeTextFileSync(join(path, "config.json"), configJson(config));
+  for (const step of [2, 3, 4, 5]) Deno.mkdirSync(join(path, `checkpoint-${step}`));
+  assertEquals(candidates(path, config), [2, 4, 5]);
+});
+
+Deno.test("a comparison's folder is no other's, and one process's at a time", () => {
+  const path = join(root, "folder");
+  const settings = { steps: 1, grpo: { epochs: 1 }, arms: [{ name: "a" }] };
+  Deno.mkdirSync(path);
+  // Killed while it was begun.
+  Deno.writeTextFileSync(join(path, "settings.json.part"), "{");
+  Deno.writeTextFileSync(join(path, "lock"), "");
+  {
+    using folder = new ComparisonFolder(path, settings);
+    folder.keep(0, "a", { x: 1 });
+    assertThrows(() => new ComparisonFolder(path, settings), CheckpointError, "another process");
+  }
+  {
+    using again = new ComparisonFolder(path, { ...settings, grpo: { epochs: 1 } });
+    assertEquals([again.result(0, "a"), again.result(1, "a")], [{ x: 1 }, null]);
+  }
+  const changed = { steps: 2, grpo: { epochs: 2 }, arms: [{ name: "a" }] };
+  assertThrows(
+    () => new ComparisonFolder(path, changed),
+    ConfigError,
+    "it was begun with other settings (steps, grpo.epochs)",
+  );
+  new ComparisonFolder(path, settings)[Symbol.dispose]();
+  const other = join(root, "other");
+  Deno.mkdirSync(other);
+  Deno.writeTextFileSync(join(other, "mine.txt"), "");
+  assertThrows(() => new ComparisonFolder(other, settings), ConfigError, "not empty");
+  assertEquals([...Deno.readDirSync(other)].length, 1);
 });
 
 const tiny = {
@@ -118,11 +182,11 @@ function timeless(folder: string): unknown {
 }
 
 Deno.test("an interrupted comparison goes on, and no number changes", async () => {
-  const root = Deno.makeTempDirSync();
-  const own = join(root, "higher.yaml");
-  Deno.writeTextFileSync(own, "reward: sparse\noptimizer: { learningRate: 0.001 }\n");
+  const own = fileOf("higher.yaml", "reward: sparse\noptimizer: { learningRate: 0.001 }\n");
   const options = { seeds: 2, arms: ["sft", "flex", own] };
   const whole = join(root, "whole");
+  // More seeds later are those that there would have been at once.
+  await compare({ ...tiny, out: whole }, { ...options, seeds: 1 });
   await compare({ ...tiny, out: whole }, options);
 
   const parts = join(root, "parts");
@@ -140,19 +204,97 @@ Deno.test("an interrupted comparison goes on, and no number changes", async () =
   }
   assertEquals(timeless(parts), timeless(whole));
 
-  const { arms, runs } = timeless(whole) as { arms: { name: string }[]; runs: ComparisonRun[] };
+  const { arms, runs, base, gates, failed } = timeless(whole) as Comparison;
   assertEquals(arms.map(({ name }) => name), ["sft", "flex", "higher"]);
   assertEquals(runs.length, 6);
   assertEquals(runs.map(({ domains }) => domains.length), Array(6).fill(16));
+  assertEquals(failed, []);
+  for (const { arm, steps, prompts, learningRate, curve } of runs) {
+    const imitates = arm === "sft";
+    assertEquals(prompts, steps * (imitates ? 4 : 2));
+    assertEquals(imitationRates.includes(learningRate ?? NaN), imitates);
+    assertEquals([curve.at(-1)!.step, curve.at(-1)!.rollouts], [steps, imitates ? 0 : 4 * steps]);
+  }
+  assert(base.flat().every(({ partial }) => partial! >= 0));
+  assertEquals(gates!.map(({ seed }) => seed), [0, 1]);
 
-  // Other settings would mix two experiments in one folder.
+  // Other settings would mix two experiments in one folder, and so would another model.
   const error = await assertRejects(
     () => compare({ ...tiny, steps: 3, out: whole }, options),
     ConfigError,
     "it was begun with other settings (steps)",
   );
   assert(error.message.includes("choose another --out"));
+  const { contents } = JSON.parse(Deno.readTextFileSync(join(whole, "settings.json")));
+  assertEquals(Object.keys(contents), ["from"]);
   await assertRejects(() => compare({ ...tiny, out: root }, options), ConfigError, "not empty");
   await assertRejects(() => compare(tiny, { seeds: 0 }), ConfigError, "over 0 seeds");
-  Deno.removeSync(root, { recursive: true });
+});
+
+Deno.test("what is done is summarised without the runs, as comparisons of before are", async () => {
+  // Of the comparison above.
+  const [whole, bare] = [join(root, "whole"), join(root, "bare")];
+  Deno.mkdirSync(join(bare, "seed-0"), { recursive: true });
+  Deno.copyFileSync(join(whole, "settings.json"), join(bare, "settings.json"));
+  for (const name of ["base", "sft", "flex", "higher"]) {
+    const result = JSON.parse(Deno.readTextFileSync(join(whole, "seed-0", `${name}.json`)));
+    // Partial credit, and what was chosen, were not kept at first.
+    delete result.learningRate;
+    for (const row of name === "base" ? result : result.domains) delete row.partial;
+    Deno.writeTextFileSync(join(bare, "seed-0", `${name}.json`), JSON.stringify(result));
+  }
+  const arms = ["sft", "flex", join(root, "higher.yaml")];
+  const onProgress = () => {
+    throw new Error("there is nothing to do");
+  };
+  const { comparison } = await compare({ ...tiny, out: bare }, { seeds: 1, arms, onProgress });
+  assertEquals(comparison!.runs.length, 3);
+  assertEquals(comparison!.gates!.map(({ partial }) => partial), [NaN]);
+  assertEquals(comparison!.summary[0]!.measures.pass1.low, -Infinity);
+  assertStringIncludes(comparison!.conclusion, "cannot be said");
+  report(bare);
+  assertStringIncludes(Deno.readTextFileSync(join(bare, "report.html")), "--seeds 1");
+});
+
+Deno.test("an abort ends evaluations and pretraining at once, and leaves nothing half-done", async () => {
+  const { from: _from, ...scratch } = { ...tiny, pretrain: { steps: 500, batch: 2 } };
+  for (const [input, begun] of [[tiny, "base: evaluate"], [scratch, "base: pretrain"]] as const) {
+    const out = join(root, begun.slice(6));
+    const stop = new AbortController();
+    let after = 0;
+    const onProgress = (what: string, done: number) => {
+      if (stop.signal.aborted) after++;
+      if (what.endsWith(begun) && done === 2) stop.abort();
+    };
+    const options = { seeds: 1, arms: ["flex"], signal: stop.signal, onProgress };
+    assertEquals(await compare({ ...input, out }, options), { folder: out, comparison: null });
+    assert(after < 12, `${after} more`); // of the 32 episodes those of the same round
+    assertThrows(() => Deno.statSync(join(out, "seed-0")), Deno.errors.NotFound);
+  }
+});
+
+Deno.test("an arm that diverges is kept as failed, and the others go on", async () => {
+  const out = join(root, "diverged");
+  const options = { seeds: 1, arms: ["sparse", "flex"] };
+  const stop = new AbortController();
+  await compare({ ...tiny, out }, {
+    ...options,
+    signal: stop.signal,
+    onProgress: (what) => what === "seed 0 sparse: train" ? stop.abort() : undefined,
+  });
+  const weights = join(out, "seed-0", "sparse", "checkpoint-1", "model.safetensors");
+  const bytes = Deno.readFileSync(weights);
+  bytes.fill(0xff, 8 + Number(new DataView(bytes.buffer).getBigUint64(0, true))); // no numbers
+  Deno.writeFileSync(weights, bytes);
+  for (let twice = 0; twice < 2; twice++) {
+    const { comparison } = await compare({ ...tiny, out }, options);
+    assertEquals(comparison!.runs.map(({ arm }) => arm), ["flex"]);
+    const [{ arm, seed, failed }] = comparison!.failed as [FailedRun];
+    assertEquals([arm, seed], ["sparse", 0]);
+    assertStringIncludes(failed, "Step 2: ");
+    assertStringIncludes(
+      comparison!.conclusion,
+      "diverged in sparse with seed 0; that is left out",
+    );
+  }
 });

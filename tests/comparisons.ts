@@ -44,6 +44,7 @@ export function comparisonOf(
   const spread = () => tInterval([random.float(), random.float(), random.float()]);
   return {
     regime: "a small model",
+    command: `./mentor compare --seeds ${seeds} --arms ${arms.join(",")}`,
     adapter: "an adapter",
     seeds: numbers,
     arms: arms.map((name) => ({
@@ -53,6 +54,10 @@ export function comparisonOf(
     })),
     runs,
     base: numbers.map(domains),
+    gates: numbers.map((seed) => ({
+      ...{ seed, validity: 0.95, pass1: 0.02, partial: seed % 2 === 0 ? 0.4 : 0.1 },
+      passed: seed % 2 === 0,
+    })),
     summary: arms.flatMap((arm) =>
       (["train", "held-out"] as const).map((scope) => ({
         ...{ arm, scope },
@@ -64,10 +69,12 @@ export function comparisonOf(
     differences: [{
       ...{ arm: arms[0]!, against: arms.at(-1)!, scope: "held-out" },
       ...{ pass1: { mean: 0.05, low: -0.01, high: 0.11 }, seeds: [0.03, 0.05, 0.07] },
+      bootstrap: { mean: 0.05, low: 0.02, high: 0.08 },
     }],
     hypotheses: [{
       ...{ id: "H1", statement: "The first is better.", unit: "points" },
       ...{ estimate: { mean: 5, low: -1, high: 11 }, verdict: "undecided" },
+      ...{ seeds: 3, note: "One run counts as two." },
     }],
     conclusion: "It is open which is better.",
   };

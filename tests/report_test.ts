@@ -19,7 +19,8 @@ import type { RunEvent } from "../src/run/events.ts";
 import { thinned } from "../src/run/report/chart.ts";
 import type { Comparison } from "../src/run/report/comparison.ts";
 import { parseComparison } from "../src/run/report/comparison_file.ts";
-import { ComparisonView, meanCurve, scopeMean } from "../src/run/report/comparison_view.ts";
+import { scopeMean } from "../src/run/report/comparison_scopes.ts";
+import { ComparisonView, meanCurve } from "../src/run/report/comparison_view.ts";
 import { fixed, interval, short, signed } from "../src/run/report/format.ts";
 import { clip, markup, visible, within } from "../src/run/report/html.ts";
 import { niceScale } from "../src/run/report/interval_table.ts";
@@ -165,6 +166,22 @@ Deno.test("a comparison's page has every section, arm and interval", () => {
   }
   assertStringIncludes(page, "sft \u2212 flex");
   assertStringIncludes(page, "+5.0 [\u22121.0, +11.0]");
+  assertStringIncludes(page, "+5.0 [+2.0, +8.0]");
+  assertStringIncludes(page, "bootstrap over seeds and prompts");
+  assertStringIncludes(page, "<small>One run counts as two.</small>");
+  assertStringIncludes(page, "<pre>./mentor compare --seeds 3 --arms sft,flex</pre>");
+  assertEquals(page.match(/class="(good|bad)">[\u2713\u2717] (yes|no)/g)?.length, 3);
+  const { runs } = comparisonOf(["sft", "flex"]);
+  const without = { ...comparisonOf(["sft", "flex"]), runs: runs.slice(1) };
+  assertStringIncludes(
+    renderComparisonReport({
+      ...without,
+      failed: [{ arm: "sft", seed: 0, failed: "Step 3: it is no number" }],
+    }),
+    "1 run that should be there: sft with seed 0 (Step 3: it is no number).",
+  );
+  const { gates: _gates, command: _command, ...old } = without;
+  assertStringIncludes(renderComparisonReport(old), "Take the regime &ldquo;a small model&rdquo;");
   assertStringIncludes(page, "? undecided");
   assertStringIncludes(page, "It is open which is better.");
   assertStringIncludes(page, "<td>sft</td><td>flex</td>"); // the setting that differs
@@ -368,7 +385,7 @@ Deno.test("the CSV has a row per arm, seed, domain and split, quoted where it mu
   assertEquals(rows[0]!.slice(0, 7), [
     ...["arm", "seed", "domain", "split", "prompts", "samples", "pass1"],
   ]);
-  assertEquals(new Set(rows.map((row) => row.length)), new Set([16]));
+  assertEquals(new Set(rows.map((row) => row.length)), new Set([17]));
   assertEquals(
     new Set(rows.slice(1).map(([arm]) => arm)),
     new Set(["base", 'a "b", c', "line\nbreak"]),

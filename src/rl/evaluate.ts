@@ -57,7 +57,8 @@ export interface Evaluation {
 }
 
 /**
- * Samples `samples` episodes per prompt at temperature 1 and one greedily.
+ * Samples `samples` episodes per prompt at temperature 1 and one greedily. Aborting ends it with the
+ * signal's reason.
  */
 export async function evaluateModel(
   generator: Generator,
@@ -85,6 +86,8 @@ export async function evaluateModel(
   };
   const sampled = await rollout(generator, chat, tasks, samples, { ...common, temperature: 1 });
   const greedy = await rollout(generator, chat, tasks, 1, { ...common, temperature: 0 });
+  // An abort that reached only the tools of a last turn would pass for what these answered.
+  signal?.throwIfAborted();
 
   let first = 0;
   const bySplit = new Map<Split, number[][]>();

@@ -135,25 +135,27 @@ export async function runPretrain(
 export async function runCompare({ flags, own, json: asJson, quiet }: Invocation): Promise<number> {
   const stop = new AbortController();
   const restore = onInterrupt(() => {
-    err("\nStopping after this step; interrupt again to quit at once");
+    err("\nStopping, and keeping what is done; interrupt again to quit at once");
     stop.abort();
   });
   using watcher = new RunWatcher({ quiet, write: err });
   try {
-    const { folder, comparison } = await compare(flags, {
+    const result = await compare(flags, {
       ...(own.seeds === undefined ? {} : { seeds: Number(own.seeds) }),
       ...(own.arms === undefined ? {} : { arms: own.arms.split(",").map((arm) => arm.trim()) }),
       signal: stop.signal,
       onProgress: watcher.progress,
     });
     watcher.finish();
+    const { folder, comparison } = result;
     if (!comparison) {
-      out("Stopped; what is done is kept. The same command goes on from there.");
+      if (asJson) json(result);
+      else out("Stopped; what is done is kept. The same command goes on from there.");
       return 0;
     }
     const { report } = await import("./report/mod.ts");
     const { page } = report(folder);
-    if (asJson) json(comparison);
+    if (asJson) json(result);
     else out(`\n${renderArms(comparison)}\n\n${comparison.conclusion}\n\nReport: ${page}`);
     return 0;
   } finally {

@@ -22,10 +22,12 @@ export interface EvaluateOptions {
   /** Measure where the time goes, by kernel or by submit. */
   readonly profile?: ProfileDetail;
   /**
-   * Which built-in prompts: those that results are reported on, or others of the domains trained on,
-   * to choose by. Default `evaluation`.
+   * Evaluates on up to so many prompts per domain trained on that are there to choose by, none of
+   * which is among the config's evaluation prompts; without it, on these themselves.
    */
-  readonly suite?: "evaluation" | "validation";
+  readonly validation?: number;
+  /** Aborting ends it at once, with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** What {@linkcode evaluate} found. */
@@ -78,19 +80,18 @@ export async function evaluate(
 export async function evaluateStudent(
   student: Student,
   config: RunConfig,
-  { onProgress, suite }: EvaluateOptions,
+  { onProgress, validation, signal }: EvaluateOptions,
 ): Promise<Evaluation> {
   const { model, chat } = student;
-  const tasks = await openTasks(config, chat, model.config.maxPositions, suite);
+  const tasks = await openTasks(config, chat, model.config.maxPositions, validation);
   if (tasks.evaluation.length === 0) {
     throw new ConfigError(
       "Cannot evaluate: there are no evaluation tasks; raise evaluation.prompts, or give a larger task file",
     );
   }
   using generator = openGenerator(student, config, tasks);
-  return await evaluateTasks(generator, student, config, tasks, (done, total) => {
-    onProgress?.("evaluate", done, total);
-  });
+  const tell = (done: number, total: number) => onProgress?.("evaluate", done, total);
+  return await evaluateTasks(generator, student, config, tasks, tell, signal);
 }
 
 /** A generator with the slots of the config and the context of the tasks. */
@@ -109,6 +110,7 @@ export async function evaluateTasks(
   { evaluation: { samples }, rollout: { maxCalls } }: RunConfig,
   { evaluation: sets, maxTokens }: TaskSource,
   onProgress: (done: number, total: number) => void,
+  signal?: AbortSignal,
 ): Promise<Evaluation> {
   const total = sets.reduce((sum, { tasks }) => sum + tasks.length, 0) * (samples + 1);
   let done = 0;
@@ -119,6 +121,7 @@ export async function evaluateTasks(
     maxTokens,
     maxCalls,
     onEpisode: () => onProgress(++done, total),
+    ...(signal ? { signal } : {}),
   });
 }
 

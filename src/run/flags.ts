@@ -122,7 +122,7 @@ export function takeFlags(
 export function flagHelp({ profile = false } = {}): string {
   const rows: [string, string][] = settings.map((setting) => {
     const short = aliases[kebab(setting.path)];
-    const names = `--${kebabPath(setting.path)}${short ? `, --${short}` : ""}`;
+    const names = `--${flagName(setting.path)}${short ? `, --${short}` : ""}`;
     return [names, explain(setting)];
   });
   rows.push(["--config", "Config file, YAML or JSON; flags win over it"]);
@@ -193,10 +193,11 @@ function normalise(argv: readonly string[]): string[] {
 }
 
 function kebab(path: string): string {
-  return kebabPath(path).replaceAll(".", "-");
+  return flagName(path).replaceAll(".", "-");
 }
 
-function kebabPath(path: string): string {
+/** The flag of a setting: that of `rollout.topK` is `rollout.top-k`. */
+export function flagName(path: string): string {
   return path.replace(/(?<=[a-z0-9])[A-Z]/g, "-$&").toLowerCase();
 }
 

@@ -33,18 +33,22 @@ export interface Gate {
 /** Weight decay and clipping of pretraining; the rest comes from the config. */
 const PRETRAIN = { weightDecay: 0.1, gradClip: 1 };
 
-/** Trains a student on the flawed policy's traces. */
+/** Trains a student on the flawed policy's traces; aborting ends it with the signal's reason. */
 export async function pretrainStudent(
   student: Student,
   { optimizer: { betas, epsilon }, pretrain: options, seed, tokenBudget }: RunConfig,
   onProgress?: (what: string, done: number, total: number, loss: number) => void,
+  signal?: AbortSignal,
 ): Promise<void> {
   using learner = new Learner(student.model, { betas, epsilon, ...PRETRAIN });
   await pretrain(
     learner,
     student.chat,
     { ...options, seed, tokenBudget },
-    (step, { loss }) => onProgress?.("pretrain", step, options.steps, loss),
+    (step, { loss }) => {
+      onProgress?.("pretrain", step, options.steps, loss);
+      signal?.throwIfAborted();
+    },
   );
 }
 
@@ -67,6 +71,7 @@ export function judge({ rows }: Evaluation): Gate {
 
 /**
  * Makes a base model: pretrains, measures, and saves weights (bf16), tokenizer and `gate.json`.
+ * Aborting ends it with the signal's reason, and nothing is saved.
  *
  * @throws {CheckpointError} if the folder cannot be written.
  */
@@ -74,11 +79,13 @@ export async function makeBase(
   config: RunConfig,
   folder: string,
   onProgress: (what: string, done: number, total: number, loss?: number) => void,
+  signal?: AbortSignal,
 ): Promise<Gate> {
   using gpu = await openAdapter(config);
   using student = newStudent(gpu, config.size, config.seed);
-  await pretrainStudent(student, config, onProgress);
-  const gate = judge(await evaluateStudent(student, config, { onProgress }));
+  await pretrainStudent(student, config, onProgress, signal);
+  const options = { onProgress, ...(signal ? { signal } : {}) };
+  const gate = judge(await evaluateStudent(student, config, options));
   const { size, seed, pretrain } = config;
   await saveFolder(folder, {
     ...await studentFiles(student, "BF16"),

@@ -113,8 +113,11 @@ export function renderArms({ summary, hypotheses }: Comparison): string {
     "calls",
     "like teacher",
   ];
-  const ends = ({ low, high }: Interval, unit = 100) =>
-    `[${(unit * low).toFixed(1)}, ${(unit * high).toFixed(1)}]`;
+  // One seed has no interval.
+  const ends = ({ low, high }: Interval, unit = 100, digits = 1) =>
+    Number.isFinite(low) && Number.isFinite(high)
+      ? `[${(unit * low).toFixed(digits)}, ${(unit * high).toFixed(digits)}]`
+      : "-";
   const rows = summary.filter(({ scope }) => scope === "train" || scope === "held-out")
     .map(({ arm, scope, measures: { pass1, greedy, validity, calls, similarity } }) => [
       arm,
@@ -130,11 +133,13 @@ export function renderArms({ summary, hypotheses }: Comparison): string {
     id,
     statement,
     `${estimate.mean.toFixed(unit === "similarity" ? 3 : 1)} ${unit}`,
-    unit === "similarity"
-      ? `[${estimate.low.toFixed(3)}, ${estimate.high.toFixed(3)}]`
-      : ends(estimate, 1),
+    ends(estimate, 1, unit === "similarity" ? 3 : 1),
     verdict,
   ]);
-  return `${table(header, rows)}\n\n` +
-    table(["", "hypothesis", "by", "95 %", "verdict"], claims);
+  const notes = hypotheses.flatMap(({ id, note }) => note === undefined ? [] : [`${id}: ${note}`]);
+  return [
+    `${table(header, rows)}\n`,
+    table(["", "hypothesis", "by", "95 %", "verdict"], claims),
+    ...notes,
+  ].join("\n");
 }

@@ -14,6 +14,7 @@ import {
   type DomainTask,
   evaluationSuite,
   generateTask,
+  isForValidation,
   promptPurpose,
   validationSuite,
 } from "../tasks/domains/mod.ts";
@@ -48,28 +49,27 @@ const BUILT_IN_TOKENS = 128;
  * Opens the tasks that a config names.
  *
  * @param context longest sequence of the model
- * @param suite which built-in prompts to evaluate on
+ * @param validation evaluate on up to so many prompts per domain trained on that are there to choose
+ * by, and on no prompt of the config's evaluation
  * @throws {TaskFormatError} naming file and line of a malformed task.
- * @throws {ConfigError} if no task is left to train on.
+ * @throws {ConfigError} if no task is left to train on, or none to choose by.
  */
 export async function openTasks(
   config: RunConfig,
   chat: ChatFormat,
   context: number,
-  suite: "evaluation" | "validation" = "evaluation",
+  validation?: number,
 ): Promise<TaskSource> {
   return config.tasks === null
-    ? builtIn(config, chat, context, suite)
-    : await fromFile(config, chat, context);
+    ? builtIn(config, chat, context, validation)
+    : await fromFile(config, chat, context, validation);
 }
-
-const suites = { evaluation: evaluationSuite, validation: validationSuite };
 
 function builtIn(
   { domains, seed, teacher, evaluation, rollout, tokenBudget, limit }: RunConfig,
   chat: ChatFormat,
   context: number,
-  suite: "evaluation" | "validation",
+  validation: number | undefined,
 ): TaskSource {
   const taught = (task: DomainTask, key: string): DomainTask => ({
     ...task,
@@ -93,11 +93,14 @@ function builtIn(
   checkContext(rollout.maxTokens, context);
   return {
     draw,
-    evaluation: evaluation.prompts === 0 ? [] : suites[suite](evaluation.prompts)
-      .map((part) => ({
-        ...part,
-        tasks: part.tasks.map((task) => taught(task, `teacher/${task.id}`)),
-      })),
+    evaluation: evaluation.prompts === 0
+      ? []
+      : (validation === undefined
+        ? evaluationSuite(evaluation.prompts)
+        : validationSuite(validation, evaluation.prompts)).map((part) => ({
+          ...part,
+          tasks: part.tasks.map((task) => taught(task, `teacher/${task.id}`)),
+        })),
     maxTokens: rollout.maxTokens ?? needed(),
     notes: [],
   };
@@ -107,6 +110,7 @@ async function fromFile(
   config: RunConfig,
   chat: ChatFormat,
   context: number,
+  validation: number | undefined,
 ): Promise<TaskSource> {
   const source = config.tasks!;
   const notes: string[] = [];
@@ -126,7 +130,9 @@ async function fromFile(
       `${left} of ${all.length} tasks do not fit the context of ${maxTokens} tokens and are left out`,
     );
   }
-  const held = fitting.filter(({ prompt }) => promptPurpose(prompt) === "eval");
+  const held = validation === undefined
+    ? fitting.filter(({ prompt }) => promptPurpose(prompt) === "eval" && !isForValidation(prompt))
+    : forValidation(source, fitting);
   const training = fitting.filter(({ prompt }) => promptPurpose(prompt) === "train");
   if (training.length === 0) {
     throw new ConfigError(
@@ -134,7 +140,7 @@ async function fromFile(
         "raise rollout.maxTokens or shorten the prompts",
     );
   }
-  const { prompts } = config.evaluation;
+  const prompts = validation ?? config.evaluation.prompts;
   const families = Map.groupBy(held, ({ domain, split }) => `${domain}/${split}`);
   return {
     draw: passes(training, config.seed, config.rollout.prompts),
@@ -146,6 +152,25 @@ async function fromFile(
     maxTokens,
     notes,
   };
+}
+
+/**
+ * Sees to it that a task file has tasks to choose models by; the built-in domains do.
+ *
+ * @throws {ConfigError} if there is none.
+ */
+export async function requireValidation(config: RunConfig): Promise<void> {
+  if (config.tasks !== null) forValidation(config.tasks, await readTasks(config, []));
+}
+
+/** The tasks to choose models by: of those trained on, like the ones that the built-in domains have. */
+function forValidation(source: string, tasks: readonly Task[]): Task[] {
+  const found = tasks.filter(({ prompt, split }) => split === "train" && isForValidation(prompt));
+  if (found.length > 0) return found;
+  throw new ConfigError(
+    `Cannot choose a model by "${source}": of its ${tasks.length} tasks none is held out for that. ` +
+      'Give it more tasks of split "train" (one prompt in 16 is), or leave imitation out',
+  );
 }
 
 /** Draws from a list, of which each pass has an order of its own. @param prompts of a step at least */

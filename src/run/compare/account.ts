@@ -8,32 +8,49 @@ import type { RunConfig } from "../config.ts";
 import type { RunEvent } from "../events.ts";
 import type { ComparisonRun, CurvePoint } from "../report/comparison.ts";
 
-/** What a run took, and how it went. */
+/**
+ * What a run took, and how it went.
+ *
+ * @param until the step whose model counts; the account ends there
+ */
 export function accountOf(
-  { seed, steps, rollout, sft, method }: RunConfig,
+  config: RunConfig,
   events: readonly RunEvent[],
+  until: number = config.steps,
 ): Omit<ComparisonRun, "arm" | "domains"> {
-  const made = events.filter((event) => event.type === "step");
-  const perStep = method === "sft" ? sft.batch : rollout.prompts;
-  const episodes = method === "sft" ? sft.batch : rollout.prompts * rollout.group;
+  const { seed, rollout, sft, method } = config;
+  const counted = events.filter((event) => event.type === "run-start" || event.step <= until);
+  const made = counted.filter((event) => event.type === "step");
+  const imitates = method === "sft";
+  const tokens = made.map(({ metrics }) =>
+    (metrics.num_tokens ?? 0) * (metrics.epochs ?? epochsOf(config))
+  );
   return {
     seed,
-    seconds: events.reduce(
-      (sum, event) => sum + (event.type === "run-end" ? 0 : secondsOf(event)),
-      0,
-    ),
-    steps,
-    prompts: made.length * perStep,
-    optimizerTokens: made.reduce((sum, { metrics }) => sum + (metrics.num_tokens ?? 0), 0),
-    curve: curveOf(events, episodes),
+    seconds: counted.reduce((sum, event) => sum + secondsOf(event), 0),
+    steps: until,
+    prompts: made.length * (imitates ? sft.batch : rollout.prompts),
+    optimizerTokens: tokens.reduce((sum, count) => sum + count, 0),
+    curve: curveOf(counted, imitates ? 0 : rollout.prompts * rollout.group),
   };
 }
 
-function secondsOf(event: RunEvent): number {
-  return "timing" in event ? event.timing?.seconds ?? 0 : 0;
+/** How often a step goes over its tokens; PPO may end earlier, and says so. */
+function epochsOf({ method, grpo, ppo, distill }: RunConfig): number {
+  if (method === "grpo") return grpo.epochs;
+  if (method === "ppo") return ppo.epochs;
+  return method === "distill" ? distill.epochs : 1;
 }
 
-/** The evaluations of a run as a curve; means over domains, all of which have as many prompts. */
+function secondsOf(event: RunEvent): number {
+  return "timing" in event && event.type !== "run-end" ? event.timing?.seconds ?? 0 : 0;
+}
+
+/**
+ * The evaluations of a run as a curve; means over domains, all of which have as many prompts.
+ *
+ * @param episodes sampled per step
+ */
 function curveOf(events: readonly RunEvent[], episodes: number): CurvePoint[] {
   return events.filter((event) => event.type === "eval").map(({ step, domains }) => {
     const mean = (held: boolean) => {

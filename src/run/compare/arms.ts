@@ -8,7 +8,7 @@
  */
 
 import { basename, extname } from "@std/path";
-import { ConfigError, readConfigFile } from "../config.ts";
+import { ConfigError, readConfigFile, valueAt } from "../config.ts";
 import type { ComparisonArm, Scope } from "../report/comparison.ts";
 import { suggestion } from "../suggest.ts";
 
@@ -33,7 +33,10 @@ const known: readonly ComparisonArm[] = [
   },
   {
     name: "mentor-exact",
-    description: "MENTOR's published reward: outcomes, and the same set of tools as the teacher's",
+    description:
+      "MENTOR's published reward: outcomes, and the same set of tools as the teacher's; " +
+      "where the teacher calls none (one prompt in five of the built-in ones), every finished answer " +
+      "is worth the same, and whether it is right is not learnt",
     settings: { reward: "mentor-exact" },
   },
   {
@@ -50,37 +53,88 @@ export const armNames: readonly string[] = known.map(({ name }) => name);
 /**
  * The arms of a list: names, or paths of config files, whose name is then the file's.
  *
- * @throws {ConfigError} if there is no such arm, or two have the same name.
+ * @throws {ConfigError} if there is no such arm, two have the same name, or one sets what all share.
  */
 export function armsNamed(list: readonly string[]): ComparisonArm[] {
-  const arms = list.map((item) => {
-    const arm = known.find(({ name }) => name === item);
-    if (arm) return arm;
-    if (!/\.(json|ya?ml)$/i.test(item)) {
-      throw new ConfigError(
-        `Cannot compare "${item}": there is no such arm${
-          suggestion(item, armNames)
-        }. Name some of ` +
-          `${armNames.join(", ")}, or config files`,
-      );
-    }
-    const name = basename(item, extname(item));
-    return { name, description: `Settings of ${basename(item)}`, settings: readConfigFile(item) };
-  });
+  const arms = list.map((item) => known.find(({ name }) => name === item) ?? armOf(item));
   const names = arms.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) {
     throw new ConfigError(`Cannot compare "${twice}" with itself: give arms different names`);
   }
+  const [rated] = names.filter((name) => names.some((other) => isRated(name, other)));
+  if (rated !== undefined) throw misnamed(rated);
   return arms;
 }
+
+function armOf(path: string): ComparisonArm {
+  if (!/\.(json|ya?ml)$/i.test(path)) {
+    throw new ConfigError(
+      `Cannot compare "${path}": there is no such arm${suggestion(path, armNames)}. Name some of ` +
+        `${armNames.join(", ")}, or config files`,
+    );
+  }
+  const name = basename(path, extname(path));
+  // The report judges arms by their names.
+  const taken = [...armNames, "base"];
+  const like = (other: string) => name.toLowerCase() === other || isRated(name, other);
+  if (taken.some(like)) throw misnamed(path);
+  const settings = readConfigFile(path);
+  for (const [why, paths] of SHARED) {
+    const own = paths.find((one) => valueAt(settings, one) !== undefined);
+    if (own === undefined) continue;
+    throw new ConfigError(
+      `Cannot compare "${path}": it sets ${own}, but ${why}. Take that out of the file`,
+    );
+  }
+  return { name, description: `Settings of ${basename(path)}`, settings };
+}
+
+/** Whether a name is another arm's with a learning rate, as imitation names its runs. */
+function isRated(name: string, other: string): boolean {
+  return name.startsWith(`${other}-`) && Number.isFinite(Number(name.slice(other.length + 1)));
+}
+
+function misnamed(arm: string): ConfigError {
+  return new ConfigError(
+    `Cannot compare "${arm}" under the name of its file: that has a meaning here. Rename the file`,
+  );
+}
+
+/** What an arm may not set for itself, and why. */
+const SHARED: readonly (readonly [why: string, paths: readonly string[]])[] = [
+  [
+    "all arms have the same budget (give it to all of them, as a flag of compare)",
+    ["steps", "rollout.prompts", "rollout.group"],
+  ],
+  [
+    "all arms have the same tasks and teacher (give it to all of them, as a flag of compare)",
+    ["tasks", "limit", "tools", "domains", "teacher"],
+  ],
+  [
+    "all arms are measured alike (give it to all of them, as a flag of compare)",
+    ["evaluation", "chat"],
+  ],
+  [
+    "all arms start from the same model (give it to all of them, as a flag of compare)",
+    ["from", "size", "pretrain"],
+  ],
+  ["every arm starts from the same model, by its own method", ["warmupSft"]],
+  ["arms would sample different numbers of episodes", ["grpo.resampleDead"]],
+  ["the comparison says which seeds there are, and where runs lie and go on from", [
+    "seed",
+    "out",
+    "resume",
+    "checkpoint",
+  ]],
+];
 
 /**
  * What all arms share, unless the command line says otherwise. A teacher that does three of ten easy
  * calculations in its head, and shows no call for them, is a teacher with a capacity of its own: were
  * it perfect, nothing could beat imitating it.
  */
-export const regime = {
+export const defaults = {
   /** Steps of reinforcement, of 16 prompts x 8 episodes each. */
   steps: 120,
   /** Different training prompts, for all arms the same. */
@@ -93,19 +147,6 @@ export const regime = {
 
 /** Learning rates that imitation may have; the one that does better on validation prompts counts. */
 export const imitationRates: readonly number[] = [3e-4, 1e-3];
-
-/** What the regime is, for readers of the report. */
-export const regimeText =
-  "A nano student (0.2 M parameters) is pretrained per seed on traces of a policy whose decisions are " +
-  "mostly wrong (wrong tool, swapped arguments, guesses, early ends: each the likelier choice by " +
-  "itself), so that success takes several rare decisions at once while partial credit is common. All " +
-  "arms of a seed start from that same model and train on the same 256 prompts of five domains. " +
-  "Reinforcement: 120 steps of 16 prompts x 8 episodes, GRPO with the defaults of `train`, only the " +
-  "reward differs. Imitation: as many training sequences (480 steps of 32), learning rate out of two " +
-  "and number of steps chosen on validation prompts. The teacher does 30 % of additions and " +
-  "subtractions in its head. Evaluation: prompts never trained on, sampled at temperature 1 and " +
-  "greedily, judged by the task's verifier alone. Held out are new combinations of known tools, three " +
-  "steps after training on one and two, and new domains; the base has seen all of them, poorly.";
 
 /** A difference of two arms that is expected to be above 0. */
 export interface Expectation {

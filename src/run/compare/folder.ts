@@ -5,7 +5,9 @@
  * comparison/
  *   comparison.json      what came out, once every arm is done
  *   settings.json        what is compared; another comparison needs another folder
+ *   lock                 held by the process that is at work
  *   seed-0/base/         the model that the arms start from
+ *   seed-0/base.json     what it does
  *   seed-0/flex/         the run of an arm (`store.ts`)
  *   seed-0/flex.json     what came out of it: the arm is done
  * ```
@@ -13,47 +15,42 @@
  * @module
  */
 
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import { CheckpointError } from "../../io/checkpoint.ts";
 import { ConfigError } from "../config.ts";
+import { flatten } from "../report/format.ts";
 
-/** Reads and writes what has been done of a comparison. */
-export class ComparisonFolder {
+/** Reads and writes what has been done of a comparison; no other process can while it is open. */
+export class ComparisonFolder implements Disposable {
   /** Where it lies. */
   readonly path: string;
+  readonly #lock: Deno.FsFile;
 
   /**
    * Opens the folder, and makes it if there is none.
    *
-   * @param settings all that decides the numbers
+   * @param settings all that decides the numbers of a seed
    * @throws {ConfigError} if it holds a comparison with other settings, or something else.
-   * @throws {CheckpointError} if it cannot be read or written.
+   * @throws {CheckpointError} if it cannot be read or written, or another process is at work in it.
    */
-  constructor(path: string, settings: unknown) {
+  constructor(path: string, settings: Readonly<Record<string, unknown>>) {
     this.path = path;
-    const file = join(path, "settings.json");
-    const text = toJson(settings);
-    const found = readText(file);
-    if (found === text) return;
-    if (found !== null) {
-      throw new ConfigError(
-        `Cannot go on with the comparison in "${path}": it was begun with other settings ` +
-          `(${changed(found, text)}). Repeat these, or choose another --out`,
-      );
-    }
+    makeFolder(path);
+    this.#lock = lock(join(path, "lock"));
     try {
-      Deno.mkdirSync(path, { recursive: true });
-      if ([...Deno.readDirSync(path)].length > 0) {
-        throw new ConfigError(
-          `Cannot compare in "${path}": the folder is not empty and holds no comparison. ` +
-            "Choose another --out",
-        );
-      }
+      const file = join(path, "settings.json");
+      const found = readText(file);
+      if (found === null) writeAtomic(file, toJson(settings));
+      else requireSame(path, JSON.parse(found), JSON.parse(toJson(settings)));
     } catch (error) {
-      if (error instanceof ConfigError) throw error;
-      throw new CheckpointError(`Cannot make folder "${path}": ${(error as Error).message}`);
+      this.#lock.close();
+      throw error;
     }
-    writeAtomic(file, text);
+  }
+
+  /** Lets other processes in. */
+  [Symbol.dispose](): void {
+    this.#lock.close();
   }
 
   /** The model that the arms of a seed start from. */
@@ -110,9 +107,49 @@ function writeAtomic(path: string, text: string): void {
   }
 }
 
-/** The names of the settings in which two texts differ. */
-function changed(before: string, after: string): string {
-  const [a, b] = [before, after].map((text) => JSON.parse(text) as Record<string, unknown>);
-  return Object.keys({ ...a, ...b })
-    .filter((key) => JSON.stringify(a![key]) !== JSON.stringify(b![key])).join(", ");
+/** Makes the folder of a comparison, or sees to it that it is one. */
+function makeFolder(path: string): void {
+  let names: string[];
+  try {
+    Deno.mkdirSync(path, { recursive: true });
+    names = Array.from(Deno.readDirSync(path), ({ name }) => name);
+  } catch (error) {
+    throw new CheckpointError(`Cannot make folder "${path}": ${(error as Error).message}`);
+  }
+  // A process that was killed at its start leaves no more than this.
+  const others = names.filter((name) => name !== "lock" && name !== "settings.json.part");
+  if (others.length === 0 || names.includes("settings.json")) return;
+  throw new ConfigError(
+    `Cannot compare in "${path}": the folder is not empty and holds no comparison. ` +
+      "Choose another --out",
+  );
+}
+
+/** Opens a file that no other process has open like this. */
+function lock(path: string): Deno.FsFile {
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(path, { write: true, create: true });
+  } catch (error) {
+    throw new CheckpointError(`Cannot write "${path}": ${(error as Error).message}`);
+  }
+  if (file.tryLockSync(true)) return file;
+  file.close();
+  throw new CheckpointError(
+    `Cannot compare in "${dirname(path)}": another process is at work there. Wait until it has ` +
+      "ended, or choose another --out",
+  );
+}
+
+function requireSame(path: string, before: unknown, now: unknown): void {
+  const [a, b] = [before, now].map((settings) =>
+    new Map(flatten(settings).map(([name, value]) => [name, JSON.stringify(value)]))
+  ) as [Map<string, string>, Map<string, string>];
+  const changed = [...new Set([...a.keys(), ...b.keys()])]
+    .filter((name) => a.get(name) !== b.get(name));
+  if (changed.length === 0) return;
+  throw new ConfigError(
+    `Cannot go on with the comparison in "${path}": it was begun with other settings ` +
+      `(${changed.join(", ")}). Repeat these, or choose another --out`,
+  );
 }

@@ -6,11 +6,21 @@
 
 import type { Interval } from "../../rl/statistics.ts";
 
-/** Which tasks a number is over; `held-out` is composition, depth and domain, averaged over prompts. */
-export type Scope = "train" | "composition" | "depth" | "domain" | "held-out";
+/**
+ * Which tasks a number is over; `held-out` is composition, depth and domain, averaged over prompts,
+ * and `train-tools` is `train` without the domain whose tasks need no tool.
+ */
+export type Scope = "train" | "train-tools" | "composition" | "depth" | "domain" | "held-out";
 
 /** The scopes in the order in which they are shown. */
-export const scopes = ["train", "held-out", "composition", "depth", "domain"] as const;
+export const scopes = [
+  "train",
+  "train-tools",
+  "held-out",
+  "composition",
+  "depth",
+  "domain",
+] as const satisfies readonly Scope[];
 
 /** One way of training. */
 export interface ComparisonArm {
@@ -53,6 +63,11 @@ export interface DomainMeasures {
   readonly name: string;
   readonly split: string;
   readonly measures: ArmMeasures;
+  /**
+   * Partial credit: share of sampled answers that are wrong, with a call of some right tool.
+   * Comparisons made before it was kept have none.
+   */
+  readonly partial?: number;
   /** [prompts, samples] whether each sampled answer was correct. */
   readonly outcomes: readonly (readonly (0 | 1)[])[];
 }
@@ -72,22 +87,47 @@ export interface CurvePoint {
 export interface ComparisonRun {
   readonly arm: string;
   readonly seed: number;
-  /** Wall-clock time. */
+  /** Wall-clock time of training, and of evaluations on the way; of all runs that were chosen from. */
   readonly seconds: number;
+  /** Steps to the model that is measured; what follows is up to there. */
   readonly steps: number;
   /** Prompts seen, repeats included. */
   readonly prompts: number;
-  /** Tokens that the optimizer learnt from. */
+  /** Tokens that the optimizer learnt from, repeats included. */
   readonly optimizerTokens: number;
+  /** The learning rate that was chosen; absent where there was no choice. */
+  readonly learningRate?: number;
   readonly curve: readonly CurvePoint[];
   /** Measured at the end. */
   readonly domains: readonly DomainMeasures[];
+}
+
+/** One arm that came to nothing with one seed. */
+export interface FailedRun {
+  readonly arm: string;
+  readonly seed: number;
+  /** What went wrong. */
+  readonly failed: string;
+}
+
+/** What makes a base worth starting from, over the domains trained on that need tools. */
+export interface BaseGate {
+  readonly seed: number;
+  /** Share of calls that ran; above 0.9. */
+  readonly validity: number;
+  /** Share of correct sampled answers; from 0.005 to 0.3. */
+  readonly pass1: number;
+  /** Share of wrong ones with a call of some right tool; NaN where it was not kept. */
+  readonly partial: number;
+  /** Whether these are as wanted, and partial credit is 10 times as frequent as success. */
+  readonly passed: boolean;
 }
 
 /** An arm over all seeds, in one scope. */
 export interface ComparisonSummary {
   readonly arm: string;
   readonly scope: Scope;
+  /** t intervals over seeds. */
   readonly measures: Readonly<Record<keyof ArmMeasures, Interval>>;
 }
 
@@ -96,8 +136,10 @@ export interface ComparisonDifference {
   readonly arm: string;
   readonly against: string;
   readonly scope: Scope;
-  /** pass@1 of `arm` minus that of `against`. */
+  /** pass@1 of `arm` minus that of `against`, with its t interval over seeds. */
   readonly pass1: Interval;
+  /** The same with a bootstrap over seeds and prompts; one seed has none. */
+  readonly bootstrap?: Interval;
   /** The same for each seed. */
   readonly seeds: readonly number[];
 }
@@ -106,23 +148,33 @@ export interface ComparisonDifference {
 export interface Hypothesis {
   readonly id: string;
   readonly statement: string;
-  /** In `unit`. */
+  /** In `unit`, with its t interval over seeds. */
   readonly estimate: Interval;
   readonly unit: string;
   readonly verdict: "supported" | "contradicted" | "undecided";
+  /** How many seeds it was judged by. */
+  readonly seeds?: number;
+  /** What has to be known to read the estimate. */
+  readonly note?: string;
 }
 
 /** A whole comparison. */
 export interface Comparison {
   /** What all arms share: the model, its base, the tasks, the budget. */
   readonly regime: string;
+  /** The command that makes the same comparison. */
+  readonly command?: string;
   /** The adapter's description. */
   readonly adapter: string;
   readonly seeds: readonly number[];
   readonly arms: readonly ComparisonArm[];
   readonly runs: readonly ComparisonRun[];
+  /** Arms and seeds that have no run, since training diverged. */
+  readonly failed?: readonly FailedRun[];
   /** The base model before any training, per seed. */
   readonly base: readonly ComparisonRun["domains"][];
+  /** Whether the base is what the experiment asks for, per seed. */
+  readonly gates?: readonly BaseGate[];
   readonly summary: readonly ComparisonSummary[];
   readonly differences: readonly ComparisonDifference[];
   readonly hypotheses: readonly Hypothesis[];

@@ -5,7 +5,8 @@
  */
 
 import { scopes } from "./comparison.ts";
-import { both, type ComparisonView, marksOf, scopeMean } from "./comparison_view.ts";
+import { scopeMean } from "./comparison_scopes.ts";
+import { both, type ComparisonView, marksOf } from "./comparison_view.ts";
 import { count, fixed, interval, isNumber, mean, percent, splitTitle } from "./format.ts";
 import { type Html, markup } from "./html.ts";
 import { intervalTable } from "./interval_table.ts";

@@ -17,7 +17,7 @@ export const BASE = "base";
 const COLUMNS = [
   ...["arm", "seed", "domain", "split", "prompts", "samples"],
   ...measureNames,
-  ...["steps", "prompts_seen", "optimizer_tokens", "seconds"],
+  ...["partial", "steps", "prompts_seen", "optimizer_tokens", "seconds"],
 ];
 
 /**
@@ -27,7 +27,9 @@ const COLUMNS = [
  * - `seed`, `domain`, `split` (`train`, `composition`, `depth`, `domain`)
  * - `prompts`, `samples`: how many prompts were asked, and how often each
  * - `pass1`, `greedy`, `validity`, `similarity`, `toolF1`: in [0, 1]; `calls`: calls per task
- * - `steps`, `prompts_seen`, `optimizer_tokens`, `seconds`: of the whole run; 0 for `base`
+ * - `partial`: share of answers that are wrong, with a call of some right tool; empty where it was not kept
+ * - `steps`, `prompts_seen`, `optimizer_tokens`: up to the model that is measured; 0 for `base`
+ * - `seconds`: of the whole run, or all that were chosen from; 0 for `base`
  *
  * What is not a number is left empty.
  */
@@ -45,7 +47,7 @@ function cells(run: Omit<ComparisonRun, "curve">, row: DomainMeasures): (string 
     ...[run.arm, run.seed, row.name, row.split],
     ...[row.outcomes.length, row.outcomes[0]?.length ?? 0],
     ...measureNames.map((name) => row.measures[name]),
-    ...[run.steps, run.prompts, run.optimizerTokens, run.seconds],
+    ...[row.partial ?? NaN, run.steps, run.prompts, run.optimizerTokens, run.seconds],
   ];
 }
 

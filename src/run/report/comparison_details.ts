@@ -7,8 +7,56 @@
 import { type Comparison, scopes } from "./comparison.ts";
 import type { ComparisonView } from "./comparison_view.ts";
 import { clip, type Html, markup } from "./html.ts";
-import { compactJson, count, duration, flatten, isNumber, mean, NONE, short } from "./format.ts";
+import {
+  compactJson,
+  count,
+  duration,
+  fixed,
+  flatten,
+  isNumber,
+  mean,
+  NONE,
+  percent,
+  short,
+} from "./format.ts";
 import { wide } from "./page.ts";
+
+/** What the arms start from, seed by seed; nothing where that was not judged. */
+export function bases({ gates = [] }: Comparison): Html | null {
+  if (gates.length === 0) return null;
+  const table = markup`
+    <table>
+      <caption>Before any training, over the domains trained on that need tools. Wanted: valid calls above 90 %, pass@1 from 0.5 to 30 %, and answers that are wrong, with a call of some right tool, 10 times as frequent as right ones. A dash was not kept, and is not judged.</caption>
+      <thead>
+        <tr>
+          <th scope="col">seed</th>
+          <th scope="col" class="number">valid calls (%)</th>
+          <th scope="col" class="number">pass@1 (%)</th>
+          <th scope="col" class="number">partly right (%)</th>
+          <th scope="col" class="number">partly / wholly right</th>
+          <th scope="col">as wanted</th>
+        </tr>
+      </thead>
+      <tbody>
+    ${
+    gates.map(({ seed, validity, pass1, partial, passed }) =>
+      markup`
+        <tr>
+          <th scope="row">${seed}</th>
+          <td class="number">${percent(validity)}</td>
+          <td class="number">${percent(pass1)}</td>
+          <td class="number">${percent(partial)}</td>
+          <td class="number">${fixed(partial / pass1, 1)}</td>
+          <td class="${passed ? "good" : "bad"}">${passed ? "\u2713 yes" : "\u2717 no"}</td>
+        </tr>
+      `
+    )
+  }</tbody>
+    </table>
+  `;
+  return markup`<h3>The base</h3>
+${wide("What the arms start from", table)}`;
+}
 
 /** What each arm took, as means over its runs. */
 export function costs(view: ComparisonView): Html {
@@ -30,7 +78,7 @@ export function costs(view: ComparisonView): Html {
     "What the arms took",
     markup`
       <table>
-        <caption>What each arm took, mean per run. Arms with equal prompts are not equal in tokens: imitation learns from one sequence per prompt, reinforcement from a group.</caption>
+        <caption>What each arm took, mean per run, up to the model that is measured; the time is that of all runs that imitation chooses from. Tokens are counted as often as the optimizer learns from them. Arms with equal prompts are not equal in tokens: imitation learns from one sequence per prompt, reinforcement from a group.</caption>
         <thead>
           <tr>
             <th scope="col">arm</th>
@@ -102,15 +150,19 @@ ${
 }
 
 /** What is needed to get the same numbers again. */
-export function reproduction({ seeds, adapter, regime }: Comparison): Html {
+export function reproduction({ seeds, adapter, regime, command }: Comparison): Html {
+  const seedsText = clip(seeds.join(", "), 200);
   return markup`
     <ol>
-      <li>Take the regime &ldquo;${clip(regime, 500)}&rdquo; with the seeds ${
-    clip(
-      seeds.join(", "),
-      200,
-    )
-  } and the settings above.</li>
+      <li>${
+    command === undefined
+      ? markup`Take the regime &ldquo;${
+        clip(regime, 2000)
+      }&rdquo; with the seeds ${seedsText} and the settings above.`
+      : markup`With the seeds ${seedsText}: <pre>${
+        clip(command, 2000)
+      }</pre> Arms from files need these files; interrupted, the same command goes on.`
+  }</li>
       <li>Train every arm of a seed from the same base. On the same adapter (${
     clip(
       adapter,
@@ -124,10 +176,11 @@ export function reproduction({ seeds, adapter, regime }: Comparison): Html {
 
 /** The limits of the evidence, as far as the data tell them. */
 export function notShown(view: ComparisonView): Html {
-  const { seeds, arms, differences, hypotheses } = view.comparison;
+  const { seeds, arms, differences, hypotheses, failed = [] } = view.comparison;
   const missing = view.missing();
   const open = hypotheses.filter(({ verdict }) => verdict === "undecided");
-  const unmeasured = scopes.filter((scope) =>
+  const bounded = differences.filter(({ pass1 }) => isNumber(pass1.low)).length;
+  const unmeasured = view.scopes.filter((scope) =>
     !view.arms.some((arm) => view.summary(arm, scope) !== undefined)
   );
   const unbounded = view.arms.some((arm) =>
@@ -142,17 +195,20 @@ export function notShown(view: ComparisonView): Html {
       ? `Small differences: with ${count(seeds.length, "seed")} an interval over seeds is wide.`
       : null,
     unbounded ? "Uncertainty where there is no interval: one seed has none." : null,
-    differences.length > 1
-      ? `That every single difference holds: there are ${differences.length}, each with its own 95 % interval and no correction for their number; about ${
-        Math.max(1, Math.round(differences.length / 20))
-      } would be expected to miss the truth.`
+    bounded > 1
+      ? `That every single difference holds: ${bounded} are shown, each with its own 95 % t interval and no correction for their number. Where differences vary from seed to seed as a normal distribution does, such an interval misses one time in 20, so ${
+        fixed(bounded / 20, 1)
+      } of these would be expected to.`
+      : null,
+    differences.length > 0
+      ? "Other test tasks: t intervals over seeds are about the ones at hand."
       : null,
     open.length > 0
       ? `Either side of ${open.map(({ id }) => id).join(", ")}: the interval holds both.`
       : null,
     missing.length > 0
       ? `${count(missing.length, "run")} that should be there: ${
-        clip(missing.map(({ arm, seed }) => `${arm} with seed ${seed}`).join(", "), 1000)
+        clip(missing.map((one) => nameOf(one, failed)).join(", "), 1000)
       }.`
       : null,
     unmeasured.length > 0 ? `Anything about ${unmeasured.join(", ")}: it was not measured.` : null,
@@ -162,4 +218,12 @@ export function notShown(view: ComparisonView): Html {
       : null,
   ];
   return markup`<ul>${items.map((item) => item === null ? null : markup`<li>${item}</li>`)}</ul>`;
+}
+
+function nameOf(
+  { arm, seed }: { arm: string; seed: number },
+  failed: NonNullable<Comparison["failed"]>,
+): string {
+  const why = failed.find((one) => one.arm === arm && one.seed === seed)?.failed;
+  return `${arm} with seed ${seed}${why === undefined ? "" : ` (${clip(why, 300)})`}`;
 }

@@ -23,11 +23,13 @@ const domains = v.array(v.object({
   name: v.string(),
   split: v.string(),
   measures: measures(number),
+  partial: v.exactOptional(number),
   outcomes: v.array(v.array(v.picklist([0, 1]))),
 }));
 
 const schema = v.object({
   regime: v.string(),
+  command: v.exactOptional(v.string()),
   adapter: v.string(),
   seeds: v.array(v.number()),
   arms: v.array(v.object({
@@ -42,6 +44,7 @@ const schema = v.object({
     steps: number,
     prompts: number,
     optimizerTokens: number,
+    learningRate: v.exactOptional(v.number()),
     curve: v.array(v.object({
       step: v.number(),
       rollouts: v.number(),
@@ -50,7 +53,14 @@ const schema = v.object({
     })),
     domains,
   })),
+  failed: v.exactOptional(
+    v.array(v.object({ arm: v.string(), seed: v.number(), failed: v.string() })),
+  ),
   base: v.array(domains),
+  gates: v.exactOptional(v.array(v.object({
+    ...{ seed: v.number(), validity: number, pass1: number, partial: number },
+    passed: v.boolean(),
+  }))),
   summary: v.array(
     v.object({ arm: v.string(), scope: v.picklist(scopes), measures: measures(interval) }),
   ),
@@ -59,6 +69,7 @@ const schema = v.object({
     against: v.string(),
     scope: v.picklist(scopes),
     pass1: interval,
+    bootstrap: v.exactOptional(interval),
     seeds: v.array(number),
   })),
   hypotheses: v.array(v.object({
@@ -67,6 +78,8 @@ const schema = v.object({
     estimate: interval,
     unit: v.string(),
     verdict: v.picklist(["supported", "contradicted", "undecided"]),
+    seeds: v.exactOptional(v.number()),
+    note: v.exactOptional(v.string()),
   })),
   conclusion: v.string(),
 });

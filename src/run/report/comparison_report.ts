@@ -4,10 +4,11 @@
  * @module
  */
 
+import type { Interval } from "../../rl/statistics.ts";
 import { type Chart, figure, type Line, thinned } from "./chart.ts";
 import { behaviour, domains } from "./comparison_behaviour.ts";
 import { type Comparison, scopes } from "./comparison.ts";
-import { costs, notShown, reproduction, settings } from "./comparison_details.ts";
+import { bases, costs, notShown, reproduction, settings } from "./comparison_details.ts";
 import { both, ComparisonView, marksOf, meanCurve } from "./comparison_view.ts";
 import { clip, type Html, markup } from "./html.ts";
 import { fixed, interval, isNumber, percent, short, signed, splitTitle } from "./format.ts";
@@ -33,7 +34,12 @@ export function renderComparisonReport(comparison: Comparison): string {
       { id: "curves", title: "Learning curves", body },
       { id: "behaviour", title: "Behaviour", body: behaviour(view) },
       { id: "domains", title: "Domains", body: domains(view) },
-      { id: "settings", title: "Settings", body: markup`${costs(view)}${settings(comparison)}` },
+      {
+        id: "settings",
+        title: "Settings",
+        body: markup`${settings(comparison)}${bases(comparison)}<h3>Costs</h3>
+${costs(view)}`,
+      },
       { id: "reproduce", title: "How to reproduce", body: reproduction(comparison) },
       { id: "not-shown", title: "What was not shown", body: notShown(view) },
     ],
@@ -67,10 +73,10 @@ function lead({ comparison }: ComparisonView): Html {
 function results(view: ComparisonView): Html {
   const table = markup`
     <table>
-      <caption>pass@1 in %: share of sampled answers that the task's verifier accepts; mean over seeds and its 95 % interval. Held out is the last three columns together, averaged over prompts.</caption>
+      <caption>pass@1 in %: share of sampled answers that the task's verifier accepts; mean over seeds and its 95 % t interval over seeds, which is symmetric: it may end outside 0 and 100. Held out is the last three columns together, averaged over prompts.</caption>
       <thead>
         <tr><th scope="col">arm</th>${
-    scopes.map((scope) => markup`<th scope="col" class="number">${splitTitle(scope)}</th>`)
+    view.scopes.map((scope) => markup`<th scope="col" class="number">${splitTitle(scope)}</th>`)
   }</tr>
       </thead>
       <tbody>
@@ -78,7 +84,7 @@ function results(view: ComparisonView): Html {
     view.arms.map((arm) =>
       markup`
         <tr><th scope="row">${arm}</th>${
-        scopes.map((scope) => {
+        view.scopes.map((scope) => {
           const found = view.summary(arm, scope)?.pass1;
           return markup`<td class="number">${
             found === undefined ? fixed(null) : markup`<b>${percent(found.mean)}</b> ${ends(found)}`
@@ -95,7 +101,7 @@ function results(view: ComparisonView): Html {
 ${
     intervalTable({
       caption:
-        "The same numbers on one axis. Intervals are over seeds; arms share seeds and prompts, so that whether two arms differ is answered by the paired differences rather than by overlap.",
+        "The same numbers on one axis. t intervals are over seeds; arms share seeds and prompts, so that whether two arms differ is answered by the paired differences rather than by overlap.",
       rowTitle: "arm",
       axis: "pass@1 (% of sampled answers)",
       series: both.map((scope) => splitTitle(scope)),
@@ -123,7 +129,7 @@ function hypotheses({ hypotheses }: Comparison): Html {
   if (hypotheses.length === 0) return markup`<p>None was stated in advance.</p>`;
   const table = markup`
     <table class="stack">
-      <caption>Stated before the runs, and judged by the 95 % interval: undecided is what it does not settle.</caption>
+      <caption>Stated before the runs, and judged by the 95 % t interval over seeds, which takes two seeds or more: undecided is what it does not settle.</caption>
       <thead>
         <tr>
           <th scope="col">name</th>
@@ -134,14 +140,16 @@ function hypotheses({ hypotheses }: Comparison): Html {
       </thead>
       <tbody>
     ${
-    hypotheses.map(({ id, statement, estimate, unit, verdict }) => {
+    hypotheses.map(({ id, statement, estimate, unit, verdict, note }) => {
       const [look, text] = verdicts[verdict];
       return markup`
         <tr>
           <th scope="row">${id}</th>
           <td>${clip(statement, 2000)}</td>
           <td class="${look}">${text}</td>
-          <td>${interval(estimate, short)} ${unit}</td>
+          <td>${interval(estimate, short)} ${unit}${
+        note === undefined ? null : markup` <small>${clip(note, 1000)}</small>`
+      }</td>
         </tr>
       `;
     })
@@ -160,23 +168,29 @@ function differences({ differences }: Comparison): Html {
       caption: markup`<b>${splitTitle(scope)}</b>`,
       rowTitle: "arm \u2212 other arm",
       axis: "difference in pass@1 (points)",
-      series: ["difference"],
+      series: rows.some(({ bootstrap }) => bootstrap)
+        ? ["t interval over seeds", "bootstrap over seeds and prompts"]
+        : ["t interval over seeds"],
       include: [0],
       show: (value) => signed(value, 1),
       tick: (value) => signed(value, Number.isInteger(value) ? 0 : 1),
-      rows: rows.map(({ arm, against, pass1: { mean, low, high }, seeds }) => ({
+      rows: rows.map(({ arm, against, pass1, bootstrap, seeds }) => ({
         label: `${arm} \u2212 ${against}`,
-        marks: [{
-          series: 0,
-          interval: { mean: 100 * mean, low: 100 * low, high: 100 * high },
-          dots: seeds.map((value) => 100 * value),
-        }],
+        marks: [
+          { series: 0, interval: inPoints(pass1), dots: seeds.map((value) => 100 * value) },
+          ...(bootstrap ? [{ series: 1, interval: inPoints(bootstrap) }] : []),
+        ],
       })),
     });
     return [table];
   });
   return markup`<p>Both arms of a pair start from the same base, draw the same prompts and answer the same test tasks; small dots are the single seeds. Right of 0 the first arm is better. An interval that holds 0 leaves open which is.</p>
+<p>The t interval says what other seeds would have given on these test tasks; hypotheses are judged by it. The bootstrap draws seeds, and one set of prompts for all of them, 2,000 times: it says how much hangs on the prompts, but makes too little of how few the seeds are.</p>
 ${tables}`;
+}
+
+function inPoints({ mean, low, high }: Interval): Interval {
+  return { mean: 100 * mean, low: 100 * low, high: 100 * high };
 }
 
 function curves(view: ComparisonView): { charts: Chart[]; body: Html } {

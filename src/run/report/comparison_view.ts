@@ -6,7 +6,6 @@
 
 import { tInterval } from "../../rl/statistics.ts";
 import {
-  type ArmMeasures,
   type Comparison,
   type ComparisonRun,
   type ComparisonSummary,
@@ -16,6 +15,7 @@ import {
   scopes,
 } from "./comparison.ts";
 import { BASE } from "./comparison_csv.ts";
+import { scopeMean, scopesOf } from "./comparison_scopes.ts";
 import { isNumber, mean } from "./format.ts";
 import type { Mark } from "./interval_table.ts";
 
@@ -24,6 +24,8 @@ export class ComparisonView {
   readonly comparison: Comparison;
   /** Names of the arms in the order in which they are shown, the base first. */
   readonly arms: readonly string[];
+  /** The scopes to show: those of every comparison, measured or not, and others that were. */
+  readonly scopes: readonly Scope[];
   readonly #summary: ReadonlyMap<string, ComparisonSummary>;
 
   constructor(comparison: Comparison) {
@@ -36,6 +38,9 @@ export class ComparisonView {
     const found = summary.map(({ arm }) => arm);
     this.arms = [...new Set([...found.filter((arm) => arm === BASE), ...named, ...found])];
     this.#summary = new Map(summary.map((row) => [`${row.scope} ${row.arm}`, row]));
+    this.scopes = scopes.filter((scope) =>
+      scope !== "train-tools" || summary.some((row) => row.scope === scope)
+    );
   }
 
   /** What an arm came to in a scope, if that is known. */
@@ -63,30 +68,9 @@ export class ComparisonView {
   }
 }
 
-/** Whether a split belongs to a scope. */
-function isIn(split: string, scope: Scope): boolean {
-  return scope === "held-out" ? split !== "train" : split === scope;
-}
-
-/** A measure of one model in a scope: the mean over prompts; NaN if nothing was measured. */
-export function scopeMean(
-  domains: readonly DomainMeasures[],
-  scope: Scope,
-  measure: keyof ArmMeasures,
-): number {
-  let sum = 0;
-  let prompts = 0;
-  for (const { split, measures, outcomes } of domains) {
-    if (!isIn(split, scope) || !isNumber(measures[measure])) continue;
-    sum += measures[measure] * outcomes.length;
-    prompts += outcomes.length;
-  }
-  return sum / prompts;
-}
-
 /** The base over seeds, with t intervals; a scope that was not measured is left out. */
 function summarizeBase(base: Comparison["base"]): ComparisonSummary[] {
-  return scopes.flatMap((scope) => {
+  return scopesOf(base.flat()).flatMap((scope) => {
     const measures = measureNames.map((name) => {
       const values = base.map((domains) => scopeMean(domains, scope, name)).filter(isNumber);
       return [name, values.length === 0 ? null : tInterval(values)] as const;

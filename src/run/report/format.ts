@@ -14,6 +14,7 @@ export type Maybe = number | null | undefined;
 
 const titles: ReadonlyMap<string, string> = new Map([
   ["train", "trained on"],
+  ["train-tools", "trained on, tools needed"],
   ["held-out", "held out"],
   ["composition", "new combinations"],
   ["depth", "more steps"],

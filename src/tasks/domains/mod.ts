@@ -56,6 +56,14 @@ export function promptPurpose(prompt: string): Purpose {
   return hashText(prompt) % EVAL_SHARE === 0 ? "eval" : "train";
 }
 
+/**
+ * Whether a prompt for evaluation is one to choose models by, and not one to report on: half of them
+ * are. Of files alone; the built-in domains have as many prompts as it takes for both.
+ */
+export function isForValidation(prompt: string): boolean {
+  return hashText(prompt) % (2 * EVAL_SHARE) === EVAL_SHARE;
+}
+
 /** Names one task of an endless stream. */
 export interface TaskKey {
   /** Names the stream. */
@@ -126,7 +134,7 @@ export interface SuitePart extends Family {
 /** So many draws in a row without a new task mean that there is none left. */
 const MAX_REPEATS = 1000;
 
-/** Evaluation tasks of a family that validation tasks keep away from. */
+/** So many evaluation tasks of a family at least do validation tasks keep away from. */
 const KEPT_APART = 128;
 
 /**
@@ -140,13 +148,14 @@ export function evaluationSuite(perSplit: number): SuitePart[] {
 
 /**
  * Tasks to choose by, where several models are at hand: `perSplit` of every family with a training
- * split, none of which is in a training task or among the first 128 evaluation tasks of its family.
+ * split, none of which is in a training task or among the first `evaluated` evaluation tasks of its
+ * family (128 of them at least, so that fewer do not change which these are).
  *
  * @throws {RangeError} as `evaluationSuite`
  */
-export function validationSuite(perSplit: number): SuitePart[] {
+export function validationSuite(perSplit: number, evaluated = KEPT_APART): SuitePart[] {
   const trained = families.filter(({ split }) => split === "train");
-  const apart = suite(trained, "suite", KEPT_APART, { all: false });
+  const apart = suite(trained, "suite", Math.max(KEPT_APART, evaluated), { all: false });
   return suite(trained, "validation", perSplit, {
     taken: new Set(apart.flatMap(({ tasks }) => tasks.map(contentOf))),
   });

@@ -1,0 +1,71 @@
+// What a run trains on, is evaluated on, and is chosen by: no prompt is two of these.
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { join } from "@std/path";
+import { ConfigError, resolveConfig } from "../src/run/config.ts";
+import { chatOf } from "../src/run/student.ts";
+import { openTasks, requireValidation } from "../src/run/tasks.ts";
+import { evaluationSuite, validationSuite } from "../src/tasks/domains/mod.ts";
+import { Tokenizer } from "../src/text/tokenizer.ts";
+
+const folder = Deno.makeTempDirSync();
+Deno.test.afterAll(() => Deno.removeSync(folder, { recursive: true }));
+const chat = chatOf(Tokenizer.bytes());
+
+/** The config of a task file with so many sums, every fourth of which is held out as deeper. */
+function sums(count: number) {
+  const lines = Array.from({ length: count }, (_, i) =>
+    JSON.stringify({
+      prompt: `${i} plus 5`,
+      answer: i + 5,
+      domain: "sums",
+      split: i % 4 === 0 ? "depth" : "train",
+      reference: { calls: [{ name: "add", arguments: { a: i, b: 5 } }], answer: `${i + 5}` },
+    }));
+  const tasks = join(folder, `${count}.jsonl`);
+  Deno.writeTextFileSync(tasks, lines.join("\n"));
+  return resolveConfig({ flags: { tasks, evaluation: { prompts: 1000 } } });
+}
+
+Deno.test("a file's prompts are for training, for evaluation, or to choose models by", async () => {
+  const config = sums(400);
+  const { draw, evaluation } = await openTasks(config, chat, 2048);
+  const { evaluation: validation } = await openTasks(config, chat, 2048, 1000);
+  const promptsOf = (tasks: readonly { prompt: string }[]) =>
+    new Set(tasks.map(({ prompt }) => prompt));
+  const trained = promptsOf(draw(0, 0, 400));
+  const evaluated = promptsOf(evaluation.flatMap(({ tasks }) => tasks));
+  const chosenBy = promptsOf(validation.flatMap(({ tasks }) => tasks));
+  assert(evaluated.size > 10 && chosenBy.size > 10);
+  assertEquals(
+    trained.union(evaluated).union(chosenBy).size,
+    trained.size + evaluated.size +
+      chosenBy.size,
+  );
+  assertEquals(new Set(evaluation.map(({ split }) => split)), new Set(["train", "depth"]));
+  assertEquals(validation.map(({ split }) => split), ["train"]);
+  const [few] = (await openTasks(config, chat, 2048, 3)).evaluation;
+  assertEquals(few!.tasks.length, 3);
+  await requireValidation(config);
+});
+
+Deno.test("a file with nothing to choose by is refused where a model has to be chosen", async () => {
+  const config = sums(3);
+  await assertRejects(() => requireValidation(config), ConfigError, "none is held out for that");
+  await assertRejects(() => openTasks(config, chat, 2048, 24), ConfigError, "of its 3 tasks");
+  await openTasks(config, chat, 2048);
+  await requireValidation(resolveConfig()); // the built-in domains have as many as it takes
+});
+
+Deno.test("built-in prompts to choose by are none that are reported on, however many these are", () => {
+  const contents = (suite: ReturnType<typeof evaluationSuite>) =>
+    new Set(
+      suite.filter(({ split }) => split === "train")
+        .flatMap(({ tasks }) => tasks.map(({ prompt, world }) => JSON.stringify([prompt, world]))),
+    );
+  const apart = validationSuite(24, 400);
+  assert(contents(apart).isDisjointFrom(contents(evaluationSuite(400))));
+  // Fewer evaluation prompts do not change what is chosen by.
+  assertEquals(validationSuite(24, 64), validationSuite(24));
+  assertThrows(() => validationSuite(0), RangeError, "perSplit");
+});
