@@ -61,6 +61,7 @@ export type { DistillOptions } from "./src/rl/distill.ts";
 export { dpoUpdate, preferencePairs, withReference } from "./src/rl/dpo.ts";
 export type { DpoOptions, Preference, PreferencePair } from "./src/rl/dpo.ts";
 export type { Evaluation, EvaluationRow, Scores } from "./src/rl/evaluate.ts";
+export type { Interval } from "./src/rl/statistics.ts";
 export { alignArguments, ALIGNMENT_OPERATORS, alignTools, CALL_KEYS } from "./src/rl/alignment.ts";
 export type { AlignmentOperator, AlignmentOptions, CallKey } from "./src/rl/alignment.ts";
 export type { StringComparison } from "./src/rl/arguments.ts";
@@ -99,6 +100,8 @@ export { scoreTokens } from "./src/rl/score_tokens.ts";
 export type { ScoreOptions, TokenScores } from "./src/rl/score_tokens.ts";
 export { ConfigError } from "./src/run/config.ts";
 export type { DomainName, MethodName, RewardName, RunConfig } from "./src/run/config.ts";
+export { compare } from "./src/run/compare/mod.ts";
+export type { CompareOptions, CompareResult } from "./src/run/compare/mod.ts";
 export { evaluate } from "./src/run/evaluate.ts";
 export type { DomainResult, EvaluateOptions, EvaluationResult } from "./src/run/evaluate.ts";
 export type {
@@ -119,6 +122,20 @@ export { exportModel } from "./src/run/export.ts";
 export type { Exported } from "./src/run/export.ts";
 export type { OnProgress } from "./src/run/student.ts";
 export { plan } from "./src/run/plan.ts";
+export type {
+  ArmMeasures,
+  BaseGate,
+  Comparison,
+  ComparisonArm,
+  ComparisonDifference,
+  ComparisonRun,
+  ComparisonSummary,
+  CurvePoint,
+  DomainMeasures,
+  FailedRun,
+  Hypothesis,
+  Scope,
+} from "./src/run/report/comparison.ts";
 export type { Plan } from "./src/run/plan.ts";
 export { train } from "./src/run/train.ts";
 export type { RunResult, TrainOptions } from "./src/run/train.ts";

@@ -60,8 +60,11 @@ export const measureNames = [
 
 /** What was measured in one domain and split. */
 export interface DomainMeasures {
+  /** Of the domain. */
   readonly name: string;
+  /** Of the domain: trained on, or held out in one of three ways. */
   readonly split: string;
+  /** What was measured. */
   readonly measures: ArmMeasures;
   /**
    * Partial credit: share of sampled answers that are wrong, with a call of some right tool.
@@ -78,6 +81,7 @@ export interface CurvePoint {
   readonly step: number;
   /** Episodes sampled so far. */
   readonly rollouts: number;
+  /** Share of correct sampled answers. */
   readonly pass1: Readonly<Record<"train" | "held-out", number>>;
   /** Mean reward of the step's episodes; null where there is no reward. */
   readonly reward: number | null;
@@ -85,7 +89,9 @@ export interface CurvePoint {
 
 /** One arm trained with one seed. */
 export interface ComparisonRun {
+  /** The arm's name. */
   readonly arm: string;
+  /** The seed. */
   readonly seed: number;
   /** Wall-clock time of training, and of evaluations on the way; of all runs that were chosen from. */
   readonly seconds: number;
@@ -97,6 +103,7 @@ export interface ComparisonRun {
   readonly optimizerTokens: number;
   /** The learning rate that was chosen; absent where there was no choice. */
   readonly learningRate?: number;
+  /** How it went on the way. */
   readonly curve: readonly CurvePoint[];
   /** Measured at the end. */
   readonly domains: readonly DomainMeasures[];
@@ -104,7 +111,9 @@ export interface ComparisonRun {
 
 /** One arm that came to nothing with one seed. */
 export interface FailedRun {
+  /** The arm's name. */
   readonly arm: string;
+  /** The seed. */
   readonly seed: number;
   /** What went wrong. */
   readonly failed: string;
@@ -112,6 +121,7 @@ export interface FailedRun {
 
 /** What makes a base worth starting from, over the domains trained on that need tools. */
 export interface BaseGate {
+  /** The seed. */
   readonly seed: number;
   /** Share of calls that ran; above 0.9. */
   readonly validity: number;
@@ -125,18 +135,25 @@ export interface BaseGate {
 
 /** An arm over all seeds, in one scope. */
 export interface ComparisonSummary {
+  /** The arm's name. */
   readonly arm: string;
+  /** Which tasks. */
   readonly scope: Scope;
   /** t intervals over seeds. */
+  /** What was measured. */
   readonly measures: Readonly<Record<keyof ArmMeasures, Interval>>;
 }
 
 /** How much better one arm is than another, in one scope. */
 export interface ComparisonDifference {
+  /** The arm's name. */
   readonly arm: string;
+  /** The arm that it is compared with. */
   readonly against: string;
+  /** Which tasks. */
   readonly scope: Scope;
   /** pass@1 of `arm` minus that of `against`, with its t interval over seeds. */
+  /** Share of correct sampled answers. */
   readonly pass1: Interval;
   /** The same with a bootstrap over seeds and prompts; one seed has none. */
   readonly bootstrap?: Interval;
@@ -146,11 +163,16 @@ export interface ComparisonDifference {
 
 /** A statement that was made before the runs, and what became of it. */
 export interface Hypothesis {
+  /** Short name, as H1. */
   readonly id: string;
+  /** What is expected. */
   readonly statement: string;
   /** In `unit`, with its t interval over seeds. */
+  /** With its interval. */
   readonly estimate: Interval;
+  /** Of the estimate. */
   readonly unit: string;
+  /** What the interval says. */
   readonly verdict: "supported" | "contradicted" | "undecided";
   /** How many seeds it was judged by. */
   readonly seeds?: number;
@@ -166,8 +188,11 @@ export interface Comparison {
   readonly command?: string;
   /** The adapter's description. */
   readonly adapter: string;
+  /** All seeds. */
   readonly seeds: readonly number[];
+  /** All arms. */
   readonly arms: readonly ComparisonArm[];
+  /** All that came to an end. */
   readonly runs: readonly ComparisonRun[];
   /** Arms and seeds that have no run, since training diverged. */
   readonly failed?: readonly FailedRun[];
@@ -175,8 +200,11 @@ export interface Comparison {
   readonly base: readonly ComparisonRun["domains"][];
   /** Whether the base is what the experiment asks for, per seed. */
   readonly gates?: readonly BaseGate[];
+  /** Arms over seeds. */
   readonly summary: readonly ComparisonSummary[];
+  /** Pairs of arms. */
   readonly differences: readonly ComparisonDifference[];
+  /** What became of them. */
   readonly hypotheses: readonly Hypothesis[];
   /** What it comes to, in a paragraph. */
   readonly conclusion: string;
