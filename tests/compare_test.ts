@@ -139,7 +139,7 @@ Deno.test("a comparison's folder is no other's, and one process's at a time", ()
   const settings = { steps: 1, grpo: { epochs: 1 }, arms: [{ name: "a" }] };
   Deno.mkdirSync(path);
   // Killed while it was begun.
-  Deno.writeTextFileSync(join(path, "settings.json.part"), "{");
+  Deno.writeTextFileSync(join(path, "settings.json.0b1c.part"), "{");
   Deno.writeTextFileSync(join(path, "lock"), "");
   {
     using folder = new ComparisonFolder(path, settings);

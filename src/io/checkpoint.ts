@@ -105,6 +105,26 @@ export function writeError(path: string, error: unknown): CheckpointError {
   });
 }
 
+/**
+ * Writes one file: readers see the old content or the new.
+ *
+ * @throws {CheckpointError} if it cannot be written; the old one is still there then.
+ */
+export function replaceFile(path: string, text: string): void {
+  const temporary = `${path}.${crypto.randomUUID()}.part`;
+  try {
+    Deno.writeTextFileSync(temporary, text, { createNew: true });
+    Deno.renameSync(temporary, path);
+  } catch (error) {
+    try {
+      Deno.removeSync(temporary);
+    } catch {
+      // It was never made: the first error says why.
+    }
+    throw writeError(path, error);
+  }
+}
+
 /** The real path of a link, so that what it points to is replaced and not the link. */
 async function resolvePlace(target: string): Promise<string> {
   try {

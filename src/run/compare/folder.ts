@@ -16,7 +16,7 @@
  */
 
 import { dirname, join } from "@std/path";
-import { CheckpointError } from "../../io/checkpoint.ts";
+import { CheckpointError, replaceFile, writeError } from "../../io/checkpoint.ts";
 import { ConfigError } from "../config.ts";
 import { flatten } from "../report/format.ts";
 
@@ -40,7 +40,7 @@ export class ComparisonFolder implements Disposable {
     try {
       const file = join(path, "settings.json");
       const found = readText(file);
-      if (found === null) writeAtomic(file, toJson(settings));
+      if (found === null) replaceFile(file, toJson(settings));
       else requireSame(path, JSON.parse(found), JSON.parse(toJson(settings)));
     } catch (error) {
       this.#lock.close();
@@ -71,13 +71,19 @@ export class ComparisonFolder implements Disposable {
 
   /** Keeps what came out, whole or not at all. */
   keep(seed: number, arm: string, result: unknown): void {
-    writeAtomic(this.#file(seed, arm), toJson(result));
+    const file = this.#file(seed, arm);
+    try {
+      Deno.mkdirSync(dirname(file), { recursive: true });
+    } catch (error) {
+      throw writeError(file, error);
+    }
+    replaceFile(file, toJson(result));
   }
 
   /** Writes `comparison.json`. */
   finish(comparison: unknown): string {
     const file = join(this.path, "comparison.json");
-    writeAtomic(file, toJson(comparison));
+    replaceFile(file, toJson(comparison));
     return file;
   }
 
@@ -97,16 +103,6 @@ function readText(path: string): string | null {
   }
 }
 
-function writeAtomic(path: string, text: string): void {
-  try {
-    Deno.mkdirSync(join(path, ".."), { recursive: true });
-    Deno.writeTextFileSync(`${path}.part`, text);
-    Deno.renameSync(`${path}.part`, path);
-  } catch (error) {
-    throw new CheckpointError(`Cannot write "${path}": ${(error as Error).message}`);
-  }
-}
-
 /** Makes the folder of a comparison, or sees to it that it is one. */
 function makeFolder(path: string): void {
   let names: string[];
@@ -117,7 +113,7 @@ function makeFolder(path: string): void {
     throw new CheckpointError(`Cannot make folder "${path}": ${(error as Error).message}`);
   }
   // A process that was killed at its start leaves no more than this.
-  const others = names.filter((name) => name !== "lock" && name !== "settings.json.part");
+  const others = names.filter((name) => name !== "lock" && !/^settings\.json\..*part$/.test(name));
   if (others.length === 0 || names.includes("settings.json")) return;
   throw new ConfigError(
     `Cannot compare in "${path}": the folder is not empty and holds no comparison. ` +

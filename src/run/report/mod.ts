@@ -5,7 +5,7 @@
  */
 
 import { join } from "@std/path";
-import { CheckpointError, writeError } from "../../io/checkpoint.ts";
+import { CheckpointError, replaceFile } from "../../io/checkpoint.ts";
 import { comparisonCsv } from "./comparison_csv.ts";
 import { parseComparison } from "./comparison_file.ts";
 import { renderComparisonReport } from "./comparison_report.ts";
@@ -96,21 +96,5 @@ function readComparison(path: string) {
     throw new CheckpointError(`Cannot read comparison "${path}": ${(error as Error).message}`, {
       cause: error,
     });
-  }
-}
-
-/** Writes a file beside its place and renames it over: readers see the old one or the new one. */
-function replaceFile(path: string, text: string): void {
-  const temporary = `${path}.${crypto.randomUUID()}`;
-  try {
-    Deno.writeTextFileSync(temporary, text, { createNew: true });
-    Deno.renameSync(temporary, path);
-  } catch (error) {
-    try {
-      Deno.removeSync(temporary);
-    } catch {
-      // It was never made: the first error says why.
-    }
-    throw writeError(path, error);
   }
 }
