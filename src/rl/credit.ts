@@ -15,6 +15,7 @@ import {
 } from "./advantage.ts";
 import {
   type CreditedRollout,
+  creditTokens,
   type Potential,
   type ScoredRollout,
   turnOfTokens,
@@ -152,18 +153,12 @@ function sampledOf({ mask }: ScoredRollout, values?: Float64Array): Float64Array
 
 function perTurn(one: ScoredRollout, turns: readonly number[]): CreditedRollout {
   const of = turnOfTokens(one.mask);
-  return spread(one, Float64Array.from(of, (turn) => turn < 0 ? 0 : turns[turn] ?? 0));
+  return creditTokens(one, Float64Array.from(of, (turn) => turn < 0 ? 0 : turns[turn] ?? 0));
 }
 
 function perToken(one: ScoredRollout, sampled: Float64Array): CreditedRollout {
   let n = 0;
-  return spread(one, Float64Array.from(one.mask, (bit) => bit ? sampled[n++]! : 0));
-}
-
-function spread(one: ScoredRollout, advantages: Float64Array): CreditedRollout {
-  const count = one.mask.reduce((sum, bit) => sum + bit, 0);
-  const sum = advantages.reduce((a, b) => a + b, 0);
-  return { ...one, advantage: count > 0 ? sum / count : 0, advantages };
+  return creditTokens(one, Float64Array.from(one.mask, (bit) => bit ? sampled[n++]! : 0));
 }
 
 function regroup<T>(groups: readonly (readonly unknown[])[], flat: readonly T[]): T[][] {

@@ -23,7 +23,14 @@ import { predictingStates } from "../model/nll.ts";
 import { divergenceLoss } from "../ops/divergence.ts";
 import { Tape } from "../tape.ts";
 import { describeEpisodes, meanMetrics } from "./diagnostics.ts";
-import { collect, type LearningContext, plain, type StepResult, uncredited } from "./experience.ts";
+import {
+  type LearningContext,
+  learningStep,
+  plain,
+  type StepResult,
+  tellEpisodes,
+  uncredited,
+} from "./experience.ts";
 import { allMetrics, type Learner, type Update } from "./learner.ts";
 import { activeTokens, type MaskedSequence, packSequences } from "./packing.ts";
 import { miniBatches, type PassOptions } from "./policy_update.ts";
@@ -102,26 +109,20 @@ export async function distillStep(
   options: DistillStepOptions,
   progress: number,
 ): Promise<StepResult> {
-  const started = performance.now();
-  const { learner, teacher, span = plain, onEpisode } = context;
-  const { group, epochs } = options;
-  const scored = await collect(context, prompts, sampling, { group, resampleDead: 0 }, progress);
-  const sampled = performance.now();
-  const groups = uncredited(scored);
-  const updates = await span("update", () => {
-    const passes = { epochs, miniBatches: options.miniBatches, stream: sampling.stream };
-    const submitted = miniBatches(groups.flat(), passes)
-      .map((batch) => distillUpdate(learner, teacher, batch, options));
-    // While the GPU works:
-    groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
-    return allMetrics(submitted);
+  const { learner, teacher, span = plain } = context;
+  return await learningStep(context, prompts, sampling, options, progress, async (scored) => {
+    const groups = uncredited(scored);
+    const updates = await span("update", () => {
+      const passes = { ...options, stream: sampling.stream };
+      const submitted = miniBatches(groups.flat(), passes)
+        .map((batch) => distillUpdate(learner, teacher, batch, options));
+      // While the GPU works:
+      tellEpisodes(context, groups);
+      return allMetrics(submitted);
+    });
+    return {
+      groups,
+      metrics: { ...describeEpisodes(groups.flat()), ...meanMetrics(updates) },
+    };
   });
-  return {
-    groups,
-    metrics: { ...describeEpisodes(groups.flat()), ...meanMetrics(updates) },
-    seconds: {
-      rollout: (sampled - started) / 1000,
-      update: (performance.now() - sampled) / 1000,
-    },
-  };
 }

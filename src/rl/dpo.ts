@@ -19,7 +19,14 @@ import type { Decoder } from "../model/decoder.ts";
 import { preferenceLoss } from "../ops/preference_loss.ts";
 import { MissingReferenceError, type Task } from "../tasks/task.ts";
 import { describeEpisodes, meanMetrics } from "./diagnostics.ts";
-import { collect, type LearningContext, plain, type StepResult, uncredited } from "./experience.ts";
+import {
+  type LearningContext,
+  learningStep,
+  plain,
+  type StepResult,
+  tellEpisodes,
+  uncredited,
+} from "./experience.ts";
 import type { Learner, Update } from "./learner.ts";
 import { activeTokens, type MaskedSequence, packUnits } from "./packing.ts";
 import type { Rollout, RolloutOptions } from "./rollout.ts";
@@ -144,42 +151,32 @@ export async function dpoStep(
   { group, ...options }: DpoStepOptions,
   progress: number,
 ): Promise<StepResult> {
-  const started = performance.now();
-  const { learner, reference, chat, span = plain, onEpisode } = context;
+  const { learner, reference, chat, span = plain } = context;
   const draw = (count: number) => context.draw(count).map(withTeacher);
-  const scored = await collect(
-    { ...context, draw },
-    prompts,
-    sampling,
-    { group, resampleDead: 0 },
-    progress,
-  );
-  const sampled = performance.now();
-  const preferences = scored.flatMap((rollouts) => {
-    const { task } = rollouts[0]!;
-    return preferencePairs(rollouts, demonstration(chat, task, task.reference!));
+  const taught = { ...context, draw };
+  return await learningStep(taught, prompts, sampling, { group }, progress, async (scored) => {
+    const preferences = scored.flatMap((rollouts) => {
+      const { task } = rollouts[0]!;
+      return preferencePairs(rollouts, demonstration(chat, task, task.reference!));
+    });
+    const groups = uncredited(scored);
+    const updates = await span("update", async () => {
+      const update = preferences.length === 0
+        ? null
+        : dpoUpdate(learner, await withReference(reference, preferences, options), options);
+      // While the GPU works:
+      tellEpisodes(context, groups);
+      return update ? [await update.metrics()] : [];
+    });
+    return {
+      groups,
+      metrics: {
+        ...describeEpisodes(groups.flat()),
+        pairs: preferences.length,
+        ...meanMetrics(updates),
+      },
+    };
   });
-  const groups = uncredited(scored);
-  const updates = await span("update", async () => {
-    const update = preferences.length === 0
-      ? null
-      : dpoUpdate(learner, await withReference(reference, preferences, options), options);
-    // While the GPU works:
-    groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
-    return update ? [await update.metrics()] : [];
-  });
-  return {
-    groups,
-    metrics: {
-      ...describeEpisodes(groups.flat()),
-      pairs: preferences.length,
-      ...meanMetrics(updates),
-    },
-    seconds: {
-      rollout: (sampled - started) / 1000,
-      update: (performance.now() - sampled) / 1000,
-    },
-  };
 }
 
 function withTeacher(task: Task): Task {

@@ -139,6 +139,51 @@ function addJudgement(
   });
 }
 
+/**
+ * One step: samples and scores groups of episodes, and learns from them.
+ *
+ * @param options as `collect` has them
+ * @param learn makes the updates; its part of the time starts with it
+ */
+export async function learningStep(
+  context: LearningContext,
+  prompts: number,
+  sampling: RolloutOptions,
+  { group, resampleDead = 0 }: { readonly group: number; readonly resampleDead?: number },
+  progress: number,
+  learn: (scored: ScoredRollout[][]) => Promise<Omit<StepResult, "seconds">>,
+): Promise<StepResult> {
+  const started = performance.now();
+  const scored = await collect(context, prompts, sampling, { group, resampleDead }, progress);
+  const sampled = performance.now();
+  const learned = await learn(scored);
+  return {
+    ...learned,
+    seconds: {
+      rollout: (sampled - started) / 1000,
+      update: (performance.now() - sampled) / 1000,
+    },
+  };
+}
+
+/** Tells whoever listens of every episode; best while the GPU works. */
+export function tellEpisodes(
+  { onEpisode }: Pick<LearningContext, "onEpisode">,
+  groups: readonly (readonly CreditedRollout[])[],
+): void {
+  groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
+}
+
+/** A rollout whose tokens have advantages of their own; null where nothing is learned from it. */
+export function creditTokens(
+  one: ScoredRollout,
+  advantages: Float64Array | null,
+): CreditedRollout {
+  const count = one.mask.reduce((sum, bit) => sum + bit, 0);
+  const sum = advantages?.reduce((a, b) => a + b, 0) ?? 0;
+  return { ...one, advantage: count > 0 ? sum / count : 0, advantages };
+}
+
 /** Does what a profile would time. */
 export async function plain<T>(_name: string, work: () => T | Promise<T>): Promise<T> {
   return await work();

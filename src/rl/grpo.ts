@@ -29,12 +29,13 @@ import { creditGroups, type CreditOptions } from "./credit.ts";
 import { describeGroups, describeWeights, meanMetrics } from "./diagnostics.ts";
 import { topEntropyTokens } from "./entropy.ts";
 import {
-  collect,
   type CreditedRollout,
   type LearningContext,
+  learningStep,
   plain,
   type ScoredRollout,
   type StepResult,
+  tellEpisodes,
 } from "./experience.ts";
 import { allMetrics } from "./learner.ts";
 import {
@@ -81,46 +82,43 @@ export async function grpoStep(
   options: GrpoOptions,
   progress: number,
 ): Promise<StepResult> {
-  const started = performance.now();
-  const { span = plain, onEpisode, reward, potential } = context;
-  const scored = await collect(context, prompts, sampling, options, progress);
-  const known = await span("scoring", () => examine(context, scored, sampling, options));
-  const { weights } = reward;
-  const groups = creditGroups(scored, options, {
-    ...{ costs: known.costs, weights, potential, progress },
-  });
-  const sampled = performance.now();
-  const [described, updates] = await span("update", async () => {
-    let n = 0;
-    const samples = groups.map((group) => group.map((one) => sampleOf(one, known, n++, options)));
-    const { temperature, maxTokens: longest, stream } = sampling;
-    const loss = {
-      ...{ ...options, temperature, longest },
-      klCoefficient: options.klIn === "loss" ? options.klCoefficient ?? 0 : 0,
+  return await learningStep(context, prompts, sampling, options, progress, async (scored) => {
+    const { span = plain, reward, potential } = context;
+    const known = await span("scoring", () => examine(context, scored, sampling, options));
+    const { weights } = reward;
+    const groups = creditGroups(scored, options, {
+      ...{ costs: known.costs, weights, potential, progress },
+    });
+    const [described, updates] = await span("update", async () => {
+      let n = 0;
+      const samples = groups.map((group) => group.map((one) => sampleOf(one, known, n++, options)));
+      const { temperature, maxTokens: longest, stream } = sampling;
+      const loss = {
+        ...{ ...options, temperature, longest },
+        klCoefficient: options.klIn === "loss" ? options.klCoefficient ?? 0 : 0,
+      };
+      const submitted = miniBatches(samples, { ...options, stream })
+        .map((batch) => batch.flat())
+        .filter((batch) => teaches(batch, loss))
+        .map((batch) => policyUpdate(context, batch, loss));
+      // While the GPU works:
+      tellEpisodes(context, groups);
+      const described = describeGroups(groups);
+      return [described, await allMetrics(submitted)] as const;
+    });
+    return {
+      groups,
+      metrics: {
+        ...described,
+        ...known.metrics,
+        ...options.weighting === "entropy" ? describeWeights(scored.flat()) : {},
+        // Where it is in the reward, the loss is told of no reference.
+        ...meanMetrics(updates, {
+          reference: context.reference !== null && options.klIn === "loss",
+        }),
+      },
     };
-    const submitted = miniBatches(samples, { ...options, stream })
-      .map((batch) => batch.flat())
-      .filter((batch) => teaches(batch, loss))
-      .map((batch) => policyUpdate(context, batch, loss));
-    // While the GPU works:
-    groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
-    const described = describeGroups(groups);
-    return [described, await allMetrics(submitted)] as const;
   });
-  return {
-    groups,
-    metrics: {
-      ...described,
-      ...known.metrics,
-      ...options.weighting === "entropy" ? describeWeights(scored.flat()) : {},
-      // Where it is in the reward, the loss is told of no reference.
-      ...meanMetrics(updates, { reference: context.reference !== null && options.klIn === "loss" }),
-    },
-    seconds: {
-      rollout: (sampled - started) / 1000,
-      update: (performance.now() - sampled) / 1000,
-    },
-  };
 }
 
 /** What teacher-forced passes over the experience found, rollout by rollout; null where not wanted. */

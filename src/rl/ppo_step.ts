@@ -9,12 +9,12 @@
 
 import { advantageDeviation, describeEpisodes } from "./diagnostics.ts";
 import {
-  collect,
-  type CreditedRollout,
+  creditTokens,
   type LearningContext,
+  learningStep,
   plain,
-  type ScoredRollout,
   type StepResult,
+  tellEpisodes,
 } from "./experience.ts";
 import { type PpoContext, type PpoOptions, ppoUpdate } from "./ppo.ts";
 import type { RolloutOptions } from "./rollout.ts";
@@ -38,43 +38,32 @@ export async function ppoStep(
   options: PpoStepOptions,
   progress: number,
 ): Promise<StepResult> {
-  const started = performance.now();
-  const { span = plain, onEpisode } = context;
+  const { span = plain } = context;
   const { group, ...update } = options;
-  const scored = await collect(context, prompts, sampling, { group, resampleDead: 0 }, progress);
-  const sampled = performance.now();
-  const samples = scored.flat().map(({ reward, episode: { finished }, ...one }) => ({
-    ...one,
-    score: reward.total,
-    finished,
-  }));
-  const { temperature, stream } = sampling;
-  const { metrics, advantages } = await span(
-    "update",
-    () => ppoUpdate(context, samples, { ...update, temperature, stream }),
-  );
-  let n = 0;
-  const groups = scored.map((group) => group.map((one) => credited(one, advantages[n++]!)));
-  groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
-  const episodes = groups.flat();
-  const described = describeEpisodes(episodes);
-  return {
-    groups,
-    metrics: { ...described, advantage_std: advantageDeviation(episodes), ...metrics },
-    seconds: {
-      rollout: (sampled - started) / 1000,
-      update: (performance.now() - sampled) / 1000,
-    },
-  };
-}
-
-/** @param advantages null of an episode that nothing is learned from */
-function credited(one: ScoredRollout, advantages: Float32Array | null): CreditedRollout {
-  const count = one.mask.reduce((sum, bit) => sum + bit, 0);
-  const sum = advantages?.reduce((a, b) => a + b, 0) ?? 0;
-  return {
-    ...one,
-    advantage: count > 0 ? sum / count : 0,
-    advantages: advantages && Float64Array.from(advantages),
-  };
+  return await learningStep(context, prompts, sampling, { group }, progress, async (scored) => {
+    const samples = scored.flat().map(({ reward, episode: { finished }, ...one }) => ({
+      ...one,
+      score: reward.total,
+      finished,
+    }));
+    const { temperature, stream } = sampling;
+    const { metrics, advantages } = await span(
+      "update",
+      () => ppoUpdate(context, samples, { ...update, temperature, stream }),
+    );
+    let n = 0;
+    const groups = scored.map((group) =>
+      group.map((one) => {
+        const own = advantages[n++]!;
+        return creditTokens(one, own && Float64Array.from(own));
+      })
+    );
+    tellEpisodes(context, groups);
+    const episodes = groups.flat();
+    const described = describeEpisodes(episodes);
+    return {
+      groups,
+      metrics: { ...described, advantage_std: advantageDeviation(episodes), ...metrics },
+    };
+  });
 }
