@@ -141,10 +141,20 @@ export { train } from "./src/run/train.ts";
 export type { RunResult, TrainOptions } from "./src/run/train.ts";
 export { parseGsm8k } from "./src/tasks/gsm8k.ts";
 export type { Gsm8kOptions, Gsm8kReport } from "./src/tasks/gsm8k.ts";
+export { callsAnswer } from "./src/tasks/call_match.ts";
+export type { ExpectedCall, MadeCall } from "./src/tasks/call_match.ts";
 export { formatTasks, parseTasks } from "./src/tasks/jsonl.ts";
 export type { ParseTasksOptions } from "./src/tasks/jsonl.ts";
 export { checkAnswer, MissingReferenceError, splits, TaskFormatError } from "./src/tasks/task.ts";
-export type { Check, Reference, ReferenceCall, Split, Task, TaskOrigin } from "./src/tasks/task.ts";
+export type {
+  Check,
+  CheckedTask,
+  Reference,
+  ReferenceCall,
+  Split,
+  Task,
+  TaskOrigin,
+} from "./src/tasks/task.ts";
 export { detectToolFormat, toolFormats } from "./src/text/calls/mod.ts";
 export type {
   CallText,
@@ -153,7 +163,7 @@ export type {
   ToolFormatName,
   ToolResult,
 } from "./src/text/calls/mod.ts";
-export { compactChat, transcript } from "./src/text/chat_template.ts";
+export { callTranscript, compactChat, transcript } from "./src/text/chat_template.ts";
 export type { ChatFormat, Transcript, TranscriptCall, Turn } from "./src/text/chat_template.ts";
 export { ChatTemplate, ChatTemplateError } from "./src/text/jinja_template.ts";
 export type { ChatInput, ChatMessage } from "./src/text/jinja_template.ts";
@@ -169,5 +179,5 @@ export { Parameter, Tensor, Weight } from "./src/tensor.ts";
 export type { DType, FloatType } from "./src/tensor.ts";
 export { calculator } from "./src/tools/calculator.ts";
 export type { Calculator } from "./src/tools/calculator.ts";
-export { callTool, tool } from "./src/tools/tool.ts";
+export { callTool, declaredTool, tool, ToolUnavailableError } from "./src/tools/tool.ts";
 export type { Tool, ToolContext, ToolOptions, ToolOutcome } from "./src/tools/tool.ts";

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertNotEquals, assertThrows } from "@std/assert";
+import { callsAnswer } from "../src/tasks/call_match.ts";
 import { behave, flawlessBehaviour } from "../src/tasks/behaviour.ts";
 import { heldOutOperations } from "../src/tasks/domains/operations.ts";
 import {
@@ -19,6 +20,7 @@ import {
   MissingReferenceError,
   requireReferences,
   type Split,
+  type Task,
   TaskFormatError,
 } from "../src/tasks/task.ts";
 import { teach } from "../src/tasks/teacher.ts";
@@ -132,8 +134,11 @@ Deno.test("a malformed line is named with file, line and what is wrong", () => {
     ['{"prompt":"p","answer":""}', '"answer" is empty'],
     ['{"id":"a","prompt":"p","answer":"x"}', 'id "a" was used on line 1 before'],
     ['{"prompt":"p","answer":"x","tools":["pow"]}', 'tool "pow" is not known; known are add'],
-    ['{"prompt":"p","answer":"x","tools":"add"}', '"tools" must be a list of names, got a string'],
-    ['{"prompt":"p","answer":"x","check":"fuzzy"}', '"check" must be one of exact, number'],
+    [
+      '{"prompt":"p","answer":"x","tools":"add"}',
+      '"tools" must be a list of names or declarations, got a string',
+    ],
+    ['{"prompt":"p","answer":"x","check":"fuzzy"}', '"check" must be one of exact, number, calls'],
     ['{"prompt":"p","answer":"x","split":"test"}', '"split" must be one of train, composition'],
     ['{"prompt":"p","answer":"x","reference":{}}', '"reference.calls" must be a list of calls'],
     [
@@ -143,6 +148,16 @@ Deno.test("a malformed line is named with file, line and what is wrong", () => {
     [
       '{"prompt":"p","answer":"x","reference":{"calls":[{"name":"add","arguments":{"a":"1","b":2}}]}}',
       '"reference.calls[0].arguments" of add: a: ',
+    ],
+    ['{"prompt":"p","answer":"x","expected":[]}', '"expected" goes with "check": "calls"'],
+    ['{"prompt":"p","check":"calls"}', '"reference.calls" must be a list of calls'],
+    [
+      '{"prompt":"p","check":"calls","expected":[{"name":"f","arguments":{"a":1}}]}',
+      '"expected[0].arguments" must be an object of lists of allowed values',
+    ],
+    [
+      '{"prompt":"p","answer":"x","tools":[{"name":"f","parameters":{"type":"dict"}}]}',
+      'Cannot define tool "f": parameters must have type "object"',
     ],
   ];
   for (const [line, message] of cases) {
@@ -169,6 +184,53 @@ Deno.test("what is written as a task file reads back the same", () => {
       origin: { source: "again", line: i + 1 },
     })),
   );
+});
+
+Deno.test("a task may declare its tools, and be solved by their calls in any order", () => {
+  const look = {
+    name: "look",
+    description: "Looks up",
+    parameters: { type: "object", properties: { a: { type: "string" }, b: { type: "array" } } },
+  };
+  const line = {
+    prompt: "p",
+    system: "Be brief.",
+    tools: ["add", look],
+    check: "calls",
+    expected: [
+      { name: "look", arguments: { a: ["x", "y"], b: [[1, { c: 2 }], ""] } },
+      { name: "look", arguments: { a: ["x"] } },
+    ],
+  };
+  const [task] = read(JSON.stringify(line)) as [Task];
+  assertEquals([task.system, task.tools.map(({ name }) => name)], ["Be brief.", ["add", "look"]]);
+  assertEquals(
+    task.answer,
+    callsAnswer([
+      { name: "look", arguments: { a: "x", b: [1, { c: 2 }] } },
+      { name: "look", arguments: { a: "x" } },
+    ]),
+  );
+  const solves = (...made: Record<string, unknown>[]) =>
+    checkAnswer(task, callsAnswer(made.map((args) => ({ name: "look", arguments: args }))));
+  assert(checkAnswer(task, task.answer));
+  assert(solves({ a: "x" }, { a: "y" }), "whatever order leaves a call for each");
+  assert(solves({ a: "y", b: [1, { c: 2 }] }, { a: "x" }));
+  assert(!solves({ a: "y" }, { a: "y" }), "one of them has no call");
+  assert(!solves({ a: "x" }), "one is missing");
+  assert(!solves({ a: "x" }, { a: "x" }, { a: "x" }), "one is too many");
+  assert(!solves({ a: "x", b: [1, { c: 3 }] }, { a: "x" }), "a value that is not allowed");
+  assert(!solves({ a: "x" }, { a: "y", c: 1 }), "an argument that is not expected");
+  assert(!checkAnswer(task, "no list of calls"));
+  const [again] = read(formatTasks([task])) as [Task];
+  assertEquals({ ...again, tools: [] }, { ...task, tools: [] });
+  const { calls } = { calls: [{ name: "add", arguments: { a: 1, b: 2 } }] };
+  const [referred] = read(
+    JSON.stringify({ prompt: "p", check: "calls", reference: { calls } }),
+  ) as [
+    Task,
+  ];
+  assert(checkAnswer(referred, callsAnswer(calls)) && !checkAnswer(referred, "[]"));
 });
 
 Deno.test("a task without reference is refused by name and line", () => {

@@ -6,7 +6,8 @@
  * @module
  */
 
-import { checkAnswer, type Reference, type Task } from "../tasks/task.ts";
+import { callsAnswer } from "../tasks/call_match.ts";
+import { checkAnswer, type CheckedTask, type Reference } from "../tasks/task.ts";
 import { canonicalJson } from "./arguments.ts";
 
 /**
@@ -70,8 +71,9 @@ export interface ScoredTool {
  * @param reference What the teacher did.
  * @param task Checks the answer; without it, the answer counts as right.
  */
-export function replay(reference: Reference, task?: Pick<Task, "answer" | "check">): Episode {
-  const { calls, answer } = reference;
+export function replay(reference: Reference, task?: CheckedTask): Episode {
+  const { calls } = reference;
+  const answer = task?.check === "calls" ? callsAnswer(calls) : reference.answer;
   return {
     attempts: calls.map(({ name, arguments: args, result }, turn) => ({
       name,

@@ -11,9 +11,10 @@
 import type { Generator } from "../model/generator.ts";
 import type { SamplingOptions } from "../ops/sample.ts";
 import { hashText } from "../random.ts";
+import { callsAnswer } from "../tasks/call_match.ts";
 import { checkAnswer, type Task } from "../tasks/task.ts";
 import type { ToolResult } from "../text/calls/mod.ts";
-import type { ChatFormat } from "../text/chat_template.ts";
+import type { ChatFormat, Turn } from "../text/chat_template.ts";
 import type { ParsedCall } from "../text/tool_call.ts";
 import { runCall } from "../tools/run_call.ts";
 import { callIdentity, type Episode, type ToolAttempt } from "./episode.ts";
@@ -30,8 +31,11 @@ export interface Rollout {
   readonly mask: Uint8Array;
   /** [T] log p of the sampled tokens under the policy that sampled them, 0 elsewhere. */
   readonly logprobs: Float32Array;
-  /** What ended an episode that did not finish: no room, calls without end, or the same call again. */
-  readonly cut?: "context" | "calls" | "loop";
+  /**
+   * What ended an episode that did not finish: no room, calls without end, the same call again, or a
+   * tool that could not be had.
+   */
+  readonly cut?: "context" | "calls" | "loop" | "tool";
 }
 
 /** Whether the context cut an episode short, as it did where nobody says what ended it unfinished. */
@@ -71,7 +75,7 @@ export async function rollout(
   options: RolloutOptions,
 ): Promise<Rollout[][]> {
   const recorders = tasks.map((task) => {
-    const prompt = chat.promptIds(task.prompt, task.tools);
+    const prompt = chat.promptIds(task.prompt, task.tools, task.system);
     if (prompt.length + 1 >= options.maxTokens) {
       throw new RangeError(
         `Cannot roll out task "${task.id}": its prompt has ${prompt.length} tokens, the context is ` +
@@ -112,6 +116,7 @@ class Recorder {
   #answer: string | null = null;
   /** Null once it has finished. */
   #cut: Rollout["cut"] | null = "context";
+  #unavailable = false;
   #sampled = 0;
   #lastCall = "";
   #inARow = 0;
@@ -141,6 +146,7 @@ class Recorder {
     const turn = this.#chat.readTurn(tokens, this.#task.tools);
     this.#turns.push({ wellFormed: reason === "stop" && turn.wellFormed });
     if (reason === "length") return null;
+    if (this.#task.check === "calls") return this.#endWithCalls(turn);
     if (turn.kind !== "call") {
       this.#cut = null;
       if (turn.kind === "answer") this.#answer = turn.content;
@@ -149,6 +155,7 @@ class Recorder {
     const results: ToolResult[] = [];
     for (const call of turn.calls.length > 0 ? turn.calls : [null]) {
       const text = await this.#call(call);
+      if (this.#unavailable) return this.#end("tool");
       if (this.#attempts.length > this.#options.maxCalls) return this.#end("calls");
       if (this.#inARow >= LOOP) return this.#end("loop");
       results.push({ name: call?.name ?? "", text });
@@ -160,6 +167,20 @@ class Recorder {
 
   #end(cut: Rollout["cut"]): null {
     this.#cut = cut;
+    return null;
+  }
+
+  /** The first turn is the whole solution; one that cannot be read calls nothing. */
+  #endWithCalls({ calls, wellFormed }: Turn): null {
+    const turn = this.#turns.length - 1;
+    for (const { name, arguments: args, status } of calls) {
+      this.#attempts.push({ name, arguments: args, turn, status });
+    }
+    const made = calls.flatMap(({ name, arguments: args }) =>
+      args ? [{ name, arguments: args }] : []
+    );
+    this.#answer = callsAnswer(wellFormed && made.length === calls.length ? made : []);
+    this.#cut = null;
     return null;
   }
 
@@ -183,6 +204,7 @@ class Recorder {
     const { signal } = this.#options;
     const outcome = await runCall(call, tools, { world, ...(signal ? { signal } : {}) });
     attempt.status = outcome.status;
+    if (outcome.unavailable) this.#unavailable = true;
     if (outcome.status === "ok") attempt.result = outcome.result;
     // What can't be read at all may be anything: no two of them are the same call.
     if (call === null) return outcome.text;
@@ -206,6 +228,7 @@ class Recorder {
         turns: this.#turns,
         tokens: this.#sampled,
         maxTokens: this.#options.maxTokens - this.prompt.length,
+        ...(this.#unavailable ? { unscorable: true } : {}),
       },
       ids: Uint32Array.from(this.#ids),
       mask: Uint8Array.from(this.#mask),

@@ -11,7 +11,7 @@
 
 import { nllLoss } from "../ops/policy_loss.ts";
 import type { Reference, Task } from "../tasks/task.ts";
-import { type ChatFormat, transcript } from "../text/chat_template.ts";
+import { callTranscript, type ChatFormat, transcript } from "../text/chat_template.ts";
 import { resultText } from "../tools/tool.ts";
 import type { Learner, Update } from "./learner.ts";
 import { activeTokens, type MaskedSequence, packSequences } from "./packing.ts";
@@ -23,7 +23,7 @@ import { activeTokens, type MaskedSequence, packSequences } from "./packing.ts";
  */
 export function demonstration(
   chat: ChatFormat,
-  task: Pick<Task, "id" | "prompt" | "tools">,
+  task: Pick<Task, "id" | "prompt" | "system" | "tools" | "check">,
   reference: Reference,
 ): MaskedSequence {
   const calls = reference.calls.map(({ name, arguments: args, result }) => {
@@ -35,7 +35,10 @@ export function demonstration(
     }
     return { spec, args, resultText: resultText(result) };
   });
-  return transcript(chat, task.prompt, task.tools, calls, reference.answer);
+  const { prompt, tools, system } = task;
+  return task.check === "calls" && calls.length > 0
+    ? callTranscript(chat, prompt, tools, calls, system)
+    : transcript(chat, prompt, tools, calls, reference.answer, system);
 }
 
 /** One update on a batch of demonstrations. */

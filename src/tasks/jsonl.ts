@@ -5,9 +5,12 @@
  */
 
 import { validateArguments } from "../text/json_schema.ts";
-import type { Tool } from "../tools/tool.ts";
+import type { ToolSpec } from "../text/tool_call.ts";
+import { declaredTool, isDeclared, type Tool } from "../tools/tool.ts";
+import { answerTo, callsAnswer, type ExpectedCall } from "./call_match.ts";
 import {
   type Check,
+  checks,
   type Reference,
   type ReferenceCall,
   type Split,
@@ -38,9 +41,13 @@ export interface ParseTasksOptions {
  *   "properties": {
  *     "id": { "type": ["string", "integer"], "description": "unique; default: the line number" },
  *     "prompt": { "type": "string", "minLength": 1, "description": "what the user says" },
- *     "tools": { "type": "array", "items": { "type": "string" }, "description": "names; default: all" },
- *     "answer": { "type": ["string", "number"] },
- *     "check": { "enum": ["exact", "number"], "description": "default: by the type of answer" },
+ *     "system": { "type": "string", "minLength": 1, "description": "added to the system message" },
+ *     "tools": { "type": "array", "description": "names, or declarations; default: all",
+ *       "items": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/declaration" }] } },
+ *     "answer": { "type": ["string", "number"], "description": "not needed if check is calls" },
+ *     "check": { "enum": ["exact", "number", "calls"], "description": "default: by the type of answer" },
+ *     "expected": { "type": "array", "items": { "$ref": "#/$defs/expectedCall" },
+ *       "description": "for check calls: which calls solve the task; default: the reference's" },
  *     "world": { "description": "any JSON; private state handed to the tools" },
  *     "domain": { "type": "string", "description": "default: custom" },
  *     "split": { "enum": ["train", "composition", "depth", "domain"], "description": "default: train" },
@@ -62,6 +69,23 @@ export interface ParseTasksOptions {
  *       "properties": {
  *         "name": { "type": "string" }, "arguments": { "type": "object" }, "result": {}
  *       }
+ *     },
+ *     "declaration": {
+ *       "type": "object",
+ *       "required": ["name", "parameters"],
+ *       "properties": {
+ *         "name": { "type": "string" }, "description": { "type": "string" },
+ *         "parameters": { "type": "object", "description": "a JSON Schema of type object" }
+ *       }
+ *     },
+ *     "expectedCall": {
+ *       "type": "object",
+ *       "required": ["name", "arguments"],
+ *       "properties": {
+ *         "name": { "type": "string" },
+ *         "arguments": { "type": "object", "additionalProperties": { "type": "array" },
+ *           "description": "the values allowed; an empty text among them: may be left out" }
+ *       }
  *     }
  *   }
  * }
@@ -72,7 +96,7 @@ export interface ParseTasksOptions {
  */
 export function parseTasks(text: string, options: ParseTasksOptions): Task[] {
   const { source, limit } = options;
-  const tools = new Map(options.tools.map((tool) => [tool.name, tool]));
+  const tools = byName(options.tools);
   const tasks: Task[] = [];
   const seen = new Map<string, number>();
   for (const { line, value } of jsonLines(text, source, limit)) {
@@ -92,9 +116,14 @@ export function parseTasks(text: string, options: ParseTasksOptions): Task[] {
  */
 export function formatTasks(tasks: readonly Task[]): string {
   return tasks.map((task) => {
-    const { id, prompt, answer, check, world, domain, split, reference } = task;
-    const tools = task.tools.map((tool) => tool.name);
-    return JSON.stringify({ id, prompt, tools, answer, check, world, domain, split, reference });
+    const { id, prompt, system, answer, check, expected, world, domain, split, reference } = task;
+    const tools = task.tools.map((tool) => {
+      const { name, description, parameters } = tool;
+      return isDeclared(tool) ? { name, description, parameters } : name;
+    });
+    return JSON.stringify(
+      { id, prompt, system, tools, answer, check, expected, world, domain, split, reference },
+    );
   }).map((line) => line + "\n").join("");
 }
 
@@ -153,7 +182,13 @@ class TaskLine {
     const prompt = this.#text(value.prompt, "prompt");
     const tools = this.#toolList(value.tools);
     const numeric = typeof value.answer === "number";
-    const answer = numeric ? String(value.answer) : this.#text(value.answer, "answer");
+    const check = this.#oneOf<Check>(value.check, "check", checks, numeric ? "number" : "exact");
+    const expected = this.#expected(value.expected, check);
+    const answer = check === "calls" && value.answer === undefined
+      ? this.#callsOf(value.reference, expected, tools)
+      : numeric
+      ? String(value.answer)
+      : this.#text(value.answer, "answer");
     const task: Task = {
       id: this.#id(value.id),
       domain: value.domain === undefined ? "custom" : this.#text(value.domain, "domain"),
@@ -161,15 +196,12 @@ class TaskLine {
       prompt,
       tools,
       answer,
-      check: this.#oneOf<Check>(
-        value.check,
-        "check",
-        ["exact", "number"],
-        numeric ? "number" : "exact",
-      ),
+      check,
       reference: this.#reference(value.reference, tools, answer),
       origin: { source: this.#source, line: this.#line },
     };
+    if (expected) task.expected = expected;
+    if (value.system !== undefined) task.system = this.#text(value.system, "system");
     if (value.world !== undefined) task.world = value.world;
     return task;
   }
@@ -206,8 +238,52 @@ class TaskLine {
 
   #toolList(value: unknown): readonly Tool[] {
     if (value === undefined) return [...this.#tools.values()];
-    if (!Array.isArray(value)) this.#fail(`"tools" must be a list of names, got ${kind(value)}`);
-    return value.map((name) => this.#tools.get(name) ?? this.#unknownTool(name, this.#tools));
+    if (!Array.isArray(value)) {
+      this.#fail(`"tools" must be a list of names or declarations, got ${kind(value)}`);
+    }
+    return value.map((item) =>
+      isRecord(item)
+        ? this.#declared(item)
+        : this.#tools.get(item) ?? this.#unknownTool(item, this.#tools)
+    );
+  }
+
+  /** A tool that the line describes: the one of that name, if it can be run. */
+  #declared({ name, description = "", parameters }: Record<string, unknown>): Tool {
+    const known = this.#tools.get(name as string);
+    if (known) return known;
+    try {
+      return declaredTool({ name, description, parameters } as ToolSpec);
+    } catch (error) {
+      this.#fail((error as Error).message);
+    }
+  }
+
+  /** The answer of a task that is checked by its calls. */
+  #callsOf(
+    reference: unknown,
+    expected: ExpectedCall[] | undefined,
+    tools: readonly Tool[],
+  ): string {
+    if (expected) return answerTo(expected);
+    const { calls } = isRecord(reference) ? reference : {};
+    return callsAnswer(this.#calls(calls, "reference.calls", byName(tools)));
+  }
+
+  #expected(value: unknown, check: Check): ExpectedCall[] | undefined {
+    if (value === undefined) return undefined;
+    if (check !== "calls") this.#fail(`"expected" goes with "check": "calls", not "${check}"`);
+    if (!Array.isArray(value)) this.#fail(`"expected" must be a list of calls, got ${kind(value)}`);
+    return value.map((call, i) => {
+      const { name, arguments: allowed } = isRecord(call) ? call : {};
+      if (!isRecord(allowed) || !Object.values(allowed).every(Array.isArray)) {
+        this.#fail(`"expected[${i}].arguments" must be an object of lists of allowed values`);
+      }
+      return {
+        name: this.#text(name, `expected[${i}].name`),
+        arguments: allowed as Record<string, unknown[]>,
+      };
+    });
   }
 
   #unknownTool(name: unknown, known: ReadonlyMap<string, Tool>): never {
@@ -219,7 +295,7 @@ class TaskLine {
   #reference(value: unknown, tools: readonly Tool[], answer: string): Reference | null {
     if (value === undefined || value === null) return null;
     if (!isRecord(value)) this.#fail(`"reference" must be an object, got ${kind(value)}`);
-    const known = new Map(tools.map((tool) => [tool.name, tool]));
+    const known = byName(tools);
     const reference: Reference = {
       calls: this.#calls(value.calls, "reference.calls", known),
       answer: value.answer === undefined ? answer : this.#text(value.answer, "reference.answer"),
@@ -253,6 +329,10 @@ class TaskLine {
       };
     });
   }
+}
+
+function byName(tools: readonly Tool[]): Map<string, Tool> {
+  return new Map(tools.map((tool) => [tool.name, tool]));
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

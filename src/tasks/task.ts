@@ -5,6 +5,7 @@
  */
 
 import type { Tool } from "../tools/tool.ts";
+import { type ExpectedCall, matchesCalls } from "./call_match.ts";
 
 /** One call of a reference trajectory. */
 export interface ReferenceCall {
@@ -35,8 +36,16 @@ export const splits = ["train", "composition", "depth", "domain"] as const;
  */
 export type Split = typeof splits[number];
 
-/** How an answer is compared: as text (NFKC, trimmed), or as a number. */
-export type Check = "exact" | "number";
+/** Every {@linkcode Check}. */
+export const checks = ["exact", "number", "calls"] as const;
+
+/**
+ * How an answer is compared: as text (NFKC, trimmed), as a number, or by the calls that were made.
+ *
+ * A task that is checked by its calls ends with the first turn, whose calls are not run: the answer
+ * is the list of them, as `callsAnswer` writes it.
+ */
+export type Check = typeof checks[number];
 
 /** Something to be solved with tools. */
 export interface Task {
@@ -48,6 +57,8 @@ export interface Task {
   split: Split;
   /** What the user says. */
   prompt: string;
+  /** What the system message says of this task; added to what the run's says. */
+  system?: string;
   /** What may be called. */
   tools: readonly Tool[];
   /** Private state that only tools read. */
@@ -56,11 +67,16 @@ export interface Task {
   answer: string;
   /** See {@linkcode Check}. */
   check: Check;
+  /** Which calls solve a task that is checked by its calls; without it, those of `answer`. */
+  expected?: readonly ExpectedCall[];
   /** The teacher's trajectory, or null where there is none. */
   reference: Reference | null;
   /** The file and line that the task was read from. */
   origin?: TaskOrigin;
 }
+
+/** What it takes to check an answer. */
+export type CheckedTask = Pick<Task, "answer" | "check" | "expected">;
 
 /** Where a task was read. */
 export interface TaskOrigin {
@@ -100,8 +116,9 @@ export const numberTolerance = 1e-6;
  * Whether an answer is right. No answer (null) is wrong; numbers may carry "$", thousands commas
  * and surrounding space, and are equal within a relative 1e-6.
  */
-export function checkAnswer(task: Pick<Task, "answer" | "check">, answer: string | null): boolean {
+export function checkAnswer(task: CheckedTask, answer: string | null): boolean {
   if (answer === null) return false;
+  if (task.check === "calls") return matchesCalls(task.expected ?? task.answer, answer);
   if (task.check === "exact") return normalise(answer) === normalise(task.answer);
   const got = parseNumber(answer);
   const expected = parseNumber(task.answer);

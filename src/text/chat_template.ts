@@ -44,8 +44,12 @@ export interface Turn {
 export interface ChatFormat {
   /** Tokens that end a model's turn; twice the same where there is but one. */
   readonly stops: readonly [number, number];
-  /** The user's turn, with the tools where the format shows them, and the opening of the model's. */
-  promptIds(prompt: string, tools?: readonly ToolSpec[]): Uint32Array;
+  /**
+   * The user's turn, with the tools where the format shows them, and the opening of the model's.
+   *
+   * @param system for the system message, behind what the format says there by itself
+   */
+  promptIds(prompt: string, tools?: readonly ToolSpec[], system?: string): Uint32Array;
   /** A model turn that calls tools, up to and with its stop token. */
   callIds(calls: readonly PlannedCall[]): Uint32Array;
   /** A model turn that answers, up to and with its stop token. */
@@ -58,6 +62,12 @@ export interface ChatFormat {
   readTurn(ids: ArrayLike<number>, tools?: readonly ToolSpec[]): Turn;
 }
 
+/** A piece of a conversation, and whether the model is to produce it. */
+interface Piece {
+  readonly ids: Uint32Array;
+  readonly bit: 0 | 1;
+}
+
 /** The conversation in which a model makes `calls`, one per turn, and then answers. */
 export function transcript(
   chat: ChatFormat,
@@ -65,15 +75,33 @@ export function transcript(
   tools: readonly ToolSpec[],
   calls: readonly TranscriptCall[],
   answer: string,
+  system?: string,
 ): Transcript {
-  const pieces: { ids: Uint32Array; bit: 0 | 1 }[] = [
-    { ids: chat.promptIds(prompt, tools), bit: 0 },
+  return assemble([
+    { ids: chat.promptIds(prompt, tools, system), bit: 0 },
     ...calls.flatMap((call) => [
       { ids: chat.callIds([call]), bit: 1 as const },
       { ids: chat.resultIds([{ name: call.spec.name, text: call.resultText }]), bit: 0 as const },
     ]),
     { ids: chat.answerIds(answer), bit: 1 },
-  ];
+  ]);
+}
+
+/** The conversation in which a model makes `calls` in one turn, and which ends there. */
+export function callTranscript(
+  chat: ChatFormat,
+  prompt: string,
+  tools: readonly ToolSpec[],
+  calls: readonly PlannedCall[],
+  system?: string,
+): Transcript {
+  return assemble([
+    { ids: chat.promptIds(prompt, tools, system), bit: 0 },
+    { ids: chat.callIds(calls), bit: 1 },
+  ]);
+}
+
+function assemble(pieces: readonly Piece[]): Transcript {
   const ids = joined(pieces.map((piece) => piece.ids));
   const mask = new Uint8Array(ids.length);
   let at = 0;
@@ -111,7 +139,9 @@ export function compactChat(tokenizer: Tokenizer): ChatFormat {
 
   return {
     stops: [endCall, end],
-    promptIds: (prompt) => between(user, prompt, assistant),
+    // There is no system turn: what it would say opens the user's.
+    promptIds: (prompt, _tools, system) =>
+      between(user, system === undefined ? prompt : `${system}\n\n${prompt}`, assistant),
     callIds: (calls) =>
       joined(calls.map(({ spec, args }) => between(call, formatCall(spec, args), endCall))),
     answerIds: (text) => between(answer, text, end),

@@ -129,12 +129,13 @@ class TemplateChat implements ChatFormat {
     this.stops = [first!, second!];
   }
 
-  promptIds(prompt: string, tools: readonly ToolSpec[] = []): Uint32Array {
+  promptIds(prompt: string, tools: readonly ToolSpec[] = [], said?: string): Uint32Array {
     const escaped = tools.map(({ name, description, parameters }) =>
       this.#escaped({ name, description, parameters })
     );
     const system = [
       this.#system,
+      said === undefined ? undefined : this.#tokenizer.escape(said),
       this.#native || tools.length === 0 ? undefined : this.#format.instructions(escaped),
     ].filter((part) => part !== undefined).join("\n\n");
     const messages = this.#asked(this.#tokenizer.escape(prompt), system || undefined);

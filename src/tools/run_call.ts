@@ -5,7 +5,7 @@
  */
 
 import type { CallStatus, ParsedCall } from "../text/tool_call.ts";
-import { callTool, type Tool } from "./tool.ts";
+import { callTool, type Tool, type ToolUnavailableError } from "./tool.ts";
 
 /** What became of a call. */
 export interface CallOutcome {
@@ -15,6 +15,8 @@ export interface CallOutcome {
   readonly result?: unknown;
   /** What the model sees; begins with "error: " unless the status is "ok". */
   readonly text: string;
+  /** Why the tool could not be run at all, where that is so. */
+  readonly unavailable?: ToolUnavailableError;
 }
 
 /**

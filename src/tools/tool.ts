@@ -56,6 +56,17 @@ export interface ToolOutcome {
   result?: unknown;
   /** What the model sees; begins with "error: " unless the status is "ok". */
   text: string;
+  /** Why the tool could not be run at all, where that is so. */
+  unavailable?: ToolUnavailableError;
+}
+
+/**
+ * What a tool needs cannot be had (its process died, its server is gone): nobody's call is to blame,
+ * and an episode in which that happens says nothing about the student.
+ */
+export class ToolUnavailableError extends Error {
+  /** Tells this error from others. */
+  override name = "ToolUnavailableError";
 }
 
 const TOOL_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/;
@@ -125,6 +136,26 @@ export function tool(options: ToolOptions): Tool {
   });
 }
 
+/**
+ * A tool of which only the description is known, as most data sets have them: it can be offered and
+ * called, and a call of it can be compared with the teacher's, but not run.
+ *
+ * @throws as {@linkcode tool} does
+ */
+export function declaredTool(spec: ToolSpec): Tool {
+  const { name, description, parameters } = spec;
+  return tool({ name, description, parameters, execute: refuseToRun });
+}
+
+/** Whether a tool is only declared: see {@linkcode declaredTool}. */
+export function isDeclared({ execute }: Tool): boolean {
+  return execute === refuseToRun;
+}
+
+function refuseToRun(): never {
+  throw new Error("this tool is only declared; it cannot be run");
+}
+
 /** What is wrong with the top level of a tool's schema, or null. */
 function schemaProblem(schema: unknown): string | null {
   if (!isRecord(schema)) return "parameters must be a JSON Schema object";
@@ -190,7 +221,8 @@ export async function callTool(
     return success(tool, await Promise.race([running, interrupted]));
   } catch (error) {
     context.signal?.throwIfAborted();
-    return failure(tool, "failed", errorText(error));
+    const failed = failure(tool, "failed", errorText(error));
+    return error instanceof ToolUnavailableError ? { ...failed, unavailable: error } : failed;
   } finally {
     clearTimeout(timer);
     context.signal?.removeEventListener("abort", onAbort);

@@ -1,0 +1,93 @@
+/**
+ * Tasks that are solved by calls rather than by an answer: which calls will do.
+ *
+ * @module
+ */
+
+/** A call that a task expects. */
+export interface ExpectedCall {
+  /** The tool's name. */
+  readonly name: string;
+  /** The values allowed for each argument; "" among them means that it may be left out. */
+  readonly arguments: Readonly<Record<string, readonly unknown[]>>;
+}
+
+/** A call as an answer has it. */
+export interface MadeCall {
+  /** The tool's name. */
+  readonly name: string;
+  /** Its arguments. */
+  readonly arguments: Readonly<Record<string, unknown>>;
+}
+
+/** The calls of a turn as the answer to a task: a JSON list. */
+export function callsAnswer(calls: readonly MadeCall[]): string {
+  return JSON.stringify(calls.map(({ name, arguments: args }) => ({ name, arguments: args })));
+}
+
+/** The first answer that will do. */
+export function answerTo(expected: readonly ExpectedCall[]): string {
+  return callsAnswer(expected.map(({ name, arguments: allowed }) => {
+    const first = Object.entries(allowed).map(([key, values]) => [key, values[0]]);
+    return { name, arguments: Object.fromEntries(first.filter(([, value]) => value !== "")) };
+  }));
+}
+
+/**
+ * Whether the calls of `answer` are those expected, in any order.
+ *
+ * @param expected the calls, or an answer that has them with one value for each argument
+ */
+export function matchesCalls(expected: readonly ExpectedCall[] | string, answer: string): boolean {
+  const wanted = typeof expected === "string" ? readCalls(expected)?.map(only) : expected;
+  const made = readCalls(answer);
+  if (!wanted || !made || wanted.length !== made.length) return false;
+  return assignable(wanted, made);
+}
+
+/** Whether each call can have an expected one of its own. */
+function assignable(wanted: readonly ExpectedCall[], made: readonly MadeCall[]): boolean {
+  const [first, ...rest] = wanted;
+  if (first === undefined) return true;
+  return made.some((call, i) => matches(first, call) && assignable(rest, made.toSpliced(i, 1)));
+}
+
+function matches({ name, arguments: allowed }: ExpectedCall, made: MadeCall): boolean {
+  if (made.name !== name) return false;
+  const given = Object.keys(made.arguments);
+  if (!given.every((key) => Object.hasOwn(allowed, key))) return false;
+  return Object.entries(allowed).every(([key, values]) =>
+    Object.hasOwn(made.arguments, key)
+      ? values.some((value) => equal(value, made.arguments[key]))
+      : values.includes("")
+  );
+}
+
+/** Equality of JSON values; the order of an object's keys does not matter. */
+function equal(a: unknown, b: unknown): boolean {
+  if (typeof a !== "object" || a === null || typeof b !== "object" || b === null) return a === b;
+  const keys = Object.keys(a);
+  return Array.isArray(a) === Array.isArray(b) && keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && equal(Reflect.get(a, key), Reflect.get(b, key)));
+}
+
+function only({ name, arguments: args }: MadeCall): ExpectedCall {
+  const lists = Object.entries(args).map(([key, value]) => [key, [value]]);
+  return { name, arguments: Object.fromEntries(lists) };
+}
+
+/** Null if the text is no list of calls. */
+function readCalls(text: string): MadeCall[] | null {
+  try {
+    const calls = JSON.parse(text);
+    return Array.isArray(calls) && calls.every(isCall) ? calls : null;
+  } catch {
+    return null;
+  }
+}
+
+function isCall(value: unknown): value is MadeCall {
+  const call = value as MadeCall | null;
+  return typeof call?.name === "string" && typeof call.arguments === "object" &&
+    call.arguments !== null;
+}
