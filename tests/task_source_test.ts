@@ -4,6 +4,8 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { ConfigError, resolveConfig } from "../src/run/config.ts";
 import { chatOf } from "../src/run/student.ts";
+import { calculator } from "../src/tools/calculator.ts";
+import { openTools } from "../src/run/tools.ts";
 import { openTasks, requireValidation } from "../src/run/tasks.ts";
 import { evaluationSuite, validationSuite } from "../src/tasks/domains/mod.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
@@ -29,8 +31,8 @@ function sums(count: number) {
 
 Deno.test("a file's prompts are for training, for evaluation, or to choose models by", async () => {
   const config = sums(400);
-  const { draw, evaluation } = await openTasks(config, chat, 2048);
-  const { evaluation: validation } = await openTasks(config, chat, 2048, 1000);
+  const { draw, evaluation } = await openTasks(config, calculator().all, chat, 2048);
+  const { evaluation: validation } = await openTasks(config, calculator().all, chat, 2048, 1000);
   const promptsOf = (tasks: readonly { prompt: string }[]) =>
     new Set(tasks.map(({ prompt }) => prompt));
   const trained = promptsOf(draw(0, 0, 400));
@@ -44,7 +46,7 @@ Deno.test("a file's prompts are for training, for evaluation, or to choose model
   );
   assertEquals(new Set(evaluation.map(({ split }) => split)), new Set(["train", "depth"]));
   assertEquals(validation.map(({ split }) => split), ["train"]);
-  const [few] = (await openTasks(config, chat, 2048, 3)).evaluation;
+  const [few] = (await openTasks(config, calculator().all, chat, 2048, 3)).evaluation;
   assertEquals(few!.tasks.length, 3);
   await requireValidation(config);
 });
@@ -52,8 +54,12 @@ Deno.test("a file's prompts are for training, for evaluation, or to choose model
 Deno.test("a file with nothing to choose by is refused where a model has to be chosen", async () => {
   const config = sums(3);
   await assertRejects(() => requireValidation(config), ConfigError, "none is held out for that");
-  await assertRejects(() => openTasks(config, chat, 2048, 24), ConfigError, "of its 3 tasks");
-  await openTasks(config, chat, 2048);
+  await assertRejects(
+    () => openTasks(config, calculator().all, chat, 2048, 24),
+    ConfigError,
+    "of its 3 tasks",
+  );
+  await openTasks(config, calculator().all, chat, 2048);
   await requireValidation(resolveConfig()); // the built-in domains have as many as it takes
 });
 
@@ -68,4 +74,28 @@ Deno.test("built-in prompts to choose by are none that are reported on, however 
   // Fewer evaluation prompts do not change what is chosen by.
   assertEquals(validationSuite(24, 64), validationSuite(24));
   assertThrows(() => validationSuite(0), RangeError, "perSplit");
+});
+
+Deno.test("tools come from modules and by name, and no two may have one name", async () => {
+  const module = join(folder, "own.ts");
+  const tool = new URL("../src/tools/tool.ts", import.meta.url);
+  const source = (name: string) =>
+    `import { tool } from "${tool}";
+    export const own = tool({ name: "${name}", description: "", parameters: { type: "object" },
+      execute: () => 1 });`;
+  Deno.writeTextFileSync(module, source("own"));
+  const names = async (sources: string[] | null) => {
+    await using box = await openTools(sources);
+    return box.tools.map(({ name }) => name);
+  };
+  assertEquals(await names(null), ["add", "sub", "mul", "div"]);
+  assertEquals(await names([module, "calculator"]), ["own", "add", "sub", "mul", "div"]);
+  assertEquals(resolveConfig({ flags: { tools: module } }).tools, [module]);
+  await assertRejects(() => names(["calculater"]), ConfigError, 'did you mean "calculator"');
+  const other = join(folder, "other.ts");
+  Deno.writeTextFileSync(other, source("add"));
+  await assertRejects(() => names(["calculator", other]), ConfigError, 'both have a tool "add"');
+  const none = join(folder, "none.ts");
+  Deno.writeTextFileSync(none, "export const x = 1;");
+  await assertRejects(() => names([none]), ConfigError, "exports none");
 });

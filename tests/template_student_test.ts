@@ -7,9 +7,9 @@ import { sizedConfig } from "../src/model/config.ts";
 import { resolveConfig } from "../src/run/config.ts";
 import { converse } from "../src/run/converse.ts";
 import { loadStudent, saveStudent } from "../src/run/student.ts";
+import { calculator } from "../src/tools/calculator.ts";
 import { openTasks } from "../src/run/tasks.ts";
 import { compactChat } from "../src/text/chat_template.ts";
-import { calculator } from "../src/tools/calculator.ts";
 import { textGolden } from "./families.ts";
 
 /** Bytes, with the control tokens of ChatML in place of our own. */
@@ -53,13 +53,18 @@ Deno.test("a model with a template of its own is loaded, talks, and keeps its te
 
     // The built-in domains get room for their tools in the prompt.
     const settings = resolveConfig({ flags: { evaluation: { prompts: 0 } } });
-    const { maxTokens } = await openTasks(settings, student.chat, config.maxPositions);
+    const { maxTokens } = await openTasks(
+      settings,
+      calculator().all,
+      student.chat,
+      config.maxPositions,
+    );
     assert(maxTokens > 1000 && maxTokens < 4096, String(maxTokens));
-    assertEquals((await openTasks(settings, made.chat, 4096)).maxTokens, 128);
+    assertEquals((await openTasks(settings, calculator().all, made.chat, 4096)).maxTokens, 128);
     // A micro-batch has to hold the longest episode, or it would take more than was planned.
     const tight = { ...settings, tokenBudget: maxTokens - 64 };
     assertEquals(
-      (await openTasks(tight, student.chat, config.maxPositions)).maxTokens,
+      (await openTasks(tight, calculator().all, student.chat, config.maxPositions)).maxTokens,
       maxTokens - 64,
     );
 

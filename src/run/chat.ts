@@ -7,14 +7,13 @@
 
 import { Generator } from "../model/generator.ts";
 import type { SamplingOptions } from "../ops/sample.ts";
-import { calculator } from "../tools/calculator.ts";
 import type { ParsedCall } from "../text/tool_call.ts";
 import { runCall } from "../tools/run_call.ts";
 import type { Tool } from "../tools/tool.ts";
 import { openAdapter } from "./adapter.ts";
 import type { RunConfig } from "./config.ts";
 import { loadStudent, type Student } from "./student.ts";
-import { importTools } from "./tasks.ts";
+import { openTools } from "./tools.ts";
 
 /** How a conversation is held. */
 export interface ChatOptions extends SamplingOptions {
@@ -194,9 +193,10 @@ export async function chatAtTerminal(
   using student = await loadStudent(gpu, config.from, { dtype, chat, onProgress });
   const write = (text: string) => void Deno.stdout.writeSync(new TextEncoder().encode(text));
   const { topK, topP, maxCalls, maxTokens, temperature } = rollout;
+  await using box = await openTools(tools);
   using conversation = new Chat(
     student,
-    tools === null ? calculator().all : await importTools(tools),
+    box.tools,
     {
       ...{ topK, topP, maxCalls, seed, write },
       temperature: sampled ? temperature : 0,

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { calculator } from "../tools/calculator.ts";
 import { openAdapter } from "./adapter.ts";
 import { chatAtTerminal } from "./chat.ts";
 import { compare } from "./compare/mod.ts";
@@ -16,7 +15,7 @@ import { makeBase, renderBase } from "./pretrain.ts";
 import { RunFolder } from "./store.ts";
 import { loadStudent } from "./student.ts";
 import { renderArms, renderComparison } from "./table.ts";
-import { importTools } from "./tasks.ts";
+import { openTools } from "./tools.ts";
 import { train } from "./train.ts";
 import { renderProfile, RunWatcher } from "./watch.ts";
 
@@ -89,12 +88,12 @@ export async function runGenerate(args: Invocation, config: RunConfig): Promise<
   const { progress: onProgress } = watcher;
   using student = await loadStudent(gpu, config.from, { ...config, onProgress });
   watcher.finish();
-  const tools = config.tools === null ? calculator().all : await importTools(config.tools);
+  await using box = await openTools(config.tools);
   const { maxPositions } = student.model.config;
   const { maxTokens, maxCalls, temperature, topK, topP } = config.rollout;
   const results = [];
   for (const prompt of prompts) {
-    const conversation = await converse(student, prompt, tools, {
+    const conversation = await converse(student, prompt, box.tools, {
       maxTokens: maxTokens ?? Math.min(maxPositions, 1024),
       maxCalls,
       temperature: sampled ? temperature : 0,

@@ -11,6 +11,7 @@ import * as v from "valibot";
 import { KL_FORMS } from "../ops/policy_loss.ts";
 import { ESTIMATORS } from "../rl/credit.ts";
 import { LOSS_TYPES } from "../rl/loss_weights.ts";
+import { toolNames } from "../tools/built_in.ts";
 import {
   choice,
   group,
@@ -49,6 +50,14 @@ const differentDomains = v.pipe(
   v.checkItems((item, index, items) => items.indexOf(item) === index),
 );
 
+const name = v.pipe(v.string(), v.nonEmpty());
+
+/** A list of names, of which a single one may stand by itself. */
+const oneOrMore = v.union([
+  v.pipe(v.array(name), v.nonEmpty()),
+  v.pipe(name, v.transform((one) => [one])),
+]) as v.GenericSchema<string[]>;
+
 const temperature = v.pipe(v.number(), v.finite(), v.gtValue(0));
 
 const beta = v.pipe(v.number(), v.minValue(0), v.ltValue(1));
@@ -71,7 +80,14 @@ export const runConfigSchema = v.strictObject({
     1,
     "Train on so many different tasks only: the first of the task file, or built-in ones",
   ),
-  tools: pathOrNull("Module that exports the tools of the task file"),
+  tools: setting(
+    "texts",
+    v.nullable(oneOrMore),
+    null,
+    "a list of names and paths, or null",
+    "Where tools come from: modules that export them, or names of built-in ones (" +
+      `${toolNames.join(", ")}); null is the calculator`,
+  ),
   domains: setting(
     "texts",
     differentDomains,

@@ -13,6 +13,7 @@ import { ConfigError, resolveConfig, type RunConfig } from "./config.ts";
 import type { RunEvent } from "./events.ts";
 import { type Profile, RunProfile } from "./profile.ts";
 import { loadStudent, type Student } from "./student.ts";
+import { openTools } from "./tools.ts";
 import { openTasks, type TaskSource } from "./tasks.ts";
 
 /** How to watch an evaluation. */
@@ -83,7 +84,8 @@ export async function evaluateStudent(
   { onProgress, validation, signal }: EvaluateOptions,
 ): Promise<Evaluation> {
   const { model, chat } = student;
-  const tasks = await openTasks(config, chat, model.config.maxPositions, validation);
+  await using box = await openTools(config.tools);
+  const tasks = await openTasks(config, box.tools, chat, model.config.maxPositions, validation);
   if (tasks.evaluation.length === 0) {
     throw new ConfigError(
       "Cannot evaluate: there are no evaluation tasks; raise evaluation.prompts, or give a larger task file",

@@ -30,6 +30,7 @@ import { type RunConfig, warmupSteps } from "./config.ts";
 import { distillOptions, dpoOptions, grpoOptions, learnerOptions, ppoOptions } from "./options.ts";
 import type { EpisodeLength } from "./plan_time.ts";
 import { chatOf, loraOf, storageOf } from "./student.ts";
+import { openTools } from "./tools.ts";
 import { openTasks } from "./tasks.ts";
 
 /** What a rehearsal found out. */
@@ -54,7 +55,8 @@ export async function rehearse(
   using model = Decoder.zeros(dry, sizes, adapts ? frozenStorage(blueprint, config) : {});
   if (adapts) model.adapt(lora ?? loraOf(config.lora));
   const chat = chatOf(tokenizer, config.chat);
-  const tasks = await openTasks(config, chat, sizes.maxPositions);
+  await using box = await openTools(config.tools);
+  const tasks = await openTasks(config, box.tools, chat, sizes.maxPositions);
   for (const { role, setting } of onlookers(config)) {
     checkTokens(blueprint, blueprint.onlookers[role]!, tasks.maxTokens, setting);
   }
@@ -246,7 +248,7 @@ function sizesUpTo(most: number): number[] {
 /** An episode as long as the teacher's, or as the context where there is no teacher. */
 function episodeOf(task: Task, chat: ChatFormat, maxTokens: number) {
   if (!task.reference) {
-    const prompt = chat.promptIds(task.prompt, task.tools);
+    const prompt = chat.promptIds(task.prompt, task.tools, task.system);
     const mask = new Uint8Array(maxTokens).fill(1, prompt.length);
     return { ...blank(maxTokens), mask };
   }

@@ -43,8 +43,8 @@ export interface RunConfig {
   tasks: string | null;
   /** Train on so many different tasks only: the first of the task file, or built-in ones. */
   limit: number | null;
-  /** Module that exports the tools of the task file. */
-  tools: string | null;
+  /** Where the tools of the task file come from: modules, or names of built-in ones. */
+  tools: string[] | null;
   /** Built-in domains to train on. */
   domains: DomainName[];
   /** Reward of an episode. */

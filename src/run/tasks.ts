@@ -4,7 +4,6 @@
  * @module
  */
 
-import { resolve, toFileUrl } from "@std/path";
 import { CheckpointError } from "../io/checkpoint.ts";
 import { Random } from "../random.ts";
 import type { EvaluationSet } from "../rl/evaluate.ts";
@@ -23,9 +22,9 @@ import { parseTasks } from "../tasks/jsonl.ts";
 import { requireReferences, type Task, TaskFormatError } from "../tasks/task.ts";
 import { teach } from "../tasks/teacher.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
-import { calculator } from "../tools/calculator.ts";
 import { callTool, type Tool } from "../tools/tool.ts";
 import { ConfigError, type RunConfig } from "./config.ts";
+import { openTools } from "./tools.ts";
 
 /** The tasks of a run. */
 export interface TaskSource {
@@ -48,6 +47,7 @@ const BUILT_IN_TOKENS = 128;
 /**
  * Opens the tasks that a config names.
  *
+ * @param tools that the lines of a task file may name
  * @param context longest sequence of the model
  * @param validation evaluate on up to so many prompts per domain trained on that are there to choose
  * by, and on no prompt of the config's evaluation
@@ -56,13 +56,14 @@ const BUILT_IN_TOKENS = 128;
  */
 export async function openTasks(
   config: RunConfig,
+  tools: readonly Tool[],
   chat: ChatFormat,
   context: number,
   validation?: number,
 ): Promise<TaskSource> {
   return config.tasks === null
     ? builtIn(config, chat, context, validation)
-    : await fromFile(config, chat, context, validation);
+    : await fromFile(config, tools, chat, context, validation);
 }
 
 function builtIn(
@@ -108,13 +109,14 @@ function builtIn(
 
 async function fromFile(
   config: RunConfig,
+  tools: readonly Tool[],
   chat: ChatFormat,
   context: number,
   validation: number | undefined,
 ): Promise<TaskSource> {
   const source = config.tasks!;
   const notes: string[] = [];
-  const all = await Promise.all((await readTasks(config, notes)).map(withResults));
+  const all = await Promise.all((await readTasks(config, tools, notes)).map(withResults));
   const { method, warmupSft, reward } = config;
   if (method === "sft" || method === "dpo" || warmupSft !== 0 || needsReference(reward)) {
     requireReferences(all);
@@ -160,7 +162,9 @@ async function fromFile(
  * @throws {ConfigError} if there is none.
  */
 export async function requireValidation(config: RunConfig): Promise<void> {
-  if (config.tasks !== null) forValidation(config.tasks, await readTasks(config, []));
+  if (config.tasks === null) return;
+  await using box = await openTools(config.tools);
+  forValidation(config.tasks, await readTasks(config, box.tools, []));
 }
 
 /** The tasks to choose models by: of those trained on, like the ones that the built-in domains have. */
@@ -203,7 +207,11 @@ function checkContext(maxTokens: number | null, context: number): void {
   }
 }
 
-async function readTasks(config: RunConfig, notes: string[]): Promise<Task[]> {
+async function readTasks(
+  config: RunConfig,
+  tools: readonly Tool[],
+  notes: string[],
+): Promise<Task[]> {
   const source = config.tasks!;
   let text: string;
   try {
@@ -215,7 +223,6 @@ async function readTasks(config: RunConfig, notes: string[]): Promise<Task[]> {
   }
   const options = { source, ...(config.limit === null ? {} : { limit: config.limit }) };
   if (!looksLikeGsm8k(text.slice(0, (text.indexOf("\n") + 1 || text.length + 1) - 1))) {
-    const tools = config.tools ? await importTools(config.tools) : calculator().all;
     const tasks = parseTasks(text, { ...options, tools });
     if (tasks.length === 0) throw new ConfigError(`Cannot train on "${source}": it holds no task`);
     return tasks;
@@ -234,6 +241,8 @@ async function readTasks(config: RunConfig, notes: string[]): Promise<Task[]> {
 /** Runs the calls of a reference whose results the file leaves out. */
 async function withResults(task: Task): Promise<Task> {
   const { reference, tools, world } = task;
+  // The calls of a task that is checked by them are nowhere run.
+  if (task.check === "calls") return task;
   if (!reference?.calls.some(({ result }) => result === undefined)) return task;
   const calls = [];
   for (const call of reference.calls) {
@@ -252,28 +261,10 @@ async function withResults(task: Task): Promise<Task> {
   return { ...task, reference: { ...reference, calls } };
 }
 
-/**
- * Tools exported by a module of the user's.
- *
- * @throws {ConfigError} if it exports none.
- */
-export async function importTools(path: string): Promise<Tool[]> {
-  const module = await import(toFileUrl(resolve(path)).href);
-  const tools = Object.values(module).flat().filter((value): value is Tool =>
-    typeof (value as Tool)?.execute === "function" && typeof (value as Tool).name === "string"
-  );
-  if (tools.length === 0) {
-    throw new ConfigError(
-      `Cannot use tools = "${path}": the module exports none; export what tool() returns`,
-    );
-  }
-  return tools;
-}
-
 function transcriptLength(chat: ChatFormat, task: Task): number {
   return task.reference
     ? demonstration(chat, task, task.reference).ids.length
-    : chat.promptIds(task.prompt, task.tools).length + 1;
+    : chat.promptIds(task.prompt, task.tools, task.system).length + 1;
 }
 
 /**

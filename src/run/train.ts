@@ -35,6 +35,7 @@ import { pretrainStudent } from "./pretrain.ts";
 import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
 import { RunFolder } from "./store.ts";
 import { loadStudent, newStudent, saveStudent, type Student } from "./student.ts";
+import { openTools } from "./tools.ts";
 import { openTasks, type TaskSource } from "./tasks.ts";
 
 /** How to watch and stop a run. */
@@ -111,7 +112,8 @@ export async function train(
     : from === "scratch"
     ? newStudent(gpu, size, seed)
     : await loadStudent(gpu, from, loading);
-  const tasks = await openTasks(config, student.chat, student.model.config.maxPositions);
+  await using box = await openTools(config.tools);
+  const tasks = await openTasks(config, box.tools, student.chat, student.model.config.maxPositions);
   const { maxTokens } = tasks;
   using auxiliaries = await openAuxiliaries(gpu, student, config, { maxTokens, checkpoint });
   // Everything that can be wrong with the input has been found out: only now is a folder made.

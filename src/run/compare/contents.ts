@@ -8,13 +8,14 @@ import { createHash, type Hash } from "node:crypto";
 import { join } from "@std/path";
 import { CheckpointError } from "../../io/checkpoint.ts";
 import { locateModel } from "../model_source.ts";
+import { isToolFile } from "../tools.ts";
 import type { Regime } from "./regime.ts";
 
 /** Files of a model's folder that decide what it does. */
 const MODEL_FILES = /\.(safetensors|gguf|json|jinja)$/i;
 
 /**
- * SHA-256 of what is in the model that arms start from, the task file and the module of tools, by the
+ * SHA-256 of what is in the model that arms start from, the task file and the modules of tools, by the
  * setting that names it; what is not given is left out.
  *
  * @throws {CheckpointError} if one cannot be read.
@@ -24,7 +25,7 @@ export async function contentsOf({ shared, given }: Regime): Promise<Record<stri
   return {
     ...(given ? { from: await digest(await modelFiles(from)) } : {}),
     ...(tasks === null ? {} : { tasks: await digest([tasks]) }),
-    ...(tools === null ? {} : { tools: await digest([tools]) }),
+    ...(tools === null ? {} : { tools: await digest(tools.filter(isToolFile)) }),
   };
 }
 

@@ -1,0 +1,68 @@
+/**
+ * Where a run's tools come from: the project's own, and modules of the user's.
+ *
+ * @module
+ */
+
+import { resolve, toFileUrl } from "@std/path";
+import { builtInTools, toolNames } from "../tools/built_in.ts";
+import type { Tool } from "../tools/tool.ts";
+import { ConfigError } from "./config.ts";
+import { suggestion } from "./suggest.ts";
+
+/** Tools, and what has to be let go of when nobody calls them any more. */
+export interface ToolBox extends AsyncDisposable {
+  /** By names that differ. */
+  readonly tools: readonly Tool[];
+}
+
+/** Whether a source is a file, and not a name. */
+export function isToolFile(source: string): boolean {
+  return /[./\\]/.test(source);
+}
+
+/**
+ * Opens the tools that `config.tools` names.
+ *
+ * @throws {ConfigError} if a source has none, or two have one of the same name.
+ */
+export async function openTools(sources: readonly string[] | null): Promise<ToolBox> {
+  const from = new Map<string, string>();
+  const tools: Tool[] = [];
+  for (const source of sources ?? ["calculator"]) {
+    for (const one of isToolFile(source) ? await importTools(source) : namedTools(source)) {
+      const other = from.get(one.name);
+      if (other !== undefined) {
+        throw new ConfigError(
+          `Cannot use tools = "${other}" and "${source}" together: both have a tool "${one.name}"`,
+        );
+      }
+      from.set(one.name, source);
+      tools.push(one);
+    }
+  }
+  return { tools, [Symbol.asyncDispose]: () => Promise.resolve() };
+}
+
+function namedTools(name: string): readonly Tool[] {
+  const found = builtInTools(name);
+  if (found) return found;
+  throw new ConfigError(
+    `Cannot use tools = "${name}": built-in ones are ${toolNames.join(", ")}` +
+      `${suggestion(name, toolNames)}. The path of a module has a dot or a slash in it`,
+  );
+}
+
+/** Tools exported by a module of the user's. */
+async function importTools(path: string): Promise<Tool[]> {
+  const module = await import(toFileUrl(resolve(path)).href);
+  const tools = Object.values(module).flat().filter((value): value is Tool =>
+    typeof (value as Tool)?.execute === "function" && typeof (value as Tool).name === "string"
+  );
+  if (tools.length === 0) {
+    throw new ConfigError(
+      `Cannot use tools = "${path}": the module exports none; export what tool() returns`,
+    );
+  }
+  return tools;
+}
