@@ -145,7 +145,13 @@ export { callsAnswer } from "./src/tasks/call_match.ts";
 export type { ExpectedCall, MadeCall } from "./src/tasks/call_match.ts";
 export { formatTasks, parseTasks } from "./src/tasks/jsonl.ts";
 export type { ParseTasksOptions } from "./src/tasks/jsonl.ts";
-export { checkAnswer, MissingReferenceError, splits, TaskFormatError } from "./src/tasks/task.ts";
+export {
+  checkAnswer,
+  checks,
+  MissingReferenceError,
+  splits,
+  TaskFormatError,
+} from "./src/tasks/task.ts";
 export type {
   Check,
   CheckedTask,
