@@ -11,7 +11,7 @@
 import type { Generator } from "../model/generator.ts";
 import type { SamplingOptions } from "../ops/sample.ts";
 import { hashText } from "../random.ts";
-import { callsAnswer } from "../tasks/call_match.ts";
+import { parsedAnswer } from "../tasks/call_match.ts";
 import { checkAnswer, type Task } from "../tasks/task.ts";
 import type { ToolResult } from "../text/calls/mod.ts";
 import type { ChatFormat, Turn } from "../text/chat_template.ts";
@@ -171,15 +171,12 @@ class Recorder {
   }
 
   /** The first turn is the whole solution; one that cannot be read calls nothing. */
-  #endWithCalls({ calls, wellFormed }: Turn): null {
+  #endWithCalls({ calls }: Turn): null {
     const turn = this.#turns.length - 1;
     for (const { name, arguments: args, status } of calls) {
       this.#attempts.push({ name, arguments: args, turn, status });
     }
-    const made = calls.flatMap(({ name, arguments: args }) =>
-      args ? [{ name, arguments: args }] : []
-    );
-    this.#answer = callsAnswer(wellFormed && made.length === calls.length ? made : []);
+    this.#answer = parsedAnswer(calls);
     this.#cut = null;
     return null;
   }

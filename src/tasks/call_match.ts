@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { ParsedCall } from "../text/tool_call.ts";
+
 /** A call that a task expects. */
 export interface ExpectedCall {
   /** The tool's name. */
@@ -18,11 +20,29 @@ export interface MadeCall {
   readonly name: string;
   /** Its arguments. */
   readonly arguments: Readonly<Record<string, unknown>>;
+  /** The arguments as JSON, where that tells more: `5.0`, which is a float. */
+  readonly json?: string;
 }
 
 /** The calls of a turn as the answer to a task: a JSON list. */
 export function callsAnswer(calls: readonly MadeCall[]): string {
-  return JSON.stringify(calls.map(({ name, arguments: args }) => ({ name, arguments: args })));
+  const written = calls.map(({ name, arguments: args, json = JSON.stringify(args) }) =>
+    `{"name":${JSON.stringify(name)},"arguments":${json}}`
+  );
+  return `[${written.join(",")}]`;
+}
+
+/**
+ * The same of calls as a model wrote them. One whose arguments cannot be told is a call without a
+ * name, and a turn of which nothing can be read calls nothing.
+ */
+export function parsedAnswer(calls: readonly ParsedCall[]): string {
+  if (calls.every(({ status }) => status === "malformed")) return callsAnswer([]);
+  return callsAnswer(
+    calls.map(({ arguments: args, ...call }) =>
+      args === null ? { name: "", arguments: {} } : { ...call, arguments: args }
+    ),
+  );
 }
 
 /** The first answer that will do. */

@@ -16,6 +16,7 @@
  */
 
 import { type JsonSchema, validateArguments } from "./json_schema.ts";
+import { formatTypedJson, parseTypedJson, untyped } from "./typed_json.ts";
 
 export type { JsonSchema };
 
@@ -38,6 +39,11 @@ export interface ParsedCall {
   readonly name: string;
   /** By name; null if the text could not be read that far. */
   readonly arguments: Record<string, unknown> | null;
+  /**
+   * The arguments as JSON, where that tells more: a float that is written `5.0` or an integer that is
+   * too large are not what they were once they are numbers of JavaScript.
+   */
+  readonly json?: string;
   /** What the text is worth. */
   readonly status: Exclude<CallStatus, "failed">;
   /** Why `status` is not "ok", in words for the model. */
@@ -113,10 +119,26 @@ function readArguments(spec: ToolSpec, words: readonly string[]): ParsedCall {
       return { name, arguments: null, status: "malformed", error: `cannot read ${clip(word)}` };
     }
   }
-  const args = Object.fromEntries(entries);
+  return checkedCall(name, Object.fromEntries(entries), [spec]);
+}
+
+/**
+ * A call whose name and arguments could be read.
+ *
+ * @param written the arguments as `parseTypedJson` reads them
+ */
+export function checkedCall(
+  name: string,
+  written: Readonly<Record<string, unknown>>,
+  specs: readonly ToolSpec[],
+): ParsedCall {
+  const args = untyped(written) as Record<string, unknown>;
+  const json = formatTypedJson(written);
+  const call = { name, arguments: args, ...(json === JSON.stringify(args) ? {} : { json }) };
+  const spec = specs.find((each) => each.name === name);
+  if (!spec) return { ...call, status: "unknown-tool", error: `no tool ${name}` };
   const error = validateArguments(spec.parameters, args);
-  if (error !== null) return { name, arguments: args, status: "bad-arguments", error };
-  return { name, arguments: args, status: "ok" };
+  return error === null ? { ...call, status: "ok" } : { ...call, status: "bad-arguments", error };
 }
 
 /** The names of the arguments, in the order of positional calls. */
@@ -134,13 +156,7 @@ function formatValue(value: unknown): string | undefined {
 function parseValue(word: string, schema: JsonSchema | undefined): unknown {
   // A string argument may be the bare word `true`; we write it quoted, a model may not.
   const bare = bareString.test(word) && (!literals.has(word) || schema?.type === "string");
-  return bare ? word : JSON.parse(word, refuseInfinity);
-}
-
-/** A reviver: JSON.parse reads 1e999 as Infinity, which no JSON text can hold. */
-export function refuseInfinity(_key: string, value: unknown): unknown {
-  if (value === Infinity || value === -Infinity) throw new SyntaxError("number too large");
-  return value;
+  return bare ? word : parseTypedJson(word);
 }
 
 /** Splits " a b c" at the spaces that are not inside a JSON value. */

@@ -6,8 +6,8 @@
  * @module
  */
 
-import { validateArguments } from "../json_schema.ts";
-import { type ParsedCall, refuseInfinity, type ToolSpec } from "../tool_call.ts";
+import type { ParsedCall, ToolSpec } from "../tool_call.ts";
+import { parseTypedJson } from "../typed_json.ts";
 
 /** A call that is to be written. */
 export interface PlannedCall {
@@ -67,19 +67,6 @@ export function pythonJson(value: unknown): string {
   }}`;
 }
 
-/** A call whose name and arguments could be read. */
-export function checkedCall(
-  name: string,
-  args: Record<string, unknown>,
-  specs: readonly ToolSpec[],
-): ParsedCall {
-  const spec = specs.find((each) => each.name === name);
-  if (!spec) return { name, arguments: args, status: "unknown-tool", error: `no tool ${name}` };
-  const error = validateArguments(spec.parameters, args);
-  if (error !== null) return { name, arguments: args, status: "bad-arguments", error };
-  return { name, arguments: args, status: "ok" };
-}
-
 /** A call that could not be read. */
 export function malformedCall(error: string, name = ""): ParsedCall {
   return { name, arguments: null, status: "malformed", error };
@@ -97,12 +84,12 @@ export function skipSpace(text: string, at: number): number {
 }
 
 /**
- * JSON that a model wrote.
+ * JSON that a model wrote, integers as bigints.
  *
  * @throws {SyntaxError} on anything else, infinite numbers and deep nesting included
  */
 export function parseJson(text: string): unknown {
-  const value: unknown = JSON.parse(text, refuseInfinity);
+  const value = parseTypedJson(text);
   if (!within(value, MAX_DEPTH)) throw new SyntaxError("nested too deeply");
   return value;
 }

@@ -4,9 +4,8 @@
  * @module
  */
 
-import type { ParsedCall, ToolSpec } from "../tool_call.ts";
+import { checkedCall, type ParsedCall, type ToolSpec } from "../tool_call.ts";
 import {
-  checkedCall,
   malformedCall,
   noCalls,
   parseJson,

@@ -4,9 +4,8 @@
  * @module
  */
 
-import { parameterNames, type ParsedCall, type ToolSpec } from "../tool_call.ts";
+import { checkedCall, parameterNames, type ParsedCall, type ToolSpec } from "../tool_call.ts";
 import {
-  checkedCall,
   malformedCall,
   noCalls,
   pythonJson,

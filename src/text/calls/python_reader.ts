@@ -86,7 +86,7 @@ export class PythonReader {
     return { name, positional, named };
   }
 
-  /** Reads a literal. */
+  /** Reads a literal, an integer as a bigint. */
   value(): unknown {
     if (this.take("[")) return this.#sequence("]");
     if (this.take("(")) return this.#sequence(")");
@@ -103,8 +103,10 @@ export class PythonReader {
     if (quote !== null) return this.#string(quote);
     const number = this.#match(/[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])/y);
     if (number !== null) {
-      const value = Number(number.replaceAll("_", ""));
-      return Number.isFinite(value) ? value : this.#fail("number too large");
+      const digits = number.replaceAll("_", "");
+      const value = Number(digits);
+      if (!Number.isFinite(value)) this.#fail("number too large");
+      return /^[-+]?\d+$/.test(digits) ? BigInt(digits.replace("+", "")) : value;
     }
     const word = this.#match(/[A-Za-z]+(?!\w)/y);
     if (word !== null && Object.hasOwn(constants, word)) return constants[word];
