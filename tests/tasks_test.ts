@@ -497,7 +497,7 @@ Deno.test("GSM8K's annotations become executed calls that lead to the answer", (
     total: 20,
     converted: 17,
     skipped: {
-      "no calculation marked": { count: 1, firstLine: 18 },
+      "no calculation": { count: 1, firstLine: 18 },
       "nothing to calculate": { count: 1, firstLine: 19 },
       "unsupported syntax": { count: 1, firstLine: 20 },
     },

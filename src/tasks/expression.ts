@@ -1,5 +1,6 @@
 /**
- * Arithmetic expressions as people write them: numbers, + - * /, parentheses, "%" and "$".
+ * Arithmetic expressions as people write them: numbers, + - * /, parentheses, "%" and "$", and other
+ * signs for the same.
  *
  * @module
  */
@@ -14,7 +15,13 @@ export type Expression =
     right: Expression;
   };
 
-const TOKEN = /\s*(?:(\d[\d,]*\.?\d*|\.\d+)|([-+*/()%×÷]))/y;
+const TOKEN = /\s*(?:(\d[\d,]*\.?\d*|\.\d+)|([-+*/()%×÷xX\u2212\u2013]))/y;
+
+/** "3 x 4" is 3 * 4; a minus sign and a dash are a hyphen. */
+const SIGNS: Readonly<Record<string, string>> = {
+  ...{ "×": "*", "x": "*", "X": "*", "÷": "/" },
+  ...{ "\u2212": "-", "\u2013": "-" },
+};
 
 /** Deeper nesting than this is not arithmetic that a person wrote. */
 const MAX_DEPTH = 100;
@@ -44,7 +51,7 @@ function tokenize(text: string): Token[] | null {
     const match = TOKEN.exec(text);
     if (match === null) return null;
     if (match[1] !== undefined) tokens.push(Number(match[1].replaceAll(",", "")));
-    else tokens.push((match[2] as string).replace("×", "*").replace("÷", "/"));
+    else tokens.push(SIGNS[match[2]!] ?? match[2]!);
   }
   return tokens;
 }
