@@ -138,7 +138,10 @@ Deno.test("a malformed line is named with file, line and what is wrong", () => {
       '{"prompt":"p","answer":"x","tools":"add"}',
       '"tools" must be a list of names or declarations, got a string',
     ],
-    ['{"prompt":"p","answer":"x","check":"fuzzy"}', '"check" must be one of exact, number, calls'],
+    [
+      '{"prompt":"p","answer":"x","check":"fuzzy"}',
+      '"check" must be one of exact, number, last-number, calls',
+    ],
     ['{"prompt":"p","answer":"x","split":"test"}', '"split" must be one of train, composition'],
     ['{"prompt":"p","answer":"x","reference":{}}', '"reference.calls" must be a list of calls'],
     [

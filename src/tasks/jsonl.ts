@@ -45,7 +45,7 @@ export interface ParseTasksOptions {
  *     "tools": { "type": "array", "description": "names, or declarations; default: all",
  *       "items": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/declaration" }] } },
  *     "answer": { "type": ["string", "number"], "description": "not needed if check is calls" },
- *     "check": { "enum": ["exact", "number", "calls"], "description": "default: by the type of answer" },
+ *     "check": { "enum": ["exact", "number", "last-number", "calls"], "description": "default: by the type of answer" },
  *     "expected": { "type": "array", "items": { "$ref": "#/$defs/expectedCall" },
  *       "description": "for check calls: which calls solve the task; default: the reference's" },
  *     "world": { "description": "any JSON; private state handed to the tools" },
@@ -113,9 +113,17 @@ export function parseTasks(text: string, options: ParseTasksOptions): Task[] {
 
 /**
  * Writes tasks as a task file, a line each, such that {@linkcode parseTasks} reads them again.
+ *
+ * @throws {RangeError} if a task has the rules of a benchmark, for which the format has no place
  */
 export function formatTasks(tasks: readonly Task[]): string {
   return tasks.map((task) => {
+    if (task.rules !== undefined) {
+      throw new RangeError(
+        `Cannot write task "${task.id}" as a line: it is compared by the rules of ${task.rules}, ` +
+          "which a task file cannot say; keep the files of the benchmark",
+      );
+    }
     const { id, prompt, system, answer, check, expected, world, domain, split, reference } = task;
     const tools = task.tools.map((tool) => {
       const { name, description, parameters } = tool;
@@ -128,7 +136,7 @@ export function formatTasks(tasks: readonly Task[]): string {
 }
 
 /**
- * The JSON objects of a JSONL text with their line numbers, at most `limit` of them.
+ * The JSON objects of a JSONL text with their line numbers and texts, at most `limit` of them.
  *
  * @throws {TaskFormatError} on a line that is not a JSON object
  * @throws {RangeError} if `limit` is not a positive integer
@@ -137,7 +145,7 @@ export function* jsonLines(
   text: string,
   source: string,
   limit: number = Infinity,
-): Generator<{ line: number; value: Record<string, unknown> }> {
+): Generator<{ line: number; text: string; value: Record<string, unknown> }> {
   if (limit !== Infinity && !(Number.isSafeInteger(limit) && limit > 0)) {
     throw new RangeError(
       `Cannot read ${source}: limit must be a positive integer, got ${limit}`,
@@ -162,7 +170,7 @@ export function* jsonLines(
       throw new TaskFormatError(source, line, `expected a JSON object, got ${kind(value)}`);
     }
     count++;
-    yield { line, value };
+    yield { line, text: raw, value };
   }
 }
 

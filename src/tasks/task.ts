@@ -5,6 +5,7 @@
  */
 
 import type { Tool } from "../tools/tool.ts";
+import { bfclError } from "./bfcl/matching.ts";
 import { type ExpectedCall, matchesCalls } from "./call_match.ts";
 
 /** One call of a reference trajectory. */
@@ -37,10 +38,11 @@ export const splits = ["train", "composition", "depth", "domain"] as const;
 export type Split = typeof splits[number];
 
 /** Every {@linkcode Check}. */
-export const checks = ["exact", "number", "calls"] as const;
+export const checks = ["exact", "number", "last-number", "calls"] as const;
 
 /**
- * How an answer is compared: as text (NFKC, trimmed), as a number, or by the calls that were made.
+ * How an answer is compared: as text (NFKC, trimmed), as a number, by the last number in it, or by
+ * the calls that were made.
  *
  * A task that is checked by its calls ends with the first turn, whose calls are not run: the answer
  * is the list of them, as `callsAnswer` writes it.
@@ -69,6 +71,11 @@ export interface Task {
   check: Check;
   /** Which calls solve a task that is checked by its calls; without it, those of `answer`. */
   expected?: readonly ExpectedCall[];
+  /**
+   * Whose rules compare calls: those of the Berkeley Function Calling Leaderboard, by which any call
+   * will do where none is expected by name. By default an argument has to equal a value allowed.
+   */
+  rules?: "bfcl";
   /** The teacher's trajectory, or null where there is none. */
   reference: Reference | null;
   /** The file and line that the task was read from. */
@@ -76,7 +83,9 @@ export interface Task {
 }
 
 /** What it takes to check an answer. */
-export type CheckedTask = Pick<Task, "answer" | "check" | "expected">;
+export type CheckedTask =
+  & Pick<Task, "answer" | "check" | "expected">
+  & Partial<Pick<Task, "rules" | "tools">>;
 
 /** Where a task was read. */
 export interface TaskOrigin {
@@ -118,9 +127,13 @@ export const numberTolerance = 1e-6;
  */
 export function checkAnswer(task: CheckedTask, answer: string | null): boolean {
   if (answer === null) return false;
-  if (task.check === "calls") return matchesCalls(task.expected ?? task.answer, answer);
-  if (task.check === "exact") return normalise(answer) === normalise(task.answer);
-  const got = parseNumber(answer);
+  const { check, rules, expected: calls, tools = [] } = task;
+  if (check === "calls") {
+    if (rules === "bfcl") return bfclError(answer, calls, tools) === null;
+    return matchesCalls(calls ?? task.answer, answer);
+  }
+  if (check === "exact") return normalise(answer) === normalise(task.answer);
+  const got = check === "last-number" ? lastNumber(answer) : parseNumber(answer);
   const expected = parseNumber(task.answer);
   if (got === null || expected === null) return false;
   return Math.abs(got - expected) <= numberTolerance * Math.max(Math.abs(got), Math.abs(expected));
@@ -131,6 +144,14 @@ function normalise(text: string): string {
 }
 
 const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d{1,3})?$/i;
+
+const ANY_NUMBER = /-?[$\d.,]*\d[$\d.,]*/g;
+
+/** The last number in a text, or null: 1234.5 in "That makes $1,234.50.". */
+export function lastNumber(text: string): number | null {
+  const last = text.match(ANY_NUMBER)?.at(-1);
+  return last === undefined ? null : parseNumber(last.replace(/[.,]+$/, ""));
+}
 
 /** The number that an answer states, or null: "$1,234.50" is 1234.5, "12 apples" is nothing. */
 export function parseNumber(text: string): number | null {
