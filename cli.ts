@@ -6,7 +6,6 @@
 
 import {
   ConfigError,
-  evaluate,
   exportModel,
   MissingReferenceError,
   plan,
@@ -20,6 +19,7 @@ import {
   out,
   runChat,
   runCompare,
+  runEval,
   runGenerate,
   runPretrain,
   runReport,
@@ -33,8 +33,7 @@ import { renderPlan } from "./src/run/plan.ts";
 import { Progress } from "./src/run/progress.ts";
 import { listRuns } from "./src/run/store.ts";
 import { suggestion } from "./src/run/suggest.ts";
-import { renderScores } from "./src/run/table.ts";
-import { renderProfile, RunWatcher } from "./src/run/watch.ts";
+import { RunWatcher } from "./src/run/watch.ts";
 
 interface Command {
   readonly summary: string;
@@ -74,23 +73,20 @@ Examples:
   },
   eval: {
     summary: "measure a model: pass@1, valid calls, likeness to the teacher",
-    usage: "./mentor eval --from FOLDER [--settings]",
-    about: "Measures a model on fixed tasks that training never draws.",
+    usage: "./mentor eval --from FOLDER [--benchmark NAME --data FOLDER] [--settings]",
+    about: `Measures a model on fixed tasks that training never draws, or on a public benchmark.
+
+Examples:
+  ./mentor eval --model runs/2026-11-22-2317-k3fz/model
+  ./mentor eval --model FOLDER --benchmark bfcl:simple_python --data bfcl --limit 20
+  ./mentor eval --model FOLDER --benchmark gsm8k --data gsm8k`,
     settings: true,
     profile: true,
-    async run({ flags, json: asJson, quiet, profile: detail }) {
-      using watcher = new RunWatcher({ quiet, write: err });
-      const { rows, profile } = await evaluate(flags, {
-        onProgress: watcher.progress,
-        profile: detail,
-      });
-      if (asJson) json({ domains: rows, profile });
-      else {
-        out(renderScores(rows));
-        if (profile) err(`\n${renderProfile(profile)}`);
-      }
-      return 0;
+    flags: {
+      benchmark: "gsm8k, gsm8k:no-tools, bfcl:CATEGORY, or bfcl for all that --data has",
+      data: "Folder with the benchmark's files (docs/benchmarks.md says where they are)",
     },
+    run: runEval,
   },
   generate: {
     summary: "give a model a prompt and run the tools that it calls",
@@ -258,7 +254,8 @@ function overview(): string {
 function explain(name: string, command: Command): string {
   const { summary, usage, about, settings, profile, flags = {} } = command;
   const parts = [`${name}: ${summary}`, `Usage: ${usage}`, about];
-  const own = Object.entries(flags).map(([flag, text]) => `  --${flag.padEnd(8)} ${text}`);
+  const width = Math.max(8, ...Object.keys(flags).map((flag) => flag.length));
+  const own = Object.entries(flags).map(([flag, text]) => `  --${flag.padEnd(width)} ${text}`);
   if (own.length > 0) parts.push(own.join("\n"));
   if (settings) parts.push(flagHelp({ profile }));
   return parts.filter((part) => part !== "").join("\n\n");

@@ -102,6 +102,8 @@ export { ConfigError } from "./src/run/config.ts";
 export type { DomainName, MethodName, RewardName, RunConfig } from "./src/run/config.ts";
 export { compare } from "./src/run/compare/mod.ts";
 export type { CompareOptions, CompareResult } from "./src/run/compare/mod.ts";
+export { evaluateBenchmark } from "./src/run/benchmark.ts";
+export type { Benchmark, BenchmarkResult, BenchmarkRow } from "./src/run/benchmark.ts";
 export { evaluate } from "./src/run/evaluate.ts";
 export type { DomainResult, EvaluateOptions, EvaluationResult } from "./src/run/evaluate.ts";
 export type {
@@ -141,6 +143,8 @@ export { train } from "./src/run/train.ts";
 export type { RunResult, TrainOptions } from "./src/run/train.ts";
 export { parseGsm8k } from "./src/tasks/gsm8k.ts";
 export type { Gsm8kOptions, Gsm8kReport } from "./src/tasks/gsm8k.ts";
+export { bfclCategories, parseBfcl } from "./src/tasks/bfcl/read.ts";
+export type { BfclCategory, BfclFiles, BfclTasks, NamedText } from "./src/tasks/bfcl/read.ts";
 export { callsAnswer } from "./src/tasks/call_match.ts";
 export type { ExpectedCall, MadeCall } from "./src/tasks/call_match.ts";
 export { formatTasks, parseTasks } from "./src/tasks/jsonl.ts";

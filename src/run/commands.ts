@@ -5,16 +5,19 @@
  */
 
 import { openAdapter } from "./adapter.ts";
+import { evaluateBenchmark } from "./benchmark.ts";
 import { chatAtTerminal } from "./chat.ts";
 import { compare } from "./compare/mod.ts";
 import { ConfigError, type RunConfig, warmupSteps } from "./config.ts";
 import { converse, renderConversation } from "./converse.ts";
+import { evaluate } from "./evaluate.ts";
 import type { ParsedFlags } from "./flags.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { makeBase, renderBase } from "./pretrain.ts";
+import type { Profile } from "./profile.ts";
 import { RunFolder } from "./store.ts";
 import { loadStudent } from "./student.ts";
-import { renderArms, renderComparison } from "./table.ts";
+import { renderArms, renderBenchmark, renderComparison, renderScores } from "./table.ts";
 import { openTools } from "./tools.ts";
 import { train } from "./train.ts";
 import { renderProfile, RunWatcher } from "./watch.ts";
@@ -75,6 +78,33 @@ export async function runTrain(args: Invocation, config: RunConfig): Promise<num
   } finally {
     restore();
   }
+}
+
+export async function runEval(
+  { flags, own: { benchmark, data }, json: asJson, quiet, profile: detail }: Invocation,
+): Promise<number> {
+  if ((benchmark === undefined) !== (data === undefined)) {
+    throw new ConfigError(
+      "Cannot evaluate: --benchmark NAME and --data FOLDER, where its files are, go together",
+    );
+  }
+  using watcher = new RunWatcher({ quiet, write: err });
+  const options = { onProgress: watcher.progress, profile: detail };
+  const show = (rendered: string, profile: Profile | undefined) => {
+    watcher.finish();
+    out(rendered);
+    if (profile) err(`\n${renderProfile(profile)}`);
+  };
+  if (benchmark === undefined) {
+    const { rows, profile } = await evaluate(flags, options);
+    if (asJson) json({ domains: rows, profile });
+    else show(renderScores(rows), profile);
+    return 0;
+  }
+  const result = await evaluateBenchmark({ name: benchmark, data: data! }, flags, options);
+  if (asJson) json(result);
+  else show(renderBenchmark(result.domains), result.profile);
+  return 0;
 }
 
 export async function runGenerate(args: Invocation, config: RunConfig): Promise<number> {

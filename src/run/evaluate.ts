@@ -62,19 +62,27 @@ export async function evaluate(
   options: EvaluateOptions = {},
 ): Promise<EvaluationResult> {
   const config = resolveConfig({ flags: input });
-  using gpu = await openAdapter(config, { profile: options.profile });
-  const { onProgress } = options;
-  using student = await loadStudent(gpu, config.from, {
-    chat: config.chat,
-    dtype: config.dtype,
-    onProgress,
-  });
-  const work = () => evaluateStudent(student, config, options);
-  if (!options.profile) return await work();
+  return await withStudent(
+    config,
+    options,
+    (student) => evaluateStudent(student, config, options),
+  );
+}
+
+/** Opens adapter and model of a config for `work`, and profiles it if that was asked for. */
+export async function withStudent<T extends object>(
+  config: RunConfig,
+  { onProgress, profile: detail }: EvaluateOptions,
+  work: (student: Student) => Promise<T>,
+): Promise<T & { readonly profile?: Profile }> {
+  using gpu = await openAdapter(config, { profile: detail });
+  const { chat, dtype } = config;
+  using student = await loadStudent(gpu, config.from, { chat, dtype, onProgress });
+  if (!detail) return await work(student);
   // There is no folder for a trace: only runs have one.
-  using profile = new RunProfile(gpu, options.profile, null);
-  const evaluation = await profile.span("evaluate", work);
-  return { ...evaluation, profile: await profile.finish() };
+  using profile = new RunProfile(gpu, detail, null);
+  const found = await profile.span("evaluate", () => work(student));
+  return { ...found, profile: await profile.finish() };
 }
 
 /** The same of a student at hand. */

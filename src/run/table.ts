@@ -6,6 +6,7 @@
 
 import type { EvaluationRow, Scores } from "../rl/evaluate.ts";
 import type { Interval } from "../rl/statistics.ts";
+import type { BenchmarkRow } from "./benchmark.ts";
 import type { DomainResult } from "./evaluate.ts";
 import type { Comparison } from "./report/comparison.ts";
 
@@ -29,7 +30,7 @@ function table(header: readonly string[], rows: readonly (readonly string[])[]):
     .join("\n");
 }
 
-function interval({ ci95: [low, high] }: Scores): string {
+function interval({ ci95: [low, high] }: Pick<Scores, "ci95">): string {
   return `[${percent(low)}, ${percent(high)}]`;
 }
 
@@ -99,6 +100,25 @@ export function renderScores(rows: readonly EvaluationRow[]): string {
       row.calls.toFixed(2),
     ]),
   );
+}
+
+/** What was right of a benchmark, and what was wrong with the rest. */
+export function renderBenchmark(rows: readonly BenchmarkRow[]): string {
+  const header = ["benchmark", "asked", "right %", "95 %", "calls"];
+  const scores = rows.map(({ name, tasks, greedy, ci95, calls }) => [
+    ...[name, String(tasks), percent(greedy)],
+    ...[interval({ ci95 }), calls.toFixed(2)],
+  ]);
+  const errors = rows.flatMap(({ name, errors }) =>
+    Object.entries(errors).map(([error, times]) => [name, error, String(times)])
+  );
+  const notes = rows.filter(({ leftOut }) => leftOut > 0)
+    .map(({ name, leftOut }) => `${name}: ${leftOut} conversations of several turns are not asked`);
+  return [
+    table(header, scores),
+    ...(errors.length > 0 ? ["", table(["benchmark", "what is wrong", "answers"], errors)] : []),
+    ...(notes.length > 0 ? ["", ...notes] : []),
+  ].join("\n");
 }
 
 /** A comparison: each arm in and out of the domains trained on, and what became of the hypotheses. */

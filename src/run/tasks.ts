@@ -199,7 +199,8 @@ function passes<T extends Task>(
     });
 }
 
-function checkContext(maxTokens: number | null, context: number): void {
+/** @throws {ConfigError} if a model's context is shorter than what a config asks for. */
+export function checkContext(maxTokens: number | null, context: number): void {
   if (maxTokens !== null && maxTokens > context) {
     throw new ConfigError(
       `Cannot use rollout.maxTokens = ${maxTokens}: the model's context is ${context}`,

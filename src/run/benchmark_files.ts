@@ -1,0 +1,150 @@
+/**
+ * Public benchmarks, read from the files in which they are published.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { CheckpointError } from "../io/checkpoint.ts";
+import {
+  bfclCategories,
+  type BfclCategory,
+  hasAnswers,
+  type NamedText,
+  parseBfcl,
+} from "../tasks/bfcl/read.ts";
+import { parseGsm8k } from "../tasks/gsm8k.ts";
+import type { Task } from "../tasks/task.ts";
+import { ConfigError } from "./config.ts";
+import { suggestion } from "./suggest.ts";
+
+/** The tasks of a benchmark, or of one of its categories. */
+export interface BenchmarkSet {
+  /** As `--benchmark` calls it. */
+  readonly name: string;
+  /** In the order of the file. */
+  readonly tasks: readonly Task[];
+  /** Questions of the file that are no task. */
+  readonly leftOut: number;
+  /** Tokens that an episode may take behind its prompt. */
+  readonly room: number;
+}
+
+/** Calls take some dozens of tokens; a model that thinks before takes more. */
+const ROOM_FOR_CALLS = 512;
+/** Several turns, or a whole line of thought. */
+const ROOM_FOR_WORK = 1024;
+
+const names = [
+  ...["gsm8k", "gsm8k:no-tools", "bfcl"],
+  ...bfclCategories.map((category) => `bfcl:${category}`),
+];
+
+/**
+ * Reads a benchmark: `gsm8k`, `gsm8k:no-tools`, `bfcl:CATEGORY`, or `bfcl` for every category of
+ * which there is a file.
+ *
+ * @param folder with the files, or with a folder `bfcl` or `gsm8k` of them
+ * @param limit read so many questions of each file; null is all
+ * @throws {ConfigError} if there is no such benchmark, or a file is missing.
+ * @throws {TaskFormatError} naming file and line of a malformed question.
+ */
+export async function readBenchmark(
+  name: string,
+  folder: string,
+  limit: number | null,
+): Promise<BenchmarkSet[]> {
+  if (!names.includes(name)) {
+    throw new ConfigError(
+      `Cannot evaluate on "${name}": there is no such benchmark${suggestion(name, names)}. ` +
+        `There are ${names.join(", ")}`,
+    );
+  }
+  const options = limit === null ? {} : { limit };
+  if (name.startsWith("gsm8k")) return [await readGsm8k(name, folder, options)];
+  if (name !== "bfcl") {
+    return [await readCategory(name.slice(5) as BfclCategory, folder, options)];
+  }
+  const found: BfclCategory[] = [];
+  for (const category of bfclCategories) {
+    if (await find("bfcl", folder, questionsOf(category)) !== null) found.push(category);
+  }
+  if (found.length === 0) throw missing(name, folder, questionsOf("simple_python"));
+  return await Promise.all(found.map((category) => readCategory(category, folder, options)));
+}
+
+async function readGsm8k(
+  name: string,
+  folder: string,
+  options: { limit?: number },
+): Promise<BenchmarkSet> {
+  const { source, text } = await read(name, folder, "test.jsonl");
+  const { tasks } = parseGsm8k(text, { source, ...options, keepUnreferenced: true });
+  const without = name === "gsm8k:no-tools";
+  return {
+    name,
+    tasks: tasks.map((task) => ({
+      ...task,
+      check: "last-number",
+      ...(without ? { tools: [], reference: null } : {}),
+    })),
+    leftOut: 0,
+    room: ROOM_FOR_WORK,
+  };
+}
+
+async function readCategory(
+  category: BfclCategory,
+  folder: string,
+  options: { limit?: number },
+): Promise<BenchmarkSet> {
+  const name = `bfcl:${category}`;
+  const { tasks, conversations } = parseBfcl(category, {
+    questions: await read(name, folder, questionsOf(category)),
+    ...(hasAnswers(category)
+      ? { answers: await read(name, folder, join("possible_answer", questionsOf(category))) }
+      : {}),
+    ...options,
+  });
+  return { name, tasks, leftOut: conversations, room: ROOM_FOR_CALLS };
+}
+
+function questionsOf(category: BfclCategory): string {
+  return `BFCL_v4_${category}.json`;
+}
+
+async function read(name: string, folder: string, file: string): Promise<NamedText> {
+  const source = await find(name.replace(/:.*/, ""), folder, file);
+  if (source === null) throw missing(name, folder, file);
+  try {
+    return { source, text: await Deno.readTextFile(source) };
+  } catch (error) {
+    throw new CheckpointError(`Cannot read "${source}": ${(error as Error).message}`);
+  }
+}
+
+/** The path of a file, in the folder or in that of its benchmark. */
+async function find(benchmark: string, folder: string, file: string): Promise<string | null> {
+  for (const path of [join(folder, file), join(folder, benchmark, file)]) {
+    try {
+      if ((await Deno.stat(path)).isFile) return path;
+    } catch (error) {
+      const absent = [Deno.errors.NotFound, Deno.errors.NotADirectory];
+      if (!absent.some((kind) => error instanceof kind)) {
+        throw new CheckpointError(`Cannot read "${path}": ${(error as Error).message}`);
+      }
+    }
+  }
+  return null;
+}
+
+function missing(name: string, folder: string, file: string): ConfigError {
+  const where = name.startsWith("gsm8k")
+    ? "It is in grade_school_math/data of https://github.com/openai/grade-school-math"
+    : "It is in bfcl_eval/data of the Python package bfcl-eval, and of " +
+      "https://github.com/ShishirPatil/gorilla/tree/main/berkeley-function-call-leaderboard";
+  return new ConfigError(
+    `Cannot evaluate on ${name}: there is no ${file} in "${folder}" or its folder ` +
+      `${name.replace(/:.*/, "")}. ${where}`,
+  );
+}
