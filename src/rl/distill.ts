@@ -28,7 +28,6 @@ import {
   learningStep,
   plain,
   type StepResult,
-  tellEpisodes,
   uncredited,
 } from "./experience.ts";
 import { allMetrics, type Learner, type Update } from "./learner.ts";
@@ -110,14 +109,14 @@ export async function distillStep(
   progress: number,
 ): Promise<StepResult> {
   const { learner, teacher, span = plain } = context;
-  return await learningStep(context, prompts, sampling, options, progress, async (scored) => {
+  return await learningStep(context, prompts, sampling, options, progress, async (scored, tell) => {
     const groups = uncredited(scored);
     const updates = await span("update", () => {
       const passes = { ...options, stream: sampling.stream };
       const submitted = miniBatches(groups.flat(), passes)
         .map((batch) => distillUpdate(learner, teacher, batch, options));
       // While the GPU works:
-      tellEpisodes(context, groups);
+      tell(groups);
       return allMetrics(submitted);
     });
     return {

@@ -24,7 +24,6 @@ import {
   learningStep,
   plain,
   type StepResult,
-  tellEpisodes,
   uncredited,
 } from "./experience.ts";
 import type { Learner, Update } from "./learner.ts";
@@ -154,29 +153,36 @@ export async function dpoStep(
   const { learner, reference, chat, span = plain } = context;
   const draw = (count: number) => context.draw(count).map(withTeacher);
   const taught = { ...context, draw };
-  return await learningStep(taught, prompts, sampling, { group }, progress, async (scored) => {
-    const preferences = scored.flatMap((rollouts) => {
-      const { task } = rollouts[0]!;
-      return preferencePairs(rollouts, demonstration(chat, task, task.reference!));
-    });
-    const groups = uncredited(scored);
-    const updates = await span("update", async () => {
-      const update = preferences.length === 0
-        ? null
-        : dpoUpdate(learner, await withReference(reference, preferences, options), options);
-      // While the GPU works:
-      tellEpisodes(context, groups);
-      return update ? [await update.metrics()] : [];
-    });
-    return {
-      groups,
-      metrics: {
-        ...describeEpisodes(groups.flat()),
-        pairs: preferences.length,
-        ...meanMetrics(updates),
-      },
-    };
-  });
+  return await learningStep(
+    taught,
+    prompts,
+    sampling,
+    { group },
+    progress,
+    async (scored, tell) => {
+      const preferences = scored.flatMap((rollouts) => {
+        const { task } = rollouts[0]!;
+        return preferencePairs(rollouts, demonstration(chat, task, task.reference!));
+      });
+      const groups = uncredited(scored);
+      const updates = await span("update", async () => {
+        const update = preferences.length === 0
+          ? null
+          : dpoUpdate(learner, await withReference(reference, preferences, options), options);
+        // While the GPU works:
+        tell(groups);
+        return update ? [await update.metrics()] : [];
+      });
+      return {
+        groups,
+        metrics: {
+          ...describeEpisodes(groups.flat()),
+          pairs: preferences.length,
+          ...meanMetrics(updates),
+        },
+      };
+    },
+  );
 }
 
 function withTeacher(task: Task): Task {

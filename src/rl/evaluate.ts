@@ -7,7 +7,9 @@
 import type { Generator } from "../model/generator.ts";
 import type { Split, Task } from "../tasks/task.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
+import { ToolUnavailableError } from "../tools/tool.ts";
 import { summarizeEpisodes } from "./metrics.ts";
+import { describeOutage } from "./outages.ts";
 import { type Rollout, rollout, type RolloutOptions } from "./rollout.ts";
 import { proportionInterval } from "./statistics.ts";
 
@@ -36,6 +38,8 @@ export interface Scores {
   readonly calls: number;
   /** Share of sampled episodes with a wrong answer, and among their calls one of the reference's. */
   readonly partial: number;
+  /** Episodes that nobody can score, since a tool could not be had; all else leaves them out. */
+  readonly unscorable: number;
 }
 
 /** One row of the evaluation table. */
@@ -52,13 +56,17 @@ export interface Evaluation {
   readonly rows: readonly EvaluationRow[];
   /** Mean pass@1 of each split over all its prompts, with interval. */
   readonly splits: readonly { split: Split; pass1: number; ci95: readonly [number, number] }[];
-  /** [sets, prompts, samples] 1 where a sampled answer was correct. */
+  /** [sets, prompts, samples] 1 where a sampled answer was correct; without those unscorable. */
   readonly outcomes: readonly (readonly (readonly number[])[])[];
+  /** How many episodes could not be scored, and why; null if all could. */
+  readonly outage: string | null;
 }
 
 /**
  * Samples `samples` episodes per prompt at temperature 1 and one greedily. Aborting ends it with the
  * signal's reason.
+ *
+ * @throws {ToolUnavailableError} if no episode of a set can be scored, or a tool is gone for good.
  */
 export async function evaluateModel(
   generator: Generator,
@@ -94,13 +102,21 @@ export async function evaluateModel(
   const outcomes: number[][][] = [];
   const rows = sets.map(({ domain, split, tasks }) => {
     const range = [first, first += tasks.length] as const;
-    const groups = sampled.slice(...range);
+    const all = sampled.slice(...range);
+    const groups = all.map(scorable);
+    const tried = greedy.slice(...range).flat();
+    const best = scorable(tried);
+    const outage = describeOutage([...all.flat(), ...tried]);
+    if (groups.flat().length === 0 || best.length === 0) {
+      throw new ToolUnavailableError(
+        `Cannot evaluate "${domain}" (${split}): there is nothing left to measure. ${outage}`,
+      );
+    }
     const correct = groups.map((group) => group.map(({ episode }) => Number(episode.correct)));
     bySplit.set(split, [...(bySplit.get(split) ?? []), ...correct]);
     outcomes.push(correct);
     const { mean, low, high } = proportionInterval(correct);
     const summary = summarizeEpisodes(groups.flat().flatMap(evaluated));
-    const best = greedy.slice(...range).flat();
     return {
       name: domain,
       split,
@@ -112,13 +128,19 @@ export async function evaluateModel(
       similarity: summary.similarity,
       calls: summary.calls,
       partial: summary.partial,
+      unscorable: all.flat().length + tried.length - groups.flat().length - best.length,
     };
   });
   const splits = [...bySplit].map(([split, clusters]) => {
     const { mean, low, high } = proportionInterval(clusters);
     return { split, pass1: mean, ci95: [low, high] as const };
   });
-  return { rows, splits, outcomes };
+  const outage = describeOutage([...sampled.flat(), ...greedy.flat()]);
+  return { rows, splits, outcomes, outage };
+}
+
+function scorable(rollouts: readonly Rollout[]): Rollout[] {
+  return rollouts.filter(({ episode }) => !episode.unscorable);
 }
 
 /** A rollout as the metrics want it; alignment is measured where there is a reference. */

@@ -12,6 +12,7 @@ import { isDead } from "./advantage.ts";
 import type { Episode } from "./episode.ts";
 import type { Learner } from "./learner.ts";
 import type { Reward, RewardResult, ScoreContext } from "./reward.ts";
+import { unscorableResult } from "./reward_terms.ts";
 import { type Rollout, rollout, type RolloutOptions } from "./rollout.ts";
 
 /** A rollout with what it was worth. */
@@ -110,7 +111,12 @@ export async function collect(
       const all = sampled.flat().map((one): ScoredRollout => {
         const { episode, task } = one;
         const context = { progress, tools: task.tools, task };
-        return { ...one, reward: reward.score(episode, task.reference, context) };
+        return {
+          ...one,
+          reward: episode.unscorable
+            ? unscorableResult()
+            : reward.score(episode, task.reference, context),
+        };
       });
       const judged = judge ? addJudgement(all, await judge(all)) : all;
       for (let first = 0; first < judged.length; first += group) {
@@ -139,11 +145,16 @@ function addJudgement(
   });
 }
 
+/** Tells whoever listens of every episode that was learned from; best while the GPU works. */
+export type Tell = (groups: readonly (readonly CreditedRollout[])[]) => void;
+
 /**
- * One step: samples and scores groups of episodes, and learns from them.
+ * One step: samples and scores groups of episodes, and learns from them. Those that nobody can score
+ * are not learned from, and are in no metric but `unscorable`, their share.
  *
  * @param options as `collect` has them
- * @param learn makes the updates; its part of the time starts with it
+ * @param learn makes the updates, where there is anything to learn from; its part of the time starts
+ * with it
  */
 export async function learningStep(
   context: LearningContext,
@@ -151,14 +162,20 @@ export async function learningStep(
   sampling: RolloutOptions,
   { group, resampleDead = 0 }: { readonly group: number; readonly resampleDead?: number },
   progress: number,
-  learn: (scored: ScoredRollout[][]) => Promise<Omit<StepResult, "seconds">>,
+  learn: (scored: ScoredRollout[][], tell: Tell) => Promise<Omit<StepResult, "seconds">>,
 ): Promise<StepResult> {
   const started = performance.now();
-  const scored = await collect(context, prompts, sampling, { group, resampleDead }, progress);
+  const all = await collect(context, prompts, sampling, { group, resampleDead }, progress);
   const sampled = performance.now();
-  const learned = await learn(scored);
+  const scored = all.map((group) => group.filter(({ episode }) => !episode.unscorable))
+    .filter((group) => group.length > 0);
+  const tell: Tell = (groups) => tellEpisodes(context, all, groups.flat());
+  const learned = scored.length > 0 ? await learn(scored, tell) : { groups: [], metrics: {} };
+  if (scored.length === 0) tell([]);
+  const [count, total] = [scored, all].map((groups) => groups.flat().length);
   return {
-    ...learned,
+    groups: learned.groups,
+    metrics: { ...learned.metrics, unscorable: (total! - count!) / total! },
     seconds: {
       rollout: (sampled - started) / 1000,
       update: (performance.now() - sampled) / 1000,
@@ -166,12 +183,18 @@ export async function learningStep(
   };
 }
 
-/** Tells whoever listens of every episode; best while the GPU works. */
-export function tellEpisodes(
+/** @param credited of all episodes, in order, those that can be scored */
+function tellEpisodes(
   { onEpisode }: Pick<LearningContext, "onEpisode">,
-  groups: readonly (readonly CreditedRollout[])[],
+  all: readonly (readonly ScoredRollout[])[],
+  credited: readonly CreditedRollout[],
 ): void {
-  groups.forEach((group, g) => group.forEach((one, sample) => onEpisode?.(one, g, sample)));
+  let next = 0;
+  uncredited(all).forEach((group, g) =>
+    group.forEach((one, sample) =>
+      onEpisode?.(one.episode.unscorable ? one : credited[next++]!, g, sample)
+    )
+  );
 }
 
 /** A rollout whose tokens have advantages of their own; null where nothing is learned from it. */

@@ -35,7 +35,6 @@ import {
   plain,
   type ScoredRollout,
   type StepResult,
-  tellEpisodes,
 } from "./experience.ts";
 import { allMetrics } from "./learner.ts";
 import {
@@ -82,7 +81,7 @@ export async function grpoStep(
   options: GrpoOptions,
   progress: number,
 ): Promise<StepResult> {
-  return await learningStep(context, prompts, sampling, options, progress, async (scored) => {
+  return await learningStep(context, prompts, sampling, options, progress, async (scored, tell) => {
     const { span = plain, reward, potential } = context;
     const known = await span("scoring", () => examine(context, scored, sampling, options));
     const { weights } = reward;
@@ -102,7 +101,7 @@ export async function grpoStep(
         .filter((batch) => teaches(batch, loss))
         .map((batch) => policyUpdate(context, batch, loss));
       // While the GPU works:
-      tellEpisodes(context, groups);
+      tell(groups);
       const described = describeGroups(groups);
       return [described, await allMetrics(submitted)] as const;
     });

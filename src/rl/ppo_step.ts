@@ -14,7 +14,6 @@ import {
   learningStep,
   plain,
   type StepResult,
-  tellEpisodes,
 } from "./experience.ts";
 import { type PpoContext, type PpoOptions, ppoUpdate } from "./ppo.ts";
 import type { RolloutOptions } from "./rollout.ts";
@@ -40,30 +39,37 @@ export async function ppoStep(
 ): Promise<StepResult> {
   const { span = plain } = context;
   const { group, ...update } = options;
-  return await learningStep(context, prompts, sampling, { group }, progress, async (scored) => {
-    const samples = scored.flat().map(({ reward, episode: { finished }, ...one }) => ({
-      ...one,
-      score: reward.total,
-      finished,
-    }));
-    const { temperature, stream } = sampling;
-    const { metrics, advantages } = await span(
-      "update",
-      () => ppoUpdate(context, samples, { ...update, temperature, stream }),
-    );
-    let n = 0;
-    const groups = scored.map((group) =>
-      group.map((one) => {
-        const own = advantages[n++]!;
-        return creditTokens(one, own && Float64Array.from(own));
-      })
-    );
-    tellEpisodes(context, groups);
-    const episodes = groups.flat();
-    const described = describeEpisodes(episodes);
-    return {
-      groups,
-      metrics: { ...described, advantage_std: advantageDeviation(episodes), ...metrics },
-    };
-  });
+  return await learningStep(
+    context,
+    prompts,
+    sampling,
+    { group },
+    progress,
+    async (scored, tell) => {
+      const samples = scored.flat().map(({ reward, episode: { finished }, ...one }) => ({
+        ...one,
+        score: reward.total,
+        finished,
+      }));
+      const { temperature, stream } = sampling;
+      const { metrics, advantages } = await span(
+        "update",
+        () => ppoUpdate(context, samples, { ...update, temperature, stream }),
+      );
+      let n = 0;
+      const groups = scored.map((group) =>
+        group.map((one) => {
+          const own = advantages[n++]!;
+          return creditTokens(one, own && Float64Array.from(own));
+        })
+      );
+      tell(groups);
+      const episodes = groups.flat();
+      const described = describeEpisodes(episodes);
+      return {
+        groups,
+        metrics: { ...described, advantage_std: advantageDeviation(episodes), ...metrics },
+      };
+    },
+  );
 }

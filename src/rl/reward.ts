@@ -20,7 +20,7 @@ import type { AlignmentOptions } from "./alignment.ts";
 import { succeeded } from "./episode.ts";
 import type { Episode } from "./episode.ts";
 import { PAPER_PRESETS, type PaperPreset, scorePaperPreset } from "./reward_presets.ts";
-import { clamp, measureTerms, termsOf } from "./reward_terms.ts";
+import { clamp, measureTerms, termsOf, unscorableResult } from "./reward_terms.ts";
 import type { RewardResult, RewardTerms, ScoreContext } from "./reward_terms.ts";
 
 export { replay } from "./episode.ts";
@@ -219,7 +219,7 @@ export function mentorReward(options: RewardOptions = {}): Reward {
             `trajectory; give the task one, or use preset "sparse", which needs none`,
         );
       }
-      if (episode.unscorable) return { total: NaN, terms: termsOf(NaN), weighted: termsOf(NaN) };
+      if (episode.unscorable) return unscorableResult();
       return score(episode, reference, context);
     },
   };

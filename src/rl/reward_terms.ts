@@ -39,6 +39,11 @@ export interface RewardResult {
   weighted: RewardTerms;
 }
 
+/** The result of an episode that nobody can score. */
+export function unscorableResult(): RewardResult {
+  return { total: NaN, terms: termsOf(NaN), weighted: termsOf(NaN) };
+}
+
 /** What surrounds the scoring of one episode. */
 export interface ScoreContext {
   /** Share of training that is done, in [0, 1]; default 0. */

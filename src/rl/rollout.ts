@@ -36,6 +36,8 @@ export interface Rollout {
    * tool that could not be had.
    */
   readonly cut?: "context" | "calls" | "loop" | "tool";
+  /** Why a tool could not be had, where that makes the episode unscorable. */
+  readonly unavailable?: string;
 }
 
 /** Whether the context cut an episode short, as it did where nobody says what ended it unfinished. */
@@ -66,6 +68,7 @@ const LOOP = 3;
  *
  * @returns [tasks, samples], in order; equal options give equal episodes, whatever the batching
  * @throws {RangeError} if a prompt does not fit into `maxTokens`, naming the task.
+ * @throws {ToolUnavailableError} if a tool is gone for good.
  */
 export async function rollout(
   generator: Generator,
@@ -116,7 +119,9 @@ class Recorder {
   #answer: string | null = null;
   /** Null once it has finished. */
   #cut: Rollout["cut"] | null = "context";
-  #unavailable = false;
+  #unavailable: string | null = null;
+  /** What tools may hang their memory of this episode on. */
+  readonly #identity = Object.freeze({});
   #sampled = 0;
   #lastCall = "";
   #inARow = 0;
@@ -155,7 +160,7 @@ class Recorder {
     const results: ToolResult[] = [];
     for (const call of turn.calls.length > 0 ? turn.calls : [null]) {
       const text = await this.#call(call);
-      if (this.#unavailable) return this.#end("tool");
+      if (this.#unavailable !== null) return this.#end("tool");
       if (this.#attempts.length > this.#options.maxCalls) return this.#end("calls");
       if (this.#inARow >= LOOP) return this.#end("loop");
       results.push({ name: call?.name ?? "", text });
@@ -199,9 +204,11 @@ class Recorder {
     this.#attempts.push(attempt);
     const { tools, world } = this.#task;
     const { signal } = this.#options;
-    const outcome = await runCall(call, tools, { world, ...(signal ? { signal } : {}) });
+    const context = { world, episode: this.#identity, ...(signal ? { signal } : {}) };
+    const { unavailable, ...outcome } = await runCall(call, tools, context);
     attempt.status = outcome.status;
-    if (outcome.unavailable) this.#unavailable = true;
+    if (unavailable?.permanent) throw unavailable;
+    if (unavailable) this.#unavailable = unavailable.message;
     if (outcome.status === "ok") attempt.result = outcome.result;
     // What can't be read at all may be anything: no two of them are the same call.
     if (call === null) return outcome.text;
@@ -225,12 +232,13 @@ class Recorder {
         turns: this.#turns,
         tokens: this.#sampled,
         maxTokens: this.#options.maxTokens - this.prompt.length,
-        ...(this.#unavailable ? { unscorable: true } : {}),
+        ...(this.#unavailable === null ? {} : { unscorable: true }),
       },
       ids: Uint32Array.from(this.#ids),
       mask: Uint8Array.from(this.#mask),
       logprobs: Float32Array.from(this.#logprobs),
       ...(this.#cut === null ? {} : { cut: this.#cut }),
+      ...(this.#unavailable === null ? {} : { unavailable: this.#unavailable }),
     };
   }
 }

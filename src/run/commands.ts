@@ -96,9 +96,12 @@ export async function runEval(
     if (profile) err(`\n${renderProfile(profile)}`);
   };
   if (benchmark === undefined) {
-    const { rows, profile } = await evaluate(flags, options);
+    const { rows, outage, profile } = await evaluate(flags, options);
     if (asJson) json({ domains: rows, profile });
-    else show(renderScores(rows), profile);
+    else {
+      show(renderScores(rows), profile);
+      if (outage) err(`\n${outage}`);
+    }
     return 0;
   }
   const result = await evaluateBenchmark({ name: benchmark, data: data! }, flags, options);

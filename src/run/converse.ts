@@ -6,7 +6,7 @@
 
 import { Generator } from "../model/generator.ts";
 import { rollout } from "../rl/rollout.ts";
-import type { Tool } from "../tools/tool.ts";
+import { type Tool, ToolUnavailableError } from "../tools/tool.ts";
 import type { Student } from "./student.ts";
 
 /** What the student did with a prompt. */
@@ -23,6 +23,7 @@ export interface Conversation {
  * Lets the student answer a prompt, running its calls for real.
  *
  * @throws {RangeError} if the prompt exceeds the context.
+ * @throws {ToolUnavailableError} if a tool that it calls cannot be had.
  */
 export async function converse(
   student: Student,
@@ -56,6 +57,7 @@ export async function converse(
   const [[one]] = await rollout(generator, student.chat, [task], 1, options) as [[
     Awaited<ReturnType<typeof rollout>>[number][number],
   ]];
+  if (one.unavailable !== undefined) throw new ToolUnavailableError(one.unavailable);
   return {
     text: student.tokenizer.decode(one.ids, { skipSpecial: false }),
     calls: one.episode.attempts.map(({ name, arguments: args, result, status }) => ({

@@ -43,6 +43,8 @@ export interface EpisodeRecord extends EpisodePlace {
   readonly correct: boolean;
   /** False if a limit ended it. */
   readonly finished: boolean;
+  /** Why nobody can score it; its reward and terms are null then. Absent where they are not. */
+  readonly unavailable?: string;
   readonly attempts: readonly ToolAttempt[];
   readonly reward: number;
   /** The metric behind each term of the reward, unweighted. */
@@ -59,10 +61,11 @@ export interface EpisodeRecord extends EpisodePlace {
 
 /** What is kept of an episode; of the first group of a step that is more, so that files stay small. */
 export function episodeRecord(
-  { task, episode, ids, mask, logprobs, reward, judged, advantage, advantages }: CreditedRollout,
+  { reward, judged, advantage, advantages, unavailable, ...rollout }: CreditedRollout,
   place: EpisodePlace,
   tokenizer: Tokenizer,
 ): EpisodeRecord {
+  const { task, episode, ids, mask, logprobs } = rollout;
   const record: EpisodeRecord = {
     ...place,
     task: task.id,
@@ -70,6 +73,7 @@ export function episodeRecord(
     answer: task.answer,
     correct: episode.correct,
     finished: episode.finished,
+    ...(unavailable === undefined ? {} : { unavailable }),
     attempts: episode.attempts,
     reward: reward.total,
     terms: reward.terms,

@@ -56,6 +56,7 @@ export interface DomainResult {
  * @throws {ConfigError} if the config is not usable or names no evaluation task.
  * @throws {CheckpointError} if the model cannot be read.
  * @throws {GpuUnavailableError} if no adapter will do, or it cannot be profiled as asked.
+ * @throws {ToolUnavailableError} if no episode of a domain can be scored, or a tool is gone for good.
  */
 export async function evaluate(
   input: Readonly<Record<string, unknown>> = {},

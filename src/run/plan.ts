@@ -6,12 +6,14 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import type { MemoryReport } from "../gpu/memory.ts";
+import type { Tool } from "../tools/tool.ts";
 import { openAdapter } from "./adapter.ts";
-import { type Blueprint, draw } from "./blueprint.ts";
+import { draw } from "./blueprint.ts";
 import { ConfigError, resolveConfig, type RunConfig } from "./config.ts";
 import { measureRates, stepSeconds } from "./plan_time.ts";
-import { rehearse } from "./rehearsal.ts";
+import { rehearse, type Work } from "./rehearsal.ts";
 import type { OnProgress } from "./student.ts";
+import { openTools } from "./tools.ts";
 
 /** What a run takes of the GPU, in bytes by what it is for, and the time of a step. */
 export interface Plan {
@@ -52,7 +54,9 @@ export async function plan(
   const config = resolveConfig({ flags: input });
   using gpu = await openAdapter(config);
   const blueprint = await draw(config, onProgress);
-  const rehearsal = await rehearse(gpu, config, blueprint);
+  await using box = await openTools(config.tools);
+  const work = { blueprint, tools: box.tools };
+  const rehearsal = await rehearse(gpu, config, work);
   const { memory, trained, total, maxTokens, episode } = rehearsal;
   const episodes = config.rollout.prompts * config.rollout.group;
   const rows = Math.min(config.rollout.slots, episodes);
@@ -66,7 +70,7 @@ export async function plan(
     maxTokens,
     limit,
     remedies: limit !== null && bytes.total > limit
-      ? await findRemedies(gpu, config, blueprint, limit)
+      ? await findRemedies(gpu, config, work, limit)
       : [],
   };
 }
@@ -79,14 +83,15 @@ export async function plan(
 export async function requireFit(
   gpu: Gpu,
   config: RunConfig,
+  tools: readonly Tool[],
   onProgress?: OnProgress,
 ): Promise<void> {
   const limit = memoryLimit(gpu, config);
   if (limit === null) return;
-  const blueprint = await draw(config, onProgress);
-  const total = bytesOf((await rehearse(gpu, config, blueprint)).memory).total;
+  const work = { blueprint: await draw(config, onProgress), tools };
+  const total = bytesOf((await rehearse(gpu, config, work)).memory).total;
   if (total <= limit) return;
-  const remedies = await findRemedies(gpu, config, blueprint, limit);
+  const remedies = await findRemedies(gpu, config, work, limit);
   const advice = remedies.length === 0
     ? "Choose a smaller model"
     : `It would with ${
@@ -101,7 +106,7 @@ export async function requireFit(
 async function findRemedies(
   gpu: Gpu,
   config: RunConfig,
-  blueprint: Blueprint,
+  work: Work,
   limit: number,
 ): Promise<{ settings: string; total: number }[]> {
   const { rollout, tokenBudget } = config;
@@ -122,14 +127,15 @@ async function findRemedies(
     "--recompute blocks": config.recompute !== "blocks",
     [`--tokenBudget ${least}`]: tokenBudget > least,
     "--rollout.slots 8": rollout.slots > 8,
-    "--lora.rank 8": config.from !== "scratch" && blueprint.lora === null && config.lora.rank === 0,
+    "--lora.rank 8": config.from !== "scratch" && work.blueprint.lora === null &&
+      config.lora.rank === 0,
   };
   const names = Object.keys(changes).filter((name) => useful[name]);
   const tries = [...names.map((name) => [name]), ...names.map((_, i) => names.slice(0, i + 1))];
   const found: { settings: string; total: number }[] = [];
   for (const settings of tries) {
     const changed = settings.reduce((config, name) => changes[name]!(config), config);
-    const { memory } = await rehearse(gpu, changed, blueprint);
+    const { memory } = await rehearse(gpu, changed, work);
     const { total } = bytesOf(memory);
     const superset = found.some((one) => settings.join(" ").includes(one.settings));
     if (total <= limit && !superset) found.push({ settings: settings.join(" "), total });

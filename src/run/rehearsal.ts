@@ -18,6 +18,7 @@ import { ppoUpdate } from "../rl/ppo.ts";
 import { demonstration, sftStep } from "../rl/sft.ts";
 import type { Task } from "../tasks/task.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
+import type { Tool } from "../tools/tool.ts";
 import {
   type Auxiliaries,
   checkTokens,
@@ -30,8 +31,14 @@ import { type RunConfig, warmupSteps } from "./config.ts";
 import { distillOptions, dpoOptions, grpoOptions, learnerOptions, ppoOptions } from "./options.ts";
 import type { EpisodeLength } from "./plan_time.ts";
 import { chatOf, loraOf, storageOf } from "./student.ts";
-import { openTools } from "./tools.ts";
 import { openTasks } from "./tasks.ts";
+
+/** What a run is about, beside its config. */
+export interface Work {
+  readonly blueprint: Blueprint;
+  /** That the lines of a task file may name. */
+  readonly tools: readonly Tool[];
+}
 
 /** What a rehearsal found out. */
 export interface Rehearsal {
@@ -47,7 +54,7 @@ export interface Rehearsal {
 export async function rehearse(
   gpu: Gpu,
   config: RunConfig,
-  blueprint: Blueprint,
+  { blueprint, tools }: Work,
 ): Promise<Rehearsal> {
   using dry = gpu.rehearse();
   const { config: sizes, tokenizer, lora } = blueprint;
@@ -55,8 +62,7 @@ export async function rehearse(
   using model = Decoder.zeros(dry, sizes, adapts ? frozenStorage(blueprint, config) : {});
   if (adapts) model.adapt(lora ?? loraOf(config.lora));
   const chat = chatOf(tokenizer, config.chat);
-  await using box = await openTools(config.tools);
-  const tasks = await openTasks(config, box.tools, chat, sizes.maxPositions);
+  const tasks = await openTasks(config, tools, chat, sizes.maxPositions);
   for (const { role, setting } of onlookers(config)) {
     checkTokens(blueprint, blueprint.onlookers[role]!, tasks.maxTokens, setting);
   }

@@ -53,6 +53,7 @@ const BUILT_IN_TOKENS = 128;
  * by, and on no prompt of the config's evaluation
  * @throws {TaskFormatError} naming file and line of a malformed task.
  * @throws {ConfigError} if no task is left to train on, or none to choose by.
+ * @throws {ToolUnavailableError} if a tool cannot be had that a reference's result is to come from.
  */
 export async function openTasks(
   config: RunConfig,
@@ -248,7 +249,8 @@ async function withResults(task: Task): Promise<Task> {
   const calls = [];
   for (const call of reference.calls) {
     const found = tools.find(({ name }) => name === call.name)!; // the reader has seen to that
-    const { status, result, text } = await callTool(found, call.arguments, { world });
+    const { status, result, text, unavailable } = await callTool(found, call.arguments, { world });
+    if (unavailable) throw unavailable;
     if (status !== "ok") {
       const { source, line } = task.origin!;
       throw new TaskFormatError(

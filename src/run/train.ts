@@ -8,12 +8,13 @@ import { join } from "@std/path";
 import type { Gpu } from "../gpu/device.ts";
 import type { ProfileDetail } from "../gpu/profiler.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
-import { LogitsError } from "../model/decode_slots.ts";
 import type { Generator } from "../model/generator.ts";
 import type { Potential } from "../rl/experience.ts";
-import { DivergedError, Learner } from "../rl/learner.ts";
+import { Learner } from "../rl/learner.ts";
+import { Outages } from "../rl/outages.ts";
 import { mentorReward, type Reward } from "../rl/reward.ts";
 import { Watchdog } from "../rl/watchdog.ts";
+import { ToolUnavailableError } from "../tools/tool.ts";
 import { openAdapter } from "./adapter.ts";
 import { openAuxiliaries, type RunAuxiliaries, staysClose } from "./auxiliary.ts";
 import { restoreOptimizers, saveCheckpoint, type Trained } from "./checkpoint.ts";
@@ -27,6 +28,7 @@ import {
   type RunEventBody,
 } from "./events.ts";
 import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
+import { explainFailure } from "./failure.ts";
 import { imitation, type Method, openMethod, type Workshop } from "./methods.ts";
 import { learnerOptions } from "./options.ts";
 import { ownParts, requireOwnParts } from "./own_parts.ts";
@@ -90,6 +92,8 @@ export interface RunResult {
  * @throws {CheckpointError} if files cannot be read or written; nothing is half-written.
  * @throws {DivergedError} if loss or gradient stop being numbers; the last checkpoint is kept.
  * @throws {GpuUnavailableError} if no adapter will do, or it cannot be profiled as asked.
+ * @throws {ToolUnavailableError} if a tool is gone for good, or nothing can be learned for want of it;
+ * what was learned is kept in a checkpoint.
  */
 export async function train(
   input: Readonly<Record<string, unknown>> = {},
@@ -104,7 +108,8 @@ export async function train(
   if (folder) requireOwnParts(folder, ownParts(options));
   const { from, size, seed, lora, dtype, chat } = config;
   const { onProgress } = options;
-  if (!folder) await requireFit(gpu, config, options.onProgress);
+  await using box = await openTools(config.tools);
+  if (!folder) await requireFit(gpu, config, box.tools, options.onProgress);
   const loading = { train: true, lora, chat, dtype, seed, onProgress };
   const checkpoint = folder && folder.checkpoint(resumeAt!);
   using student = checkpoint !== null
@@ -112,7 +117,6 @@ export async function train(
     : from === "scratch"
     ? newStudent(gpu, size, seed)
     : await loadStudent(gpu, from, loading);
-  await using box = await openTools(config.tools);
   const tasks = await openTasks(config, box.tools, student.chat, student.model.config.maxPositions);
   const { maxTokens } = tasks;
   using auxiliaries = await openAuxiliaries(gpu, student, config, { maxTokens, checkpoint });
@@ -143,6 +147,7 @@ class Run {
   readonly #generator: Generator;
   readonly #learner: Learner;
   readonly #watchdog = new Watchdog();
+  readonly #outages = new Outages();
   readonly #started = performance.now();
   #step: number;
   readonly #resumed: boolean;
@@ -182,7 +187,10 @@ class Run {
       this.#end(result.status);
       return result;
     } catch (cause) {
-      const error = this.#explain(cause as Error);
+      const isKept = this.#step === 0 || this.#folder.checkpoints().at(-1) === this.#step;
+      // Where a tool is gone, the weights are as good as ever.
+      if (cause instanceof ToolUnavailableError && !isKept) await this.#checkpoint("stop");
+      const error = explainFailure(cause as Error, this.#step + 1, this.#folder);
       this.#end("failed", error.message);
       throw error;
     } finally {
@@ -191,16 +199,6 @@ class Run {
       this.#generator[Symbol.dispose]();
       this.#learner[Symbol.dispose]();
     }
-  }
-
-  /** Names the step in which training went wrong, and what is left of it. */
-  #explain(error: Error): Error {
-    if (!(error instanceof DivergedError || error instanceof LogitsError)) return error;
-    const last = this.#folder.checkpoints().at(-1);
-    const kept = last === undefined
-      ? "no checkpoint was due yet"
-      : `the last good checkpoint is "${this.#folder.checkpoint(last)}"`;
-    return new DivergedError(`Step ${this.#step + 1}: ${error.message}; ${kept}`, { cause: error });
   }
 
   async #run(): Promise<RunResult> {
@@ -246,9 +244,7 @@ class Run {
     const own = ownParts(this.#options);
     const given = own.length > 0 ? { own } : {};
     this.#events.emit({ type: "run-start", method, seed, steps, adapter, ...given });
-    for (const message of this.#tasks.notes) {
-      this.#events.emit({ type: "warning", step: 0, message });
-    }
+    this.#tasks.notes.forEach((message) => this.#warn(message));
     if (from === "scratch") {
       await this.#phases.span(
         "pretrain",
@@ -272,6 +268,7 @@ class Run {
       onEpisode: (episode, group, sample) => {
         const place = { step: this.#step + 1, group, sample };
         this.#episodes.append(episodeRecord(episode, place, this.#student.tokenizer));
+        this.#outages.observe(episode);
       },
       span: (name, work) => this.#phases.span(name, work),
     };
@@ -302,9 +299,8 @@ class Run {
       this.#step++;
       const timing = { seconds: (performance.now() - started) / 1000, ...parts };
       this.#emit({ type: "step", step: this.#step, method: method.name, metrics, timing });
-      for (const message of this.#watchdog.observe(metrics)) {
-        this.#emit({ type: "warning", step: this.#step, message });
-      }
+      this.#watchdog.observe(metrics).forEach((message) => this.#warn(message));
+      this.#warn(this.#outages.endStep());
     });
   }
 
@@ -330,7 +326,7 @@ class Run {
     if (this.#tasks.evaluation.length === 0) return;
     const started = performance.now();
     const name = `evaluate ${phase}`;
-    const { rows } = await this.#phases.span(name, () =>
+    const { rows, outage } = await this.#phases.span(name, () =>
       evaluateTasks(
         this.#generator,
         this.#student,
@@ -345,6 +341,7 @@ class Run {
       domains: rows.map((row) => ({ ...row })),
       timing: { seconds: (performance.now() - started) / 1000 },
     });
+    this.#warn(outage);
   }
 
   async #checkpoint(reason: "schedule" | "stop" | "end"): Promise<void> {
@@ -363,6 +360,10 @@ class Run {
 
   #emit(event: RunEventBody): void {
     this.#events.emit(event);
+  }
+
+  #warn(message: string | null): void {
+    if (message !== null) this.#emit({ type: "warning", step: this.#step, message });
   }
 
   #end(status: "done" | "stopped" | "failed", message?: string): void {

@@ -29,7 +29,7 @@ export interface CallOutcome {
 export async function runCall(
   call: ParsedCall | null,
   tools: readonly Tool[],
-  context: { readonly world?: unknown; readonly signal?: AbortSignal } = {},
+  context: Parameters<typeof callTool>[2] = {},
 ): Promise<CallOutcome> {
   if (call === null) return { status: "malformed", text: "error: malformed call" };
   if (call.status !== "ok") return { status: call.status, text: `error: ${call.error}` };

@@ -14,6 +14,11 @@ import type { ToolSpec } from "../text/tool_call.ts";
 export interface ToolContext {
   /** The task's private state (a price list, a table ...); the model sees it only through tools. */
   world: unknown;
+  /**
+   * The same object in all calls of an episode, and another one in the next: what a tool remembers
+   * of an episode can hang on it in a WeakMap. Absent outside of episodes.
+   */
+  episode?: object;
   /** Fires when the call timed out or the caller gave up; long-running tools should obey it. */
   signal: AbortSignal;
 }
@@ -67,6 +72,14 @@ export interface ToolOutcome {
 export class ToolUnavailableError extends Error {
   /** Tells this error from others. */
   override name = "ToolUnavailableError";
+  /** Whether there is no hope: this ends a run, and not just an episode. */
+  readonly permanent: boolean;
+
+  /** Says what is gone; by default it is not `permanent`, and the next call may find it again. */
+  constructor(message: string, options: ErrorOptions & { permanent?: boolean } = {}) {
+    super(message, options);
+    this.permanent = options.permanent ?? false;
+  }
 }
 
 const TOOL_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/;
@@ -196,7 +209,7 @@ function schemaProblem(schema: unknown): string | null {
 export async function callTool(
   tool: Tool,
   args: Record<string, unknown>,
-  context: { world?: unknown; signal?: AbortSignal },
+  context: { world?: unknown; episode?: object; signal?: AbortSignal },
 ): Promise<ToolOutcome> {
   context.signal?.throwIfAborted();
   const problem = validateArguments(tool.parameters, args);
@@ -214,8 +227,12 @@ export async function callTool(
   const onAbort = () => stop(context.signal?.reason);
   context.signal?.addEventListener("abort", onAbort, { once: true });
   try {
+    const { world, episode } = context;
     const running = Promise.resolve(
-      tool.execute(structuredClone(args), { world: context.world, signal: controller.signal }),
+      tool.execute(structuredClone(args), {
+        ...{ world, signal: controller.signal },
+        ...(episode ? { episode } : {}),
+      }),
     );
     running.catch(() => {});
     return success(tool, await Promise.race([running, interrupted]));

@@ -8,6 +8,7 @@ import { join } from "@std/path";
 import { LogitsError } from "../../model/decode_slots.ts";
 import type { Evaluation } from "../../rl/evaluate.ts";
 import { DivergedError } from "../../rl/learner.ts";
+import { ToolUnavailableError } from "../../tools/tool.ts";
 import { type RunConfig, valueAt } from "../config.ts";
 import { readEvents, type RunEvent } from "../events.ts";
 import { evaluate } from "../evaluate.ts";
@@ -184,13 +185,23 @@ export class Bench {
     return splits.find(({ split }) => split === "train")!;
   }
 
-  #evaluate(from: string, seed: number, arm: string, validation?: number): Promise<Evaluation> {
+  async #evaluate(
+    from: string,
+    seed: number,
+    arm: string,
+    validation?: number,
+  ): Promise<Evaluation> {
     const { signal } = this.#options;
-    return evaluate({ ...this.#regime.shared, seed, from, out: null }, {
+    const found = await evaluate({ ...this.#regime.shared, seed, from, out: null }, {
       onProgress: this.#progress(seed, arm),
       ...(validation === undefined ? {} : { validation }),
       ...(signal ? { signal } : {}),
     });
+    if (found.outage === null) return found;
+    throw new ToolUnavailableError(
+      `Cannot compare models on different prompts: ${found.outage}. ` +
+        "Once the tool can be had again, the same command goes on from here",
+    );
   }
 
   /** Prompts per domain and split of a brief evaluation: at most those of the last one. */

@@ -38,6 +38,7 @@ const episodeSchema = v.object({
   answer: v.fallback(v.string(), ""),
   correct: v.fallback(v.boolean(), false),
   finished: v.fallback(v.boolean(), false),
+  unavailable: v.fallback(v.optional(v.string()), undefined),
   attempts: v.fallback(
     v.array(v.object({
       name: v.string(),

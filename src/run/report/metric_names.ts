@@ -37,6 +37,7 @@ const known: Readonly<Record<string, Row>> = {
   reward_std: [REWARD, "Spread of rewards", "standard deviation", "positive"],
   pass1: [SUCCESS, "pass@1 in training", "% of episodes", "share"],
   finished: [SUCCESS, "Finished", "% of episodes", "share"],
+  unscorable: [SUCCESS, "Not scored", "% of episodes, for want of a tool", "share"],
   frac_reward_zero_std: [SUCCESS, "Dead groups", "% of groups, all rewards equal", "share"],
   "tools/validity": [TOOLS, "Valid calls", "% of attempted calls", "share"],
   "tools/call_frequency": [TOOLS, "Calls", "attempts per episode", "positive"],

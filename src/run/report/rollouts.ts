@@ -44,7 +44,8 @@ function sample(episode: ReportEpisode): Html {
 `;
 }
 
-function outcome({ correct, finished }: ReportEpisode): Html {
+function outcome({ correct, finished, unavailable }: ReportEpisode): Html {
+  if (unavailable) return markup`<span>not scored: ${clip(unavailable, 200)}</span>`;
   if (correct) return markup`<span class="good">\u2713 correct</span>`;
   return markup`<span class="bad">\u2717 ${finished ? "wrong" : "unfinished"}</span>`;
 }
