@@ -189,5 +189,8 @@ export { Parameter, Tensor, Weight } from "./src/tensor.ts";
 export type { DType, FloatType } from "./src/tensor.ts";
 export { calculator } from "./src/tools/calculator.ts";
 export type { Calculator } from "./src/tools/calculator.ts";
+export { dateTools } from "./src/tools/dates.ts";
+export { tableTools } from "./src/tools/table.ts";
 export { callTool, declaredTool, tool, ToolUnavailableError } from "./src/tools/tool.ts";
 export type { Tool, ToolContext, ToolOptions, ToolOutcome } from "./src/tools/tool.ts";
+export { unitTools } from "./src/tools/units.ts";

@@ -5,10 +5,16 @@
  */
 
 import { calculator } from "./calculator.ts";
+import { dateTools } from "./dates.ts";
+import { tableTools } from "./table.ts";
 import type { Tool } from "./tool.ts";
+import { unitTools } from "./units.ts";
 
 const builtIn: Readonly<Record<string, () => readonly Tool[]>> = {
   calculator: () => calculator().all,
+  units: () => unitTools,
+  dates: () => dateTools,
+  table: () => tableTools,
 };
 
 /** Every name. */
