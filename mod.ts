@@ -190,6 +190,8 @@ export type { DType, FloatType } from "./src/tensor.ts";
 export { calculator } from "./src/tools/calculator.ts";
 export type { Calculator } from "./src/tools/calculator.ts";
 export { dateTools } from "./src/tools/dates.ts";
+export { retrievalTool } from "./src/tools/retrieval.ts";
+export type { Passage, RetrievalOptions } from "./src/tools/retrieval.ts";
 export { tableTools } from "./src/tools/table.ts";
 export { callTool, declaredTool, tool, ToolUnavailableError } from "./src/tools/tool.ts";
 export type { Tool, ToolContext, ToolOptions, ToolOutcome } from "./src/tools/tool.ts";

@@ -1,13 +1,15 @@
 /**
- * Where a run's tools come from: the project's own, and modules of the user's.
+ * Where a run's tools come from: the project's own, modules of the user's, texts.
  *
  * @module
  */
 
 import { resolve, toFileUrl } from "@std/path";
 import { builtInTools, toolNames } from "../tools/built_in.ts";
+import { retrievalTool } from "../tools/retrieval.ts";
 import type { Tool } from "../tools/tool.ts";
 import { ConfigError } from "./config.ts";
+import { readCorpus } from "./corpus.ts";
 import { suggestion } from "./suggest.ts";
 
 /** Tools, and what has to be let go of when nobody calls them any more. */
@@ -16,21 +18,26 @@ export interface ToolBox extends AsyncDisposable {
   readonly tools: readonly Tool[];
 }
 
-/** Whether a source is a file, and not a name. */
-export function isToolFile(source: string): boolean {
-  return /[./\\]/.test(source);
+/** What stands before the path of texts that are to be searched. */
+const SEARCH = "search:";
+
+/** The file behind a source; null where that is a name. */
+export function toolFile(source: string): string | null {
+  if (source.startsWith(SEARCH)) return source.slice(SEARCH.length);
+  return /[./\\]/.test(source) ? source : null;
 }
 
 /**
  * Opens the tools that `config.tools` names.
  *
- * @throws {ConfigError} if a source has none, or two have one of the same name.
+ * @throws {ConfigError} if a source has none or is not usable, or two have one of the same name.
+ * @throws {TaskFormatError} naming file and line of what is no text to be searched.
  */
 export async function openTools(sources: readonly string[] | null): Promise<ToolBox> {
   const from = new Map<string, string>();
   const tools: Tool[] = [];
   for (const source of sources ?? ["calculator"]) {
-    for (const one of isToolFile(source) ? await importTools(source) : namedTools(source)) {
+    for (const one of await toolsOf(source)) {
       const other = from.get(one.name);
       if (other !== undefined) {
         throw new ConfigError(
@@ -44,12 +51,19 @@ export async function openTools(sources: readonly string[] | null): Promise<Tool
   return { tools, [Symbol.asyncDispose]: () => Promise.resolve() };
 }
 
+async function toolsOf(source: string): Promise<readonly Tool[]> {
+  const file = toolFile(source);
+  if (file === null) return namedTools(source);
+  if (source.startsWith(SEARCH)) return [retrievalTool(await readCorpus(file))];
+  return await importTools(file);
+}
+
 function namedTools(name: string): readonly Tool[] {
   const found = builtInTools(name);
   if (found) return found;
   throw new ConfigError(
     `Cannot use tools = "${name}": built-in ones are ${toolNames.join(", ")}` +
-      `${suggestion(name, toolNames)}. The path of a module has a dot or a slash in it`,
+      `${suggestion(name, toolNames)}. The path of a file has a dot or a slash in it`,
   );
 }
 

@@ -8,7 +8,7 @@ import { createHash, type Hash } from "node:crypto";
 import { join } from "@std/path";
 import { CheckpointError } from "../../io/checkpoint.ts";
 import { locateModel } from "../model_source.ts";
-import { isToolFile } from "../tools.ts";
+import { toolFile } from "../tools.ts";
 import type { Regime } from "./regime.ts";
 
 /** Files of a model's folder that decide what it does. */
@@ -25,7 +25,9 @@ export async function contentsOf({ shared, given }: Regime): Promise<Record<stri
   return {
     ...(given ? { from: await digest(await modelFiles(from)) } : {}),
     ...(tasks === null ? {} : { tasks: await digest([tasks]) }),
-    ...(tools === null ? {} : { tools: await digest(tools.filter(isToolFile)) }),
+    ...(tools === null
+      ? {}
+      : { tools: await digest(tools.flatMap((source) => toolFile(source) ?? [])) }),
   };
 }
 
