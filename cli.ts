@@ -64,7 +64,7 @@ Examples:
   ./mentor train --reward sparse --seed 1          another reward
   ./mentor train --method sft                      imitate the teacher instead
   ./mentor train --method ppo --ppo.critic model   a learned value function in place of groups
-  ./mentor train --tasks my.jsonl --tools my.ts    your tasks and tools
+  ./mentor train --tasks my.jsonl --tools my.ts    your tasks and tools (or servers.json, for MCP)
   ./mentor train --resume runs/2026-11-22-2317-k3fz
   ./mentor train --steps 6 --profile               where the time goes, by kernel and phase`,
     settings: true,
@@ -90,9 +90,9 @@ Examples:
   },
   generate: {
     summary: "give a model a prompt and run the tools that it calls",
-    usage: './mentor generate --model FOLDER [--tools FILE] "34 plus 8"',
+    usage: './mentor generate --model FOLDER [--tools SOURCES] "34 plus 8"',
     about:
-      `Prints each call with its result, and the answer; tools are FILE's, or the calculator's. FOLDER may also be a GGUF file, an adapter, or a model of the Hub as org/name.
+      `Prints each call with its result, and the answer; without SOURCES there is the calculator. FOLDER may also be a GGUF file, an adapter, or a model of the Hub as org/name.
 Greedy unless --rollout.temperature is given.`,
     settings: true,
     arguments: Infinity,
@@ -100,8 +100,9 @@ Greedy unless --rollout.temperature is given.`,
   },
   chat: {
     summary: "talk to a model; it answers as it goes, and its calls run for real",
-    usage: "./mentor chat --model FOLDER [--tools FILE] [--settings]",
-    about: `The tools are those that FILE exports, or the calculator's. Greedy unless
+    usage: "./mentor chat --model FOLDER [--tools SOURCES] [--settings]",
+    about: `SOURCES are modules, files of MCP servers, search:FILE or names of built-in tools, with
+commas between them (docs/tools.md); without them there is the calculator. Greedy unless
 --rollout.temperature is given; --rollout.max-tokens is how long the conversation may get.`,
     settings: true,
     run: runChat,

@@ -3,6 +3,7 @@
 
 import { assertEquals } from "@std/assert";
 import { dirname, join, normalize, relative } from "@std/path";
+import project from "../deno.json" with { type: "json" };
 
 /** A group of files with the same rights. */
 interface Layer {
@@ -52,6 +53,8 @@ const LAYERS: readonly Layer[] = [
     ...pure,
   },
   { name: "text", files: /^src\/text\//, may: [], ...library },
+  // Programs and servers of others', which are talked to through the official client.
+  { name: "mcp", files: /^src\/tools\/mcp\//, may: ["text", "tools"], ...outside },
   { name: "tools", files: /^src\/tools\//, may: ["text"], ...library },
   { name: "tasks", files: /^src\/tasks\//, may: ["text", "tools", "random"], ...library },
   {
@@ -88,7 +91,7 @@ const LAYERS: readonly Layer[] = [
     files: /^src\/run\//,
     may: [
       ...["gpu", "gpu kernels", "tensor", "tape", "random", "ops", "reference", "checks", "optim"],
-      ...["io", "model", "generation", "text", "tools", "tasks", "episodes", "rl"],
+      ...["io", "model", "generation", "text", "tools", "mcp", "tasks", "episodes", "rl"],
     ],
     ...outside,
   },
@@ -200,6 +203,15 @@ Deno.test(`no source file is longer than ${MAX_LINES} lines`, async () => {
     if (lines > MAX_LINES) tooLong.push(`${path}: ${lines} lines`);
   }
   assertEquals(tooLong, []);
+});
+
+Deno.test("what is heavy is loaded by those who use it, and not downloaded by others", async () => {
+  // Deno downloads all that it sees in the graph of imports; types are no part of that.
+  const heavy = /^import (?!type)[^;]*"@modelcontextprotocol|import\("@modelcontextprotocol/m;
+  for (const path of await layeredFiles()) {
+    assertEquals(heavy.test(await Deno.readTextFile(join(ROOT, path))), false, path);
+  }
+  assertEquals(project.unstable, ["npm-lazy-caching"]);
 });
 
 Deno.test("an upward import is caught, however it is written", () => {

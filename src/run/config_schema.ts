@@ -85,8 +85,8 @@ export const runConfigSchema = v.strictObject({
     v.nullable(oneOrMore),
     null,
     "a list of names and paths, or null",
-    "Where tools come from: modules that export them, or names of built-in ones (" +
-      `${toolNames.join(", ")}); null is the calculator`,
+    "Where tools come from: modules that export them, JSON files of MCP servers, search:FILE for texts " +
+      `to search, or names of built-in ones (${toolNames.join(", ")}); null is the calculator`,
   ),
   domains: setting(
     "texts",

@@ -43,7 +43,7 @@ export interface RunConfig {
   tasks: string | null;
   /** Train on so many different tasks only: the first of the task file, or built-in ones. */
   limit: number | null;
-  /** Where the tools of the task file come from: modules, or names of built-in ones. */
+  /** Where tools come from: modules, files of MCP servers, texts to search, names of built-in ones. */
   tools: string[] | null;
   /** Built-in domains to train on. */
   domains: DomainName[];

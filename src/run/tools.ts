@@ -1,5 +1,5 @@
 /**
- * Where a run's tools come from: the project's own, modules of the user's, texts.
+ * Where a run's tools come from: the project's own, modules of the user's, MCP servers, texts.
  *
  * @module
  */
@@ -10,6 +10,7 @@ import { retrievalTool } from "../tools/retrieval.ts";
 import type { Tool } from "../tools/tool.ts";
 import { ConfigError } from "./config.ts";
 import { readCorpus } from "./corpus.ts";
+import { openMcpServers } from "./mcp_servers.ts";
 import { suggestion } from "./suggest.ts";
 
 /** Tools, and what has to be let go of when nobody calls them any more. */
@@ -34,10 +35,11 @@ export function toolFile(source: string): string | null {
  * @throws {TaskFormatError} naming file and line of what is no text to be searched.
  */
 export async function openTools(sources: readonly string[] | null): Promise<ToolBox> {
+  await using opened = new AsyncDisposableStack();
   const from = new Map<string, string>();
   const tools: Tool[] = [];
   for (const source of sources ?? ["calculator"]) {
-    for (const one of await toolsOf(source)) {
+    for (const one of await toolsOf(source, opened)) {
       const other = from.get(one.name);
       if (other !== undefined) {
         throw new ConfigError(
@@ -48,13 +50,15 @@ export async function openTools(sources: readonly string[] | null): Promise<Tool
       tools.push(one);
     }
   }
-  return { tools, [Symbol.asyncDispose]: () => Promise.resolve() };
+  const kept = opened.move();
+  return { tools, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-async function toolsOf(source: string): Promise<readonly Tool[]> {
+async function toolsOf(source: string, opened: AsyncDisposableStack): Promise<readonly Tool[]> {
   const file = toolFile(source);
   if (file === null) return namedTools(source);
   if (source.startsWith(SEARCH)) return [retrievalTool(await readCorpus(file))];
+  if (file.endsWith(".json")) return opened.use(await openMcpServers(file)).tools;
   return await importTools(file);
 }
 
