@@ -193,6 +193,17 @@ export { dateTools } from "./src/tools/dates.ts";
 export { retrievalTool } from "./src/tools/retrieval.ts";
 export type { Passage, RetrievalOptions } from "./src/tools/retrieval.ts";
 export { tableTools } from "./src/tools/table.ts";
+export { openJavascriptSandbox } from "./src/tools/sandbox/javascript.ts";
+export { openPythonSandbox } from "./src/tools/sandbox/python.ts";
+export type {
+  Sandbox,
+  SandboxCall,
+  SandboxLimits,
+  SandboxResult,
+  SandboxStatus,
+} from "./src/tools/sandbox/sandbox.ts";
+export { openJavascript, openPython } from "./src/tools/sandbox/tools.ts";
+export type { SandboxTool, SandboxToolOptions } from "./src/tools/sandbox/tools.ts";
 export { callTool, declaredTool, tool, ToolUnavailableError } from "./src/tools/tool.ts";
 export type { Tool, ToolContext, ToolOptions, ToolOutcome } from "./src/tools/tool.ts";
 export { unitTools } from "./src/tools/units.ts";

@@ -15,6 +15,7 @@ import { kernels } from "./kernels.ts";
 import { peers } from "./peers.ts";
 import { recipe } from "./recipe.ts";
 import { growth, renderGrowth, writeGrowthPlots } from "./growth.ts";
+import { renderSandbox, sandbox } from "./sandbox.ts";
 import { renderSteady, steady } from "./steady.ts";
 import {
   type BenchReport,
@@ -38,23 +39,31 @@ export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
   growth    a step's time against tokens, sequence length, layers, width and vocabulary
   steady    500 steps: JavaScript heap, resident memory, allocations, and how busy the GPU is
   tune      searches the knobs of the device class on this adapter, and prints the best
+  sandbox   starting Python and JavaScript, calling them, and what comes of hostile code
   models    the GGUF files named, beside llama.cpp: perplexity, greedy tokens, time to the first
             token and tokens/s
-  all       all of these but tune and models, some ten minutes on two cores; the default
+  all       all of these but tune, sandbox and models, some ten minutes on two cores; the default
 
   --json            one document on stdout
   --save FILE       keeps the numbers as JSON
   --baseline FILE   compares with numbers of kernels, steps and rollouts that were kept
   --plots FOLDER    where growth draws its curves, as SVG
-  --quick           fewer points and repetitions in growth and models, 200 steps in steady
+  --quick           fewer points and repetitions in growth, sandbox and models, 200 steps in steady
   --quiet           no progress
 
 The libraries come from npm at the first run; PyTorch is taken if python3 has it. Contenders run in
 turn, so that a busy machine slows all of them. Timings are medians; of kernels' shares, growth and
 tune the fastest.`;
 
-const partNames = ["kernels", "recipe", "peers", "growth", "steady", "tune", "models"] as const;
-type Part = typeof partNames[number];
+type Part =
+  | "kernels"
+  | "recipe"
+  | "peers"
+  | "growth"
+  | "steady"
+  | "tune"
+  | "sandbox"
+  | "models";
 
 /** What each word stands for, in the order in which it runs. */
 const selections: Readonly<Record<string, readonly Part[]>> = {
@@ -65,6 +74,7 @@ const selections: Readonly<Record<string, readonly Part[]>> = {
   growth: ["growth"],
   steady: ["steady"],
   tune: ["tune"],
+  sandbox: ["sandbox"],
   models: ["models"],
   all: ["kernels", "recipe", "peers", "growth", "steady"],
 };
@@ -186,6 +196,12 @@ class Bench {
         const report = await tune({ onProgress: this.#bar("tune") });
         this.#documents.tune = report;
         this.#texts.push(renderTuning(report));
+        break;
+      }
+      case "sandbox": {
+        const reports = await sandbox({ repetitions: quick ? 2 : 5, onProgress: this.#say });
+        this.#documents.sandbox = reports;
+        this.#texts.push(renderSandbox(reports));
         break;
       }
       case "models": {

@@ -55,6 +55,13 @@ const LAYERS: readonly Layer[] = [
   { name: "text", files: /^src\/text\//, may: [], ...library },
   // Programs and servers of others', which are talked to through the official client.
   { name: "mcp", files: /^src\/tools\/mcp\//, may: ["text", "tools"], ...outside },
+  {
+    // Subprocesses, and in child/ what runs in them.
+    name: "sandbox",
+    files: /^src\/tools\/sandbox\//,
+    may: ["tools", "text"],
+    ...outside,
+  },
   { name: "tools", files: /^src\/tools\//, may: ["text"], ...library },
   { name: "tasks", files: /^src\/tasks\//, may: ["text", "tools", "random"], ...library },
   {

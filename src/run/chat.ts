@@ -32,6 +32,8 @@ export class Chat implements Disposable {
   readonly #options: ChatOptions;
   readonly #generator: Generator;
   #ids = new Uint32Array();
+  /** What tools know the conversation by. */
+  #identity = Object.freeze({});
 
   /** @throws {RangeError} if the conversation is to be longer than the model's context. */
   constructor(student: Student, tools: readonly Tool[], options: ChatOptions) {
@@ -52,6 +54,7 @@ export class Chat implements Disposable {
   /** Forgets everything. */
   clear(): void {
     this.#ids = new Uint32Array();
+    this.#identity = Object.freeze({});
   }
 
   /**
@@ -114,7 +117,7 @@ export class Chat implements Disposable {
   }
 
   async #call(call: ParsedCall | null): Promise<string> {
-    const { text } = await runCall(call, this.#tools);
+    const { text } = await runCall(call, this.#tools, { episode: this.#identity });
     const shown = call === null ? "?" : `${call.name}(${JSON.stringify(call.arguments ?? {})})`;
     this.#options.write(`\n  ${shown} -> ${text}\n`);
     return text;

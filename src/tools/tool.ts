@@ -86,7 +86,8 @@ const TOOL_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/;
 const SCHEMA_TYPES = new Set<unknown>(
   ["string", "number", "integer", "boolean", "array", "object", "null"],
 );
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** The longest `timeoutMs`, for tools that end by themselves. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const MIN_RESULT_BYTES = 64;
 
 /**

@@ -1,0 +1,41 @@
+/**
+ * Where Pyodide lies on this machine.
+ *
+ * @module
+ */
+
+import { ToolUnavailableError } from "../tool.ts";
+import { unavailable } from "./launch.ts";
+
+/** Fixed to the last digit: memory snapshots are an inner part of it. */
+export const PYODIDE = "pyodide@314.0.7";
+
+/**
+ * The folder of the npm package in Deno's cache; downloads it if it isn't there. Only those who open
+ * a Python sandbox have it downloaded, so no module imports it.
+ *
+ * @throws {ToolUnavailableError} if it can't be had
+ */
+export async function pyodideFolder(): Promise<string> {
+  const args = ["info", "--quiet", "--json", "--no-config", "--no-lock", `npm:${PYODIDE}`];
+  let output: Deno.CommandOutput;
+  try {
+    output = await new Deno.Command(Deno.execPath(), { args, stdin: "null" }).output();
+  } catch (error) {
+    throw unavailable("look for Pyodide", error);
+  }
+  const folder = output.success ? folderIn(new TextDecoder().decode(output.stdout)) : null;
+  if (folder !== null) return folder;
+  const reason = new TextDecoder().decode(output.stderr).trim();
+  throw new ToolUnavailableError(
+    `Cannot find npm:${PYODIDE}, which runs Python: ${reason || "Deno doesn't say where it is"}. ` +
+      `Where npm can be reached, \`deno cache npm:${PYODIDE}\` downloads it`,
+  );
+}
+
+function folderIn(info: string): string | null {
+  const { npmPackages = {} } = JSON.parse(info) as {
+    npmPackages?: Record<string, { localPath?: string }>;
+  };
+  return npmPackages[PYODIDE]?.localPath ?? null;
+}
