@@ -163,7 +163,6 @@ export const hostilePython: readonly Hostile[] = [
     what: "recursion in C",
     code: "a = []\nfor i in range(10**6): a = [a]\nrepr(a)",
     ends: ["error", "crashed", "timeout"],
-    says: /Recursion|longer|more than/,
   },
   { what: "nested parentheses", code: "eval('(' * 10**5)", ends: ["error", "memory"] },
   {
@@ -186,7 +185,7 @@ export const hostilePython: readonly Hostile[] = [
   {
     what: "decompression bomb",
     code:
-      "import zlib\nz = zlib.compressobj()\nd = z.compress(bytes(10**7)) * 1\nzlib.decompress((d + z.flush())) * 10**4",
+      "import zlib\nz = zlib.compressobj()\nd = z.compress(bytes(10**7))\nzlib.decompress(d + z.flush()) * 100",
     ends: ["memory", "timeout"],
   },
   { what: "100 MB print", code: "while True: print('x' * 1000)", ends: "output" },

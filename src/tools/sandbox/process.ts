@@ -112,7 +112,7 @@ export class SandboxProcess {
   /** Kills it, and waits until it is gone. */
   async end(): Promise<void> {
     this.kill();
-    this.#child.ref();
+    this.#hold(true);
     await this.#ended;
   }
 
@@ -136,8 +136,7 @@ export class SandboxProcess {
       resolve({ kind: "timeout" });
       this.#kill("it took too long");
     }, timeoutMs);
-    // Idle processes keep nobody's program from ending.
-    this.#child.ref();
+    this.#hold(true);
     try {
       const line = new TextEncoder().encode(`${JSON.stringify(message)}\n`);
       // A process that does not read any more says so by its end.
@@ -146,7 +145,17 @@ export class SandboxProcess {
     } finally {
       clearTimeout(timer);
       this.#question = null;
-      if (this.usable) this.#child.unref();
+      if (this.usable) this.#hold(false);
+    }
+  }
+
+  /** Whether the program waits for the process: an idle one keeps nobody's program from ending. */
+  #hold(waits: boolean): void {
+    try {
+      if (waits) this.#child.ref();
+      else this.#child.unref();
+    } catch {
+      // It has ended already.
     }
   }
 

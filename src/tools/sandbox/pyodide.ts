@@ -24,18 +24,19 @@ export async function pyodideFolder(): Promise<string> {
   } catch (error) {
     throw unavailable("look for Pyodide", error);
   }
-  const folder = output.success ? folderIn(new TextDecoder().decode(output.stdout)) : null;
-  if (folder !== null) return folder;
-  const reason = new TextDecoder().decode(output.stderr).trim();
+  const { success, stdout, stderr } = output;
+  const info: Info = success ? JSON.parse(new TextDecoder().decode(stdout)) : {};
+  const folder = info.npmPackages?.[PYODIDE]?.localPath;
+  if (folder !== undefined) return folder;
+  const reason = info.modules?.[0]?.error ?? new TextDecoder().decode(stderr).trim();
   throw new ToolUnavailableError(
-    `Cannot find npm:${PYODIDE}, which runs Python: ${reason || "Deno doesn't say where it is"}. ` +
-      `Where npm can be reached, \`deno cache npm:${PYODIDE}\` downloads it`,
+    `Cannot find npm:${PYODIDE}, which runs Python: ${reason}. Where npm can be reached, ` +
+      `\`deno cache npm:${PYODIDE}\` downloads it`,
   );
 }
 
-function folderIn(info: string): string | null {
-  const { npmPackages = {} } = JSON.parse(info) as {
-    npmPackages?: Record<string, { localPath?: string }>;
-  };
-  return npmPackages[PYODIDE]?.localPath ?? null;
+/** What is used of what `deno info --json` prints. */
+interface Info {
+  readonly npmPackages?: Readonly<Record<string, { readonly localPath?: string }>>;
+  readonly modules?: readonly { readonly error?: string }[];
 }

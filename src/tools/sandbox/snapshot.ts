@@ -8,6 +8,7 @@
 import { join } from "@std/path";
 import { ToolUnavailableError } from "../tool.ts";
 import harness from "./child/harness.py" with { type: "text" };
+import loader from "./child/pyodide.ts" with { type: "text" };
 import { unavailable, type Workshop } from "./launch.ts";
 import { PYODIDE } from "./pyodide.ts";
 
@@ -18,36 +19,39 @@ function cacheFolder(): string {
 }
 
 /**
- * The path of the snapshot; makes it if it isn't there. Another version of Pyodide, of Deno or of the
- * harness has another one.
+ * The path of the snapshot; makes it if it isn't there. Another version of Pyodide, of Deno or of what
+ * is in the snapshot has another one.
  *
  * @param folder of Pyodide
  * @throws {ToolUnavailableError} if it can't be made
  */
 export async function pythonSnapshot(workshop: Workshop, folder: string): Promise<string> {
-  let path: string;
-  let part: string;
+  let cache = "";
+  let part = "";
   try {
-    const cache = cacheFolder();
-    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(harness));
-    const key = new Uint8Array(digest).toHex().slice(0, 12);
-    path = join(cache, `${PYODIDE}-deno-${Deno.version.deno}-${key}.snapshot`);
+    cache = cacheFolder();
+    const name = `${PYODIDE}-deno-${Deno.version.deno}-${await digest(harness + loader)}.snapshot`;
+    const path = join(cache, name);
     if ((await Deno.stat(path).catch(() => null))?.isFile) return path;
     await Deno.mkdir(cache, { recursive: true });
     part = `${path}.${crypto.randomUUID()}.part`;
-  } catch (error) {
-    throw unavailable("make Python's memory snapshot", error);
-  }
-  try {
     await makeSnapshot(workshop, folder, part);
+    // Several may make it at a time; all make the same.
     await Deno.rename(part, path);
     return path;
   } catch (error) {
-    await Deno.remove(part).catch(() => {});
-    throw error instanceof ToolUnavailableError
-      ? error
-      : unavailable("make Python's memory snapshot", error);
+    if (part !== "") await Deno.remove(part).catch(() => {});
+    if (error instanceof ToolUnavailableError) throw error;
+    throw unavailable(
+      `keep Python's memory snapshot in "${cache}", which XDG_CACHE_HOME chooses`,
+      error,
+    );
   }
+}
+
+async function digest(text: string): Promise<string> {
+  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return new Uint8Array(hash).toHex().slice(0, 12);
 }
 
 /**

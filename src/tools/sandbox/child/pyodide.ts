@@ -54,7 +54,8 @@ export async function loadPyodide(
     indexURL: `${folder}/`,
     env: { HOME: "/home/user", PYTHONHASHSEED: "0" },
     stdin: () => null,
-    // Both have no other name, which is why the package's version is fixed.
+    // These have no public names, which is why the package's version is fixed.
+    _sysExecutable: "/usr/bin/python",
     ...(snapshot ? { _loadSnapshot: snapshot } : { _makeSnapshot: true }),
   });
   // These read and write the process's own streams.
