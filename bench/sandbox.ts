@@ -91,7 +91,7 @@ export function renderSandbox(reports: readonly SandboxReport[]): string {
   const attacks = reports.map(({ language, attempts }) => {
     const contained = attempts.filter(({ problem }) => problem === null).length;
     const rows = attempts.map(({ what, status, ms, said, problem }) => [
-      ...[what, status, `${ms.toFixed(0)} ms`, problem ?? said.slice(0, 80)],
+      ...[what, status, `${ms.toFixed(0)} ms`, problem ?? said.slice(0, 90)],
     ]);
     return `${language}: ${contained} of ${attempts.length} attacks contained, ${LIMIT_MS} ms each\n` +
       renderTable([["attack", "ended", "after", "and said"], ...rows], [2]);

@@ -18,6 +18,9 @@ import { type Sandbox, sandboxLimits } from "../src/tools/sandbox/sandbox.ts";
 import { openJavascript, openPython } from "../src/tools/sandbox/tools.ts";
 import { callTool } from "../src/tools/tool.ts";
 
+/** Rights of a process that has nothing to read. */
+const bare = { heapMiB: 64, memoryMiB: 64, cpuSeconds: 60 };
+
 const openers = { javascript: openJavascriptSandbox, python: openPythonSandbox } as const;
 
 /** Runs snippets in two processes, each after the other half's. */
@@ -250,7 +253,7 @@ Deno.test("a process has no rights, whatever runs in it", async () => {
     }
     console.log(JSON.stringify(results));`;
   await withPrograms({ "escaped.js": program }, async (workshop, folder) => {
-    const child = workshop.spawn(join(folder, "escaped.js"), { heapMiB: 64, memoryMiB: 64 });
+    const child = workshop.spawn(join(folder, "escaped.js"), bare);
     await child.stdin.close();
     const { stdout, stderr } = await child.output();
     const results = JSON.parse(new TextDecoder().decode(stdout) || "null");
@@ -319,9 +322,8 @@ Deno.test("a process that lies is replaced, and no other call hears of it", asyn
   ];
   await withPrograms({ "liar.js": liar }, async (workshop, folder) => {
     const limits = sandboxLimits({ processes: 1, timeoutMs: 1500 });
-    const rights = { heapMiB: 64, memoryMiB: 64 };
     await using pool = await SandboxPool.open(limits, {
-      start: () => SandboxProcess.start(workshop.spawn(join(folder, "liar.js"), rights), {}, 1e6),
+      start: () => SandboxProcess.start(workshop.spawn(join(folder, "liar.js"), bare), {}, 1e6),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     });
     for (const code of broken) {
@@ -335,6 +337,18 @@ Deno.test("a process that lies is replaced, and no other call hears of it", asyn
       assertEquals((await pool.run("right")).value, "right", `after ${code}`);
     }
   });
+});
+
+Deno.test("an interrupt from the terminal, which all processes get, ends none of them", async () => {
+  await using workshop = await Workshop.open();
+  const child = workshop.spawn("javascript.ts", bare);
+  const setup = { acorn: "", inspect: "module.exports = String", outputChars: 100 };
+  const process = await SandboxProcess.start(child, setup, 1e4);
+  const code = "for (let i = 0; i < 1e8; i++); 5";
+  const answer = process.run({ before: [], code }, 60_000);
+  child.kill("SIGINT");
+  assertEquals((await answer as { reply?: { value: string } }).reply?.value, "5");
+  await process.end();
 });
 
 Deno.test("calls of several episodes at a time keep their own variables, and no others", async () => {

@@ -26,7 +26,7 @@ export interface Attempt {
   readonly status: SandboxStatus;
   /** Wall time, in ms. */
   readonly ms: number;
-  /** The first line of what it said. */
+  /** What it said, in one line. */
   readonly said: string;
   /** Why it is not contained; null if it is. */
   readonly problem: string | null;
@@ -80,7 +80,7 @@ export async function attack(
       what,
       status,
       ms,
-      said: said.slice(0, 200).split("\n")[0]!,
+      said: said.slice(0, 200).trim().replaceAll(/\s*\n\s*/g, " / "),
       problem: problems.length > 0 ? `${problems.join("; ")} (${said.slice(0, 200)})` : null,
     });
   }

@@ -8,7 +8,13 @@ import type { JavascriptSetup } from "./child/javascript.ts";
 import { Workshop } from "./launch.ts";
 import { SandboxPool, type Source } from "./pool.ts";
 import { SandboxProcess } from "./process.ts";
-import { lineChars, type Sandbox, type SandboxLimits, sandboxLimits } from "./sandbox.ts";
+import {
+  cpuSeconds,
+  lineChars,
+  type Sandbox,
+  type SandboxLimits,
+  sandboxLimits,
+} from "./sandbox.ts";
 
 /**
  * Opens a sandbox for JavaScript: the language with `console`, timers, and a clock and randomness
@@ -30,7 +36,8 @@ export async function javascriptSource(limits: SandboxLimits): Promise<Source> {
   ]);
   const workshop = await Workshop.open();
   const setup: JavascriptSetup = { acorn, inspect, outputChars: limits.maxOutput };
-  const rights = { heapMiB: limits.memoryMiB, memoryMiB: limits.memoryMiB };
+  const { memoryMiB } = limits;
+  const rights = { heapMiB: memoryMiB, memoryMiB, cpuSeconds: cpuSeconds(limits) };
   const start = () =>
     SandboxProcess.start(workshop.spawn("javascript.ts", rights), setup, lineChars(limits));
   return { start, [Symbol.asyncDispose]: () => workshop[Symbol.asyncDispose]() };

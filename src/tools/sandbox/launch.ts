@@ -43,6 +43,8 @@ export interface Rights {
   readonly heapMiB: number;
   /** All its memory beside what Deno takes at rest, in MiB; held where prlimit is. */
   readonly memoryMiB: number;
+  /** Processor time, in seconds; held where prlimit is. */
+  readonly cpuSeconds: number;
 }
 
 /**
@@ -50,9 +52,6 @@ export interface Rights {
  * for each further core.
  */
 const AT_REST = 1024;
-
-/** Processor seconds after which a process ends even if nobody ends it. */
-export const CPU_SECONDS = 120;
 
 /** A folder that subprocesses share, gone with its last user or with this process. */
 export class Workshop implements AsyncDisposable {
@@ -91,16 +90,16 @@ export class Workshop implements AsyncDisposable {
 
   /** Starts a program of child/, or one with an absolute path; its three streams are piped. */
   spawn(program: string, rights: Rights): Deno.ChildProcess {
-    const { read = [], write = [], args = [], heapMiB, memoryMiB } = rights;
-    const bytes = (AT_REST + memoryMiB) * 2 ** 20;
+    const { read = [], write = [], args = [], heapMiB, memoryMiB, cpuSeconds } = rights;
+    const limits = [`--data=${(AT_REST + memoryMiB) * 2 ** 20}`, `--cpu=${cpuSeconds}`];
     const command = [
       ...this.#wrappers.flatMap((wrapper) =>
-        wrapper[0] === "prlimit" ? [...wrapper, `--data=${bytes}`] : wrapper
+        wrapper[0] === "prlimit" ? [...wrapper, ...limits] : wrapper
       ),
       ...[Deno.execPath(), "run", "--quiet", "--no-prompt", "--no-remote", "--no-npm"],
       ...["--cached-only", "--no-config", "--no-lock", "--deny-import"],
-      ...(read.length > 0 ? [`--allow-read=${read.join(",")}`] : []),
-      ...(write.length > 0 ? [`--allow-write=${write.join(",")}`] : []),
+      ...(read.length > 0 ? [`--allow-read=${paths(read)}`] : []),
+      ...(write.length > 0 ? [`--allow-write=${paths(write)}`] : []),
       ...[`--v8-flags=--max-old-space-size=${heapMiB}`, resolve(this.#folder, program), ...args],
     ];
     try {
@@ -127,6 +126,11 @@ export class Workshop implements AsyncDisposable {
   }
 }
 
+/** A list of paths for Deno's flags. */
+function paths(list: readonly string[]): string {
+  return list.map((path) => path.replaceAll(",", ",,")).join(",");
+}
+
 /** The error for what the system or Deno's permissions refused. */
 export function unavailable(action: string, error: unknown): ToolUnavailableError {
   const { message } = error as Error;
@@ -142,10 +146,7 @@ let found: Promise<string[][]> | null = null;
 function usableWrappers(): Promise<string[][]> {
   found ??= (async () => {
     const network = [["unshare", "--net"], ["unshare", "--map-root-user", "--net"]];
-    const limits = [
-      "prlimit",
-      ...[`--cpu=${CPU_SECONDS}`, "--core=0", "--nofile=256", `--fsize=${64 * 2 ** 20}`],
-    ];
+    const limits = ["prlimit", "--core=0", "--nofile=256", `--fsize=${64 * 2 ** 20}`];
     const usable: string[][] = [];
     for (const wrapper of network) {
       if (usable.length === 0 && await succeeds([...wrapper, "true"])) usable.push(wrapper);

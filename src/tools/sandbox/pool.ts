@@ -5,12 +5,14 @@
  */
 
 import type { Request } from "./child/loop.ts";
-import { CPU_SECONDS } from "./launch.ts";
 import type { Answer, SandboxProcess } from "./process.ts";
-import type { Sandbox, SandboxCall, SandboxLimits, SandboxResult } from "./sandbox.ts";
-
-/** Milliseconds of calls after which a process is replaced: its processor time is limited. */
-const BUSY_MS = CPU_SECONDS * 1000 / 4;
+import {
+  BUSY_MS,
+  type Sandbox,
+  type SandboxCall,
+  type SandboxLimits,
+  type SandboxResult,
+} from "./sandbox.ts";
 
 /** Where a pool's processes come from. */
 export interface Source extends AsyncDisposable {

@@ -9,7 +9,13 @@ import { Workshop } from "./launch.ts";
 import { SandboxPool, type Source } from "./pool.ts";
 import { SandboxProcess } from "./process.ts";
 import { pyodideFolder } from "./pyodide.ts";
-import { lineChars, type Sandbox, type SandboxLimits, sandboxLimits } from "./sandbox.ts";
+import {
+  cpuSeconds,
+  lineChars,
+  type Sandbox,
+  type SandboxLimits,
+  sandboxLimits,
+} from "./sandbox.ts";
 import { pythonSnapshot } from "./snapshot.ts";
 
 /** Heap of the JavaScript around the interpreter, in MiB. */
@@ -50,6 +56,7 @@ export async function pythonSource(limits: SandboxLimits): Promise<Source> {
       read: [folder, snapshot],
       heapMiB: HEAP_MIB,
       memoryMiB: HEAP_MIB + limits.memoryMiB,
+      cpuSeconds: cpuSeconds(limits),
     };
     const start = () =>
       SandboxProcess.start(workshop.spawn("python.ts", rights), setup, lineChars(limits));

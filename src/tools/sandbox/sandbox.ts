@@ -89,6 +89,17 @@ export function sandboxLimits(given: Partial<SandboxLimits>): SandboxLimits {
   return limits;
 }
 
+/** Milliseconds of calls after which a process is replaced: its processor time is limited. */
+export const BUSY_MS = 30_000;
+
+/**
+ * Processor seconds after which the system ends a process: more than its calls can use, in case nobody
+ * is left to end it.
+ */
+export function cpuSeconds({ timeoutMs }: SandboxLimits): number {
+  return Math.ceil(4 * (BUSY_MS + timeoutMs) / 1000);
+}
+
 /** Longest line of a reply, in characters: JSON may take six for one of output, value and error. */
 export function lineChars({ maxOutput }: SandboxLimits): number {
   return 18 * maxOutput + 4096;

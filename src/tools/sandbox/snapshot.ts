@@ -70,6 +70,7 @@ export async function makeSnapshot(
     args: [folder, harness, target],
     heapMiB: 512,
     memoryMiB: 1024,
+    cpuSeconds: 600,
   });
   const [{ success }, stderr] = await Promise.all([
     child.status,

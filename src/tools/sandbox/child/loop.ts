@@ -44,6 +44,8 @@ export interface Interpreter {
 
 /** Answers the opening line, and then every request. */
 export async function serve<Setup>(open: (setup: Setup) => Promise<Interpreter>): Promise<void> {
+  // Ctrl-C goes to all processes of a terminal; when this one ends is the parent's business.
+  Deno.addSignalListener("SIGINT", () => {});
   const { parse, stringify } = JSON;
   const { stdin, stdout } = Deno;
   const encoder = new TextEncoder();
