@@ -9,6 +9,7 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
+import { retryAfter, rootMessage } from "./http.ts";
 
 /**
  * What went wrong with a hub: a bad `name`; a repository, `revision` or `file` that is not there;
@@ -352,7 +353,8 @@ export class HubClient {
       const remedy = status === 429
         ? "It limits how much is asked of it: try again later, or set HF_TOKEN"
         : "Try again later, or set HF_HUB_OFFLINE=1 to use what the cache holds";
-      return new PassingError("server", `${message}. ${remedy}`, retryAfter(headers));
+      const after = Math.min(longestWait, retryAfter(headers, Date.now()) ?? 0);
+      return new PassingError("server", `${message}. ${remedy}`, after);
     }
     return new HubError("server", `${message}. Check HF_ENDPOINT and the name of the model`);
   }
@@ -364,18 +366,4 @@ export class HubClient {
         "Check that HF_ENDPOINT is the address of a Hugging Face Hub",
     );
   }
-}
-
-/** What is behind an error: fetch itself says no more than that it failed. */
-function rootMessage(error: unknown): string {
-  const { message, cause } = error as Error;
-  return cause instanceof Error ? rootMessage(cause) : message;
-}
-
-/** Milliseconds from a `Retry-After` header, in seconds or as a date. */
-function retryAfter(headers: Headers): number {
-  const value = headers.get("retry-after");
-  if (value === null) return 0;
-  const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Math.min(longestWait, Math.max(0, wait || 0));
 }
