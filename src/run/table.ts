@@ -19,7 +19,8 @@ const splitNames: Readonly<Record<string, string>> = {
 
 const percent = (share: number) => (100 * share).toFixed(1);
 
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Columns with a line below their names; the first two to the left, numbers to the right. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = header.map((name, i) =>
     Math.max(name.length, ...rows.map((row) => row[i]!.length))
   );

@@ -209,10 +209,19 @@ export function checkContext(maxTokens: number | null, context: number): void {
   }
 }
 
-async function readTasks(
+/**
+ * Reads the task file of a config.
+ *
+ * @param notes gets what the reader should know: conversions, problems left out
+ * @param all whether problems are kept whose solution does not become a reference
+ * @throws {CheckpointError} if there is no such file.
+ * @throws {TaskFormatError} naming file and line of a malformed task.
+ */
+export async function readTasks(
   config: RunConfig,
   tools: readonly Tool[],
   notes: string[],
+  all = false,
 ): Promise<Task[]> {
   const source = config.tasks!;
   let text: string;
@@ -226,10 +235,13 @@ async function readTasks(
   const options = { source, ...(config.limit === null ? {} : { limit: config.limit }) };
   if (!looksLikeGsm8k(text.slice(0, (text.indexOf("\n") + 1 || text.length + 1) - 1))) {
     const tasks = parseTasks(text, { ...options, tools });
-    if (tasks.length === 0) throw new ConfigError(`Cannot train on "${source}": it holds no task`);
+    if (tasks.length === 0) {
+      throw new ConfigError(`Cannot use tasks "${source}": the file holds none`);
+    }
     return tasks;
   }
-  const { tasks, report } = parseGsm8k(text, options);
+  const { tasks, report } = parseGsm8k(text, { ...options, keepUnreferenced: all });
+  if (all) return tasks;
   const reasons = Object.entries(report.skipped).map(([reason, { count, firstLine }]) =>
     `${count} ${reason} (first on line ${firstLine})`
   );

@@ -57,6 +57,16 @@ export class RunWatcher implements Disposable {
     this.#show(what, done, total, {});
   };
 
+  /** For `onProgress` of what has metrics, too. */
+  readonly measured = (
+    what: string,
+    done: number,
+    total: number,
+    metrics: Readonly<Record<string, number>> = {},
+  ): void => {
+    this.#show(what, done, total, metrics);
+  };
+
   /** A run that goes on starts no run-start event; its number of steps comes from its config. */
   resumed(steps: number): void {
     this.#steps = steps;

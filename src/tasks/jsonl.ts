@@ -114,9 +114,13 @@ export function parseTasks(text: string, options: ParseTasksOptions): Task[] {
 /**
  * Writes tasks as a task file, a line each, such that {@linkcode parseTasks} reads them again.
  *
+ * @param more further fields of a line, which readers ignore
  * @throws {RangeError} if a task has the rules of a benchmark, for which the format has no place
  */
-export function formatTasks(tasks: readonly Task[]): string {
+export function formatTasks(
+  tasks: readonly Task[],
+  more: (task: Task) => Readonly<Record<string, unknown>> = () => ({}),
+): string {
   return tasks.map((task) => {
     if (task.rules !== undefined) {
       throw new RangeError(
@@ -129,9 +133,10 @@ export function formatTasks(tasks: readonly Task[]): string {
       const { name, description, parameters } = tool;
       return isDeclared(tool) ? { name, description, parameters } : name;
     });
-    return JSON.stringify(
-      { id, prompt, system, tools, answer, check, expected, world, domain, split, reference },
-    );
+    return JSON.stringify({
+      ...{ id, prompt, system, tools, answer, check, expected, world, domain, split, reference },
+      ...more(task),
+    });
   }).map((line) => line + "\n").join("");
 }
 
