@@ -23,6 +23,7 @@ import {
   runGenerate,
   runPretrain,
   runReport,
+  runTeach,
   runTrain,
 } from "./src/run/commands.ts";
 import { armNames } from "./src/run/compare/arms.ts";
@@ -33,6 +34,7 @@ import { renderPlan } from "./src/run/plan.ts";
 import { Progress } from "./src/run/progress.ts";
 import { listRuns } from "./src/run/store.ts";
 import { suggestion } from "./src/run/suggest.ts";
+import { teachFlags } from "./src/run/teach/options.ts";
 import { RunWatcher } from "./src/run/watch.ts";
 
 interface Command {
@@ -87,6 +89,29 @@ Examples:
       data: "Folder with the benchmark's files (docs/benchmarks.md says where they are)",
     },
     run: runEval,
+  },
+  teach: {
+    summary: "collect a teacher's trajectories as the references of tasks",
+    usage: "./mentor teach --tasks FILE --model NAME [--endpoint URL] --out FILE.jsonl",
+    about:
+      `Has a teacher solve tasks with their tools, which run here, and writes those that it solved as a
+task file to train on. The teacher is asked over OpenAI's chat completions, or runs here if there is
+no --endpoint. The key comes from the environment (OPENAI_API_KEY). Every answer is kept in a journal
+beside the file: interrupt it at any time, and the same command goes on and asks nothing twice.
+
+Examples:
+  ./mentor teach --tasks my.jsonl --tools my.ts --out taught.jsonl \\
+      --endpoint http://localhost:8000/v1 --model Qwen/Qwen3-32B --samples 3 --concurrency 16
+  ./mentor teach --tasks my.jsonl --tools my.ts --out taught.jsonl \\
+      --endpoint https://api.openai.com/v1 --model NAME --requests-per-minute 500 \\
+      --budget-money 5 --price-input 0.5 --price-output 2
+  ./mentor teach --tasks my.jsonl --tools my.ts --out taught.jsonl --model org/name
+  ./mentor train --tasks taught.jsonl --tools my.ts
+
+docs/teach.md has the details.`,
+    settings: true,
+    flags: teachFlags,
+    run: runTeach,
   },
   generate: {
     summary: "give a model a prompt and run the tools that it calls",
@@ -243,7 +268,7 @@ are sound, and measures whether it is worth starting from. Takes some three minu
 const bench = async (args: readonly string[]) => (await import("./bench/main.ts")).main(args);
 
 function overview(): string {
-  const width = Math.max(...Object.keys(commands).map((name) => name.length));
+  const width = Math.max(8, ...Object.keys(commands).map((name) => name.length));
   const lines = Object.entries(commands).map(([name, { summary }]) =>
     `  ${name.padEnd(width)}  ${summary}`
   );
@@ -256,7 +281,7 @@ function explain(name: string, command: Command): string {
   const { summary, usage, about, settings, profile, flags = {} } = command;
   const parts = [`${name}: ${summary}`, `Usage: ${usage}`, about];
   const width = Math.max(8, ...Object.keys(flags).map((flag) => flag.length));
-  const own = Object.entries(flags).map(([flag, text]) => `  --${flag.padEnd(width)} ${text}`);
+  const own = Object.entries(flags).map(([flag, text]) => `  --${flag.padEnd(width)}  ${text}`);
   if (own.length > 0) parts.push(own.join("\n"));
   if (settings) parts.push(flagHelp({ profile }));
   return parts.filter((part) => part !== "").join("\n\n");

@@ -139,6 +139,9 @@ export type {
   Scope,
 } from "./src/run/report/comparison.ts";
 export type { Plan } from "./src/run/plan.ts";
+export { TeacherError } from "./src/run/teach/endpoint.ts";
+export { teach } from "./src/run/teach/mod.ts";
+export type { TeachHalt, TeachOptions, TeachResult } from "./src/run/teach/mod.ts";
 export { train } from "./src/run/train.ts";
 export type { RunResult, TrainOptions } from "./src/run/train.ts";
 export { parseGsm8k } from "./src/tasks/gsm8k.ts";

@@ -18,6 +18,9 @@ import type { Profile } from "./profile.ts";
 import { RunFolder } from "./store.ts";
 import { loadStudent } from "./student.ts";
 import { renderArms, renderBenchmark, renderComparison, renderScores } from "./table.ts";
+import { teach } from "./teach/mod.ts";
+import { optionsOf } from "./teach/options.ts";
+import { renderTeaching } from "./teach/statistics.ts";
 import { openTools } from "./tools.ts";
 import { train } from "./train.ts";
 import { renderProfile, RunWatcher } from "./watch.ts";
@@ -108,6 +111,32 @@ export async function runEval(
   if (asJson) json(result);
   else show(renderBenchmark(result.domains), result.profile);
   return 0;
+}
+
+export async function runTeach(
+  { flags, own, json: asJson, quiet }: Invocation,
+  config: RunConfig,
+): Promise<number> {
+  const stop = new AbortController();
+  const restore = onInterrupt(() => {
+    err("\nWaiting for the answers under way; interrupt again to quit at once and lose them");
+    stop.abort();
+  });
+  using watcher = new RunWatcher({ quiet, write: err });
+  try {
+    const result = await teach(flags, {
+      ...optionsOf(own),
+      signal: stop.signal,
+      onProgress: watcher.measured,
+    });
+    watcher.finish();
+    if (asJson) json(result);
+    else out(`\n${renderTeaching(result, config.tools)}`);
+    // An endpoint that did not answer is a failure; what the user wanted is none.
+    return result.stopped?.by === "unanswered" || result.stopped?.by === "wait" ? 1 : 0;
+  } finally {
+    restore();
+  }
 }
 
 export async function runGenerate(args: Invocation, config: RunConfig): Promise<number> {
