@@ -16,7 +16,7 @@ export type Hook = (request: Seen) => Response | undefined;
 
 export const commit = "0123456789abcdef0123456789abcdef01234567";
 
-/** One repository, `org/model`, served until it is disposed. */
+/** One repository, the model `org/model` and the data set `org/data`, served until it is disposed. */
 export class FakeHub implements AsyncDisposable {
   files: Record<string, Uint8Array<ArrayBuffer>>;
   /** Further names that the repository claims to have. */
@@ -48,7 +48,7 @@ export class FakeHub implements AsyncDisposable {
     const hooked = this.hook(seen);
     if (hooked) return hooked;
     const { path } = seen;
-    if (path.startsWith("/api/models/org/model/revision/")) {
+    if (/^\/api\/(models\/org\/model|datasets\/org\/data)\/revision\//.test(path)) {
       if (!/\/(main|v1|refs%2Fpr%2F1|[0-9a-f]{40})$/.test(path)) {
         return refuse(404, "RevisionNotFound");
       }
@@ -57,10 +57,12 @@ export class FakeHub implements AsyncDisposable {
       return Response.json({ id: "org/model", sha: commit, siblings });
     }
     if (path.startsWith("/api/")) return refuse(401, "RepoNotFound");
-    const name = decodeURIComponent(path.replace(/^\/org\/model\/resolve\/[^/]+\//, ""));
+    const name = decodeURIComponent(
+      path.replace(/^\/(org\/model|datasets\/org\/data)\/resolve\/[^/]+\//, ""),
+    );
     const bytes = this.files[name];
     if (!bytes) return refuse(404, "EntryNotFound");
-    if (!/\.(safetensors|gguf)$/.test(name)) {
+    if (!/\.(safetensors|gguf|parquet)$/.test(name)) {
       return new Response(request.method === "HEAD" ? null : bytes, {
         headers: {
           etag: `W/"${sha1(bytes)}"`,

@@ -10,6 +10,7 @@ import {
   type HubProgress,
   resolveModel,
 } from "../src/io/hub.ts";
+import { datasetFile } from "../src/io/hub_dataset.ts";
 import { disk } from "../src/io/disk.ts";
 import { useFolder } from "../src/io/folder.ts";
 import { findModel } from "../src/io/model_files.ts";
@@ -601,5 +602,40 @@ Deno.test("a model is a folder, a GGUF file, or a name on the hub", async () => 
     }
     await assertFault(() => resolveModel(join(home, "notes.txt")), "name", "not a .gguf file");
     await assertFault(() => hubFolder("a b/c"), "name", "has the form org/name");
+  });
+});
+
+Deno.test("a file of a data set is fetched alone, in the shared layout, and found offline", async () => {
+  const files = { "data/train.parquet": weights, "data/test.jsonl": config, "README.md": config };
+  await withHub(files, async (hub, cache) => {
+    const fetch = (path: string, options?: HubOptions) =>
+      datasetFile(`hf://datasets/${path}`, { retryMs: 1, ...options });
+    const path = await fetch("org/data/data/train.parquet");
+    const root = join(cache, "datasets--org--data");
+    assertEquals(path, join(root, "snapshots", commit, "data/train.parquet"));
+    assertEquals(await Deno.readFile(path), weights);
+    assertEquals(await tree(join(root, "snapshots", commit)), ["data/train.parquet"]);
+    hub.seen.length = 0;
+    assertEquals(await fetch("org/data/data/train.parquet"), path);
+    assertEquals(hub.seen.map((seen) => seen.path), ["/api/datasets/org/data/revision/main"]);
+    assertEquals(await fetch("org/data/data/train.parquet", { offline: true }), path);
+    assertEquals(await fetch("org/data@refs%2Fpr%2F1/data/train.parquet"), path);
+
+    const offline = () => fetch("org/data/data/test.jsonl", { offline: true });
+    await assertFault(offline, "offline", "data/test.jsonl", "it was never fetched");
+    await assertFault(
+      () => fetch("org/data/train.csv"),
+      "file",
+      "there is no such file; the data set has data/train.parquet, data/test.jsonl",
+    );
+    await assertFault(
+      () => fetch("org/other/x.csv"),
+      "repository",
+      "there is no such data set",
+      "for a private data set set HF_TOKEN",
+    );
+    for (const wrong of ["data/x.csv", "org/data/../x.csv", "org/data@../x.csv", "org/data/"]) {
+      await assertFault(() => fetch(wrong), "name", "hf://datasets/org/name/file");
+    }
   });
 });

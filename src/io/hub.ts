@@ -5,47 +5,14 @@
  */
 
 import { join } from "@std/path";
-import { isPlainName } from "./folder.ts";
+import { type HubOptions, isInside, isOffline, openHub } from "./hub_access.ts";
 import { HubCache, hubPlaces } from "./hub_cache.ts";
-import { HubClient, HubError } from "./hub_client.ts";
+import { HubError } from "./hub_client.ts";
 import { isGguf, isModelText, modelFileNames } from "./model_files.ts";
 import { readShardIndex } from "./shards.ts";
 
 export { HubError };
-
-/** How far a download is. */
-export interface HubProgress {
-  /** The file that is downloaded. */
-  readonly file: string;
-  /** Bytes of `total` that are there. */
-  readonly done: number;
-  /** Bytes in all of the files that were not in the cache whole. */
-  readonly total: number;
-}
-
-/** How a model is fetched. */
-export interface HubOptions {
-  /** Branch, tag or commit; `main` by default. */
-  readonly revision?: string;
-  /**
-   * Credentials; by default `HF_TOKEN`, or what `hf auth login` has stored. `false` sends none.
-   */
-  readonly token?: string | false;
-  /** The cache; by default `HF_HUB_CACHE`, `HF_HOME/hub` or `~/.cache/huggingface/hub`. */
-  readonly cacheDir?: string;
-  /** Takes what the cache holds and asks nobody; by default as `HF_HUB_OFFLINE` says. */
-  readonly offline?: boolean;
-  /** Address of the hub; by default `HF_ENDPOINT`, or `https://huggingface.co`. */
-  readonly endpoint?: string;
-  /** Weights to fetch in place of those in safetensors: the name of a GGUF file, usually. */
-  readonly files?: readonly string[];
-  /** Is told about the download, several times per file. */
-  readonly onProgress?: (progress: HubProgress) => void;
-  /** Stops the download; the next one goes on from there. */
-  readonly signal?: AbortSignal;
-  /** Milliseconds before a failed request is repeated, doubled each time; 500 by default. */
-  readonly retryMs?: number;
-}
+export type { HubOptions, HubProgress } from "./hub_access.ts";
 
 /** How many files are asked about at the same time. */
 const concurrentQuestions = 8;
@@ -68,16 +35,9 @@ export async function hubFolder(id: string, options: HubOptions = {}): Promise<s
     throw new HubError("name", `Cannot fetch "${id}": "${revision}" is no revision's name`);
   }
   const cache = new HubCache(options.cacheDir ?? hubPlaces().cache, id);
-  if (options.offline ?? isTrue(Deno.env.get("HF_HUB_OFFLINE"))) {
-    return await cachedFolder(cache, id, revision, files);
-  }
+  if (isOffline(options)) return await cachedFolder(cache, id, revision, files);
 
-  const client = new HubClient(id, revision, {
-    endpoint: options.endpoint ?? (Deno.env.get("HF_ENDPOINT") || "https://huggingface.co"),
-    token: await credentials(options.token),
-    retryMs: options.retryMs ?? 500,
-    signal,
-  });
+  const client = await openHub(id, revision, options);
   signal?.throwIfAborted();
   const { commit, names: all } = await client.repository();
   // A name from a server must not lead out of the cache.
@@ -225,27 +185,6 @@ async function shardsOf(folder: string, label: string): Promise<Set<string>> {
   return new Set(readShardIndex(bytes, label).values());
 }
 
-async function credentials(token: string | false | undefined): Promise<string | null> {
-  if (token !== undefined) return token === false ? null : token;
-  const fromEnvironment = Deno.env.get("HF_TOKEN")?.trim();
-  if (fromEnvironment) return fromEnvironment;
-  if (isTrue(Deno.env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN"))) return null;
-  try {
-    return (await Deno.readTextFile(hubPlaces().token)).trim() || null;
-  } catch {
-    return null;
-  }
-}
-
 function isModelId(id: string): boolean {
   return /^\w[\w.-]*(\/\w[\w.-]*)?$/.test(id) && !/\.\.|--/.test(id);
-}
-
-/** Whether a path stays in the folder it starts from. */
-function isInside(path: string): boolean {
-  return path.split("/").every(isPlainName);
-}
-
-function isTrue(value: string | undefined): boolean {
-  return /^(1|true|yes|on)$/i.test(value ?? "");
 }

@@ -1,5 +1,6 @@
 /**
- * The cache of downloaded models that Hugging Face's tools share, in their layout:
+ * The cache of downloads that Hugging Face's tools share, in their layout, here of a model; names of
+ * data sets begin with `datasets`:
  *
  * ```text
  * models--org--name/refs/main                     the commit that a revision stands for
@@ -16,7 +17,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { dirname, join, relative } from "@std/path";
 import { writeError } from "./checkpoint.ts";
-import { type HubClient, HubError, type RemoteFile } from "./hub_client.ts";
+import { type HubClient, HubError, type HubKind, type RemoteFile } from "./hub_client.ts";
 import { download } from "./hub_download.ts";
 
 /** Milliseconds between two looks at a lock that another process holds. */
@@ -34,14 +35,14 @@ export function hubPlaces(): { cache: string; token: string } {
   };
 }
 
-/** One model in the cache. */
+/** One repository in the cache. */
 export class HubCache {
   readonly #root: string;
   readonly #locks: string;
 
   /** Looks at nothing yet. */
-  constructor(cacheDir: string, id: string) {
-    const name = `models--${id.replaceAll("/", "--")}`;
+  constructor(cacheDir: string, id: string, kind: HubKind = "models") {
+    const name = `${kind}--${id.replaceAll("/", "--")}`;
     this.#root = join(cacheDir, name);
     this.#locks = join(cacheDir, ".locks", name);
   }

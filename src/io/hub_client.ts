@@ -32,7 +32,7 @@ export type HubFault =
   | "disk"
   | "weights";
 
-/** A model could not be fetched; the message says why and what to do. */
+/** Something could not be fetched; the message says why and what to do. */
 export class HubError extends Error {
   /** Tells it from other errors where classes are not shared. */
   override name = "HubError";
@@ -57,8 +57,13 @@ class PassingError extends HubError {
   }
 }
 
+/** What a repository holds, as the hub's addresses have it. */
+export type HubKind = "models" | "datasets";
+
 /** How a hub is reached. */
 export interface HubClientOptions {
+  /** Models by default. */
+  readonly kind?: HubKind | undefined;
   /** Its address, without a path. */
   readonly endpoint: string;
   /** Sent to the endpoint and to nobody else. */
@@ -66,7 +71,7 @@ export interface HubClientOptions {
   /** Milliseconds before the first retry; they double with each one. */
   readonly retryMs: number;
   /** Stops what is under way. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** One file as the hub announces it. */
@@ -105,6 +110,11 @@ export class HubClient {
   readonly #endpoint: URL;
   readonly #id: string;
   readonly #revision: string;
+  readonly #kind: HubKind;
+  /** Path of its page. */
+  readonly #page: string;
+  /** What an error calls it. */
+  readonly #noun: string;
 
   /**
    * Checks the options; connects to nothing yet.
@@ -127,11 +137,16 @@ export class HubClient {
     this.#endpoint = endpoint;
     this.#id = id;
     this.#revision = revision;
+    const { kind = "models" } = options;
+    this.#kind = kind;
+    this.#page = kind === "models" ? id : `${kind}/${id}`;
+    this.#noun = kind === "models" ? "model" : "data set";
   }
 
   /** The commit that the revision stands for, and the names of the files in it. */
   async repository(): Promise<{ commit: string; names: string[] }> {
-    const url = this.#url(`api/models/${this.#id}/revision/${encodeURIComponent(this.#revision)}`);
+    const revision = encodeURIComponent(this.#revision);
+    const url = this.#url(`api/${this.#kind}/${this.#id}/revision/${revision}`);
     return await this.retrying(async () => {
       const { response, chunks } = await this.#send("GET", url);
       if (!response.ok) throw await this.#refusal(response, null);
@@ -157,7 +172,7 @@ export class HubClient {
   /** Size and hash of a file at a commit. */
   async file(commit: string, name: string): Promise<RemoteFile> {
     const path = name.split("/").map(encodeURIComponent).join("/");
-    const url = this.#url(`${this.#id}/resolve/${commit}/${path}`);
+    const url = this.#url(`${this.#page}/resolve/${commit}/${path}`);
     return await this.retrying(async () => {
       const { response, linked } = await this.#send("HEAD", url);
       if (response.status >= 400) throw await this.#refusal(response, name);
@@ -313,12 +328,14 @@ export class HubClient {
     const said = headers.get("x-error-message");
     const what = file === null ? `"${this.#id}"` : `${file} of "${this.#id}"`;
     const from = `Cannot fetch ${what} from ${this.#endpoint.origin}`;
-    const page = `${this.#endpoint.origin}/${this.#id}`;
+    const page = `${this.#endpoint.origin}/${this.#page}`;
 
     if (code === "GatedRepo" || status === 403) {
       return new HubError(
         "gated",
-        `${from}: access is restricted${said ? ` (${said})` : ""}. Accept the model's licence at ` +
+        `${from}: access is restricted${
+          said ? ` (${said})` : ""
+        }. Accept the ${this.#noun}'s licence at ` +
           `${page}, and set HF_TOKEN to a token of that account that may read it ` +
           `(${this.#endpoint.origin}/settings/tokens)`,
       );
@@ -344,8 +361,10 @@ export class HubClient {
     if (status === 401 || status === 404) {
       return new HubError(
         "repository",
-        `${from}: there is no such model, or it is private. Check the spelling of the name` +
-          (token === null ? "; for a private model set HF_TOKEN" : " and the rights of the token"),
+        `${from}: there is no such ${this.#noun}, or it is private. Check the spelling of the name` +
+          (token === null
+            ? `; for a private ${this.#noun} set HF_TOKEN`
+            : " and the rights of the token"),
       );
     }
     const message = `${from}: the server answered ${status}${said ? ` (${said})` : ""}`;
@@ -356,7 +375,7 @@ export class HubClient {
       const after = Math.min(longestWait, retryAfter(headers, Date.now()) ?? 0);
       return new PassingError("server", `${message}. ${remedy}`, after);
     }
-    return new HubError("server", `${message}. Check HF_ENDPOINT and the name of the model`);
+    return new HubError("server", `${message}. Check HF_ENDPOINT and the name`);
   }
 
   #notAHub(fault: string): HubError {

@@ -1,0 +1,77 @@
+/**
+ * Files of data sets from a Hugging Face Hub, through the cache that Hugging Face's tools share.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import { type HubOptions, isInside, isOffline, openHub } from "./hub_access.ts";
+import { HubCache, hubPlaces } from "./hub_cache.ts";
+import { HubError } from "./hub_client.ts";
+
+const SCHEME = "hf://";
+
+/** Whether a path is an address of the Hub. */
+export function isHubAddress(path: string): boolean {
+  return path.startsWith(SCHEME);
+}
+
+/**
+ * Fetches a file of a data set unless the cache has it, and returns where it lies.
+ *
+ * @param address `hf://datasets/org/name/path/in/it`, with `@revision` behind the name as needed; as
+ * Hugging Face's tools have it, a `/` in a revision is written `%2F`
+ * @throws {HubError} if it can't be had; its `fault` says why
+ */
+export async function datasetFile(address: string, options: HubOptions = {}): Promise<string> {
+  const { id, name, revision = options.revision ?? "main" } = parse(address);
+  const { signal, onProgress } = options;
+  const cache = new HubCache(options.cacheDir ?? hubPlaces().cache, id, "datasets");
+  if (isOffline(options)) {
+    const commit = await cache.commit(revision);
+    if (commit !== null && await cache.has(commit, name)) return join(cache.snapshot(commit), name);
+    throw new HubError(
+      "offline",
+      `Cannot take "${address}" from the cache: it was never fetched. Fetch it once with a ` +
+        "connection, without HF_HUB_OFFLINE",
+    );
+  }
+  const client = await openHub(id, revision, options, "datasets");
+  signal?.throwIfAborted();
+  const { commit, names } = await client.repository();
+  if (!names.includes(name)) {
+    const others = names.filter((each) => /\.(jsonl?|csv|tsv|parquet)$/.test(each));
+    throw new HubError(
+      "file",
+      `Cannot fetch "${address}": there is no such file` +
+        (others.length > 0 ? `; the data set has ${some(others)}` : ""),
+    );
+  }
+  if (!await cache.has(commit, name)) {
+    const file = await client.file(commit, name);
+    const report = (done: number) => onProgress?.({ file: name, done, total: file.size });
+    await cache.fetch(client, commit, file, report, signal);
+  }
+  await cache.setCommit(revision, commit);
+  return join(cache.snapshot(commit), name);
+}
+
+function parse(address: string): { id: string; revision?: string; name: string } {
+  const found = /^hf:\/\/datasets\/(\w[\w.-]*\/\w[\w.-]*)(?:@([^/]+))?\/(.+)$/.exec(address);
+  const [, id = "", revision, name = ""] = found ?? [];
+  const branch = revision && decodeURIComponent(revision);
+  if (!found || /\.\.|--/.test(id) || !isInside(name) || (branch && !isInside(branch))) {
+    throw new HubError(
+      "name",
+      `Cannot fetch "${address}": a file of a data set is named hf://datasets/org/name/file, or ` +
+        "hf://datasets/org/name@revision/file",
+    );
+  }
+  return { id, name, ...(branch ? { revision: branch } : {}) };
+}
+
+/** The first of many names. */
+function some(names: readonly string[]): string {
+  const rest = names.length - 8;
+  return names.slice(0, 8).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
+}
