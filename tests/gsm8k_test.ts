@@ -2,8 +2,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { parseGsm8k } from "../src/tasks/gsm8k.ts";
-import { convertSolution } from "../src/tasks/gsm8k_solution.ts";
+import { parseGsm8k } from "../src/tasks/formats/gsm8k.ts";
+import { convertSolution } from "../src/tasks/formats/gsm8k_solution.ts";
 import { checkAnswer, type Reference, type Task } from "../src/tasks/task.ts";
 import { calculator } from "../src/tools/calculator.ts";
 import { callTool } from "../src/tools/tool.ts";

@@ -31,6 +31,8 @@ Deno.test("the defaults are those that the documentation promises", () => {
     from: "assets/base-nano",
     size: "nano",
     tasks: null,
+    format: "auto",
+    skipInvalid: false,
     limit: null,
     tools: null,
     domains: ["arith", "shop", "unit", "table", "none"],

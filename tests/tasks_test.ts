@@ -12,7 +12,7 @@ import {
   trainDomains,
 } from "../src/tasks/domains/mod.ts";
 import { parseExpression } from "../src/tasks/expression.ts";
-import { looksLikeGsm8k, parseGsm8k } from "../src/tasks/gsm8k.ts";
+import { parseGsm8k } from "../src/tasks/formats/gsm8k.ts";
 import { formatTasks, parseTasks } from "../src/tasks/jsonl.ts";
 import { hashText, Random } from "../src/random.ts";
 import {
@@ -549,11 +549,4 @@ Deno.test("GSM8K solutions that do not calculate right are skipped with a reason
     TaskFormatError,
     's:1: "question" and "answer" must be strings',
   );
-});
-
-Deno.test("a GSM8K file is told from a task file by its first line", () => {
-  assert(looksLikeGsm8k(sample.slice(0, sample.indexOf("\n"))));
-  assert(!looksLikeGsm8k('{"prompt":"p","answer":"x"}'));
-  assert(!looksLikeGsm8k("{"));
-  assert(!looksLikeGsm8k("null"));
 });

@@ -125,6 +125,11 @@ export function needsReference(preset: RewardPreset): boolean {
   return preset !== "sparse" && preset !== "mentor-nohall";
 }
 
+/** Says whether the names of the tools are all that a preset wants to know of a reference. */
+export function comparesNames(preset: RewardPreset): boolean {
+  return preset === "mentor-exact" || preset === "mentor-partial" || preset === "mentor-f1";
+}
+
 /**
  * The default lambda: 1 for the first 30 % of training, a cosine down to 0.2 at 80 %, then flat.
  *

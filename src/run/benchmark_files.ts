@@ -13,7 +13,7 @@ import {
   type NamedText,
   parseBfcl,
 } from "../tasks/bfcl/read.ts";
-import { parseGsm8k } from "../tasks/gsm8k.ts";
+import { parseGsm8k } from "../tasks/formats/gsm8k.ts";
 import type { Task } from "../tasks/task.ts";
 import { ConfigError } from "./config.ts";
 import { suggestion } from "./suggest.ts";

@@ -11,6 +11,7 @@ import * as v from "valibot";
 import { KL_FORMS } from "../ops/policy_loss.ts";
 import { ESTIMATORS } from "../rl/credit.ts";
 import { LOSS_TYPES } from "../rl/loss_weights.ts";
+import { taskFormatNames } from "../tasks/formats/mod.ts";
 import { toolNames } from "../tools/built_in.ts";
 import {
   choice,
@@ -23,6 +24,7 @@ import {
   type Setting,
   setting,
   text,
+  toggle,
 } from "./setting.ts";
 
 /** Names of the methods. */
@@ -75,7 +77,16 @@ export const runConfigSchema = v.strictObject({
     'Model to start from: a folder, a GGUF file, an id of the Hub as org/name, or "scratch"',
   ),
   size: choice(["nano", "micro", "small"], "nano", 'Model size for "scratch"'),
-  tasks: pathOrNull("Task file (JSONL) in place of the built-in domains"),
+  tasks: pathOrNull(
+    "Task file in place of the built-in domains: JSONL, JSON, CSV, Parquet, or of the Hub as " +
+      "hf://datasets/org/name/file",
+  ),
+  format: choice(
+    ["auto", ...taskFormatNames],
+    "auto",
+    "Format of the task file's rows; auto is told by the first of them",
+  ),
+  skipInvalid: toggle("Leave malformed rows of the task file out, and count them"),
   limit: integerOrNull(
     1,
     "Train on so many different tasks only: the first of the task file, or built-in ones",

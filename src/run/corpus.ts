@@ -5,7 +5,8 @@
  * @module
  */
 
-import { jsonLines } from "../tasks/jsonl.ts";
+import { jsonLines } from "../tasks/rows/json.ts";
+import { soundRows } from "../tasks/rows/row.ts";
 import { TaskFormatError } from "../tasks/task.ts";
 import type { Passage } from "../tools/retrieval.ts";
 import { ConfigError } from "./run_config.ts";
@@ -24,7 +25,7 @@ export async function readCorpus(path: string): Promise<Passage[]> {
     throw new ConfigError(`Cannot search "${path}": ${(error as Error).message}. Check the path`);
   }
   const passages = Array.from(
-    jsonLines(text, path),
+    soundRows(jsonLines(text), path),
     ({ line, value }) => passageOf(value, (problem) => new TaskFormatError(path, line, problem)),
   );
   if (passages.length === 0) throw new ConfigError(`Cannot search "${path}": it holds no text`);

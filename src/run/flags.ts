@@ -155,6 +155,7 @@ function readValue(flag: string, setting: Setting, text: string): unknown {
 function convert({ kind, nullable }: Setting, text: string): unknown {
   if (nullable && text === "null") return null;
   if (kind === "text") return text;
+  if (kind === "switch") return text === "true" || (text === "false" ? false : text);
   if (kind === "texts") return text.split(",").map((item) => item.trim());
   if (kind === "numbers") return text.split(",").map(toNumber);
   return toNumber(text);
@@ -184,6 +185,10 @@ function normalise(argv: readonly string[]): string[] {
   for (const arg of argv.slice(0, end)) {
     const [, name, value] = /^--([^=]+)(.*)$/s.exec(arg) ?? [];
     if (value === "=") throw new ConfigError(`Cannot use flag --${name} without a value`);
+    if (name !== undefined && value === "" && settingOf.get(kebab(name))?.kind === "switch") {
+      args.push(`--${kebab(name)}=true`);
+      continue;
+    }
     // A negative number is a value and no flag: `--seed -1` is `--seed=-1`.
     const isValue = /^-[\d.]/.test(arg) && /^--[^=]+$/.test(args.at(-1) ?? "");
     if (isValue) args.push(`${args.pop()}=${arg}`);

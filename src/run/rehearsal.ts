@@ -251,9 +251,9 @@ function sizesUpTo(most: number): number[] {
   return [...sizes.values()];
 }
 
-/** An episode as long as the teacher's, or as the context where there is no teacher. */
+/** An episode as long as the teacher's, or as the context where there is none to show. */
 function episodeOf(task: Task, chat: ChatFormat, maxTokens: number) {
-  if (!task.reference) {
+  if (!task.reference || task.reference.namesOnly) {
     const prompt = chat.promptIds(task.prompt, task.tools, task.system);
     const mask = new Uint8Array(maxTokens).fill(1, prompt.length);
     return { ...blank(maxTokens), mask };

@@ -39,8 +39,12 @@ export interface RunConfig {
   from: string;
   /** Model size for "scratch". */
   size: "nano" | "micro" | "small";
-  /** Task file (JSONL) in place of the built-in domains. */
+  /** Task file in place of the built-in domains: a path, or `hf://datasets/org/name/file`. */
   tasks: string | null;
+  /** Format of the task file's rows; auto is told by the first of them. */
+  format: "auto" | "own" | "gsm8k" | "mentor-data" | "toolrl" | "xlam" | "toolace" | "trl";
+  /** Leave malformed rows of the task file out, and count them. */
+  skipInvalid: boolean;
   /** Train on so many different tasks only: the first of the task file, or built-in ones. */
   limit: number | null;
   /** Where tools come from: modules, files of MCP servers, texts to search, names of built-in ones. */

@@ -8,7 +8,7 @@
 import * as v from "valibot";
 
 /** How the text of a flag becomes a value. */
-export type SettingKind = "integer" | "number" | "text" | "texts" | "numbers";
+export type SettingKind = "integer" | "number" | "text" | "texts" | "numbers" | "switch";
 
 /** One setting, as help and flags see it. */
 export interface Setting {
@@ -71,6 +71,11 @@ export function real(
   const schema = v.pipe(v.number(), v.finite(), v.minValue(min), v.maxValue(max));
   const allowed = `a number ${max === Infinity ? `of at least ${min}` : `from ${min} to ${max}`}`;
   return setting("number", schema, fallback, allowed, description);
+}
+
+/** On or off; off by default. */
+export function toggle(description: string): SettingSchema<boolean> {
+  return setting("switch", v.boolean(), false, "true or false", description);
 }
 
 /** One of several words. */

@@ -4,11 +4,10 @@
  * @module
  */
 
-import { CheckpointError } from "../io/checkpoint.ts";
 import { Random } from "../random.ts";
 import type { EvaluationSet } from "../rl/evaluate.ts";
 import { demonstration } from "../rl/sft.ts";
-import { needsReference } from "../rl/reward.ts";
+import { comparesNames, needsReference } from "../rl/reward.ts";
 import {
   type DomainTask,
   evaluationSuite,
@@ -17,13 +16,14 @@ import {
   promptPurpose,
   validationSuite,
 } from "../tasks/domains/mod.ts";
-import { looksLikeGsm8k, parseGsm8k } from "../tasks/gsm8k.ts";
-import { parseTasks } from "../tasks/jsonl.ts";
-import { requireReferences, type Task, TaskFormatError } from "../tasks/task.ts";
+import { requireReferences, type Task } from "../tasks/task.ts";
 import { teach } from "../tasks/teacher.ts";
 import type { ChatFormat } from "../text/chat_template.ts";
-import { callTool, type Tool } from "../tools/tool.ts";
+import type { Tool } from "../tools/tool.ts";
 import { ConfigError, type RunConfig } from "./config.ts";
+import { withResults } from "./references.ts";
+import { countFailure, notesOf, reasons } from "./task_account.ts";
+import { readTaskFile, type TaskFile, type TaskFileOptions } from "./task_file.ts";
 import { openTools } from "./tools.ts";
 
 /** The tasks of a run. */
@@ -116,11 +116,13 @@ async function fromFile(
   validation: number | undefined,
 ): Promise<TaskSource> {
   const source = config.tasks!;
-  const notes: string[] = [];
-  const all = await Promise.all((await readTasks(config, tools, notes)).map(withResults));
+  const file = await readTasks(config, tools);
+  const all = await withResults(file.tasks, config.skipInvalid ? countFailure(file) : undefined);
+  const notes = notesOf(file, all);
   const { method, warmupSft, reward } = config;
-  if (method === "sft" || method === "dpo" || warmupSft !== 0 || needsReference(reward)) {
-    requireReferences(all);
+  const imitates = method === "sft" || method === "dpo" || warmupSft !== 0;
+  if (imitates || needsReference(reward)) {
+    requireReferences(all, { names: !imitates && comparesNames(reward) });
   }
   const lengths = new Map(all.map((task) => [task, transcriptLength(chat, task)]));
   const maxTokens = config.rollout.maxTokens ??
@@ -165,7 +167,7 @@ async function fromFile(
 export async function requireValidation(config: RunConfig): Promise<void> {
   if (config.tasks === null) return;
   await using box = await openTools(config.tools);
-  forValidation(config.tasks, await readTasks(config, box.tools, []));
+  forValidation(config.tasks, (await readTasks(config, box.tools)).tasks);
 }
 
 /** The tasks to choose models by: of those trained on, like the ones that the built-in domains have. */
@@ -212,72 +214,32 @@ export function checkContext(maxTokens: number | null, context: number): void {
 /**
  * Reads the task file of a config.
  *
- * @param notes gets what the reader should know: conversions, problems left out
- * @param all whether problems are kept whose solution does not become a reference
- * @throws {CheckpointError} if there is no such file.
- * @throws {TaskFormatError} naming file and line of a malformed task.
+ * @param options whether tasks are kept that lack the reference which their format should bring
+ * @throws {ConfigError} if there is no task in it, and as {@linkcode readTaskFile} does
  */
 export async function readTasks(
   config: RunConfig,
   tools: readonly Tool[],
-  notes: string[],
-  all = false,
-): Promise<Task[]> {
+  { unreferenced = false }: Pick<TaskFileOptions, "unreferenced"> = {},
+): Promise<TaskFile> {
+  const { format, limit, skipInvalid } = config;
   const source = config.tasks!;
-  let text: string;
-  try {
-    text = await Deno.readTextFile(source);
-  } catch (error) {
-    throw new CheckpointError(
-      `Cannot read tasks "${source}": ${(error as Error).message}. Check the path`,
-    );
-  }
-  const options = { source, ...(config.limit === null ? {} : { limit: config.limit }) };
-  if (!looksLikeGsm8k(text.slice(0, (text.indexOf("\n") + 1 || text.length + 1) - 1))) {
-    const tasks = parseTasks(text, { ...options, tools });
-    if (tasks.length === 0) {
-      throw new ConfigError(`Cannot use tasks "${source}": the file holds none`);
-    }
-    return tasks;
-  }
-  const { tasks, report } = parseGsm8k(text, { ...options, keepUnreferenced: all });
-  if (all) return tasks;
-  const reasons = Object.entries(report.skipped).map(([reason, { count, firstLine }]) =>
-    `${count} ${reason} (first on line ${firstLine})`
+  const chosen = config.tools !== null;
+  const file = await readTaskFile(source, {
+    ...{ format, limit, skipInvalid, tools, chosen, unreferenced },
+  });
+  if (file.tasks.length > 0) return file;
+  const why = [...reasons(file, "leftOut"), ...reasons(file, "invalid")].join(", ");
+  throw new ConfigError(
+    `Cannot use tasks "${source}": ${
+      file.rows === 0 ? "it holds no task" : `none of its ${file.rows} rows is a task (${why})`
+    }`,
   );
-  notes.push(
-    `${report.converted} of ${report.total} GSM8K solutions became tool-use references` +
-      (reasons.length > 0 ? `; left out: ${reasons.join(", ")}` : ""),
-  );
-  return tasks;
 }
 
-/** Runs the calls of a reference whose results the file leaves out. */
-async function withResults(task: Task): Promise<Task> {
-  const { reference, tools, world } = task;
-  // The calls of a task that is checked by them are nowhere run.
-  if (task.check === "calls") return task;
-  if (!reference?.calls.some(({ result }) => result === undefined)) return task;
-  const calls = [];
-  for (const call of reference.calls) {
-    const found = tools.find(({ name }) => name === call.name)!; // the reader has seen to that
-    const { status, result, text, unavailable } = await callTool(found, call.arguments, { world });
-    if (unavailable) throw unavailable;
-    if (status !== "ok") {
-      const { source, line } = task.origin!;
-      throw new TaskFormatError(
-        source,
-        line,
-        `the reference's call of "${call.name}" does not work: ${text}`,
-      );
-    }
-    calls.push({ ...call, result });
-  }
-  return { ...task, reference: { ...reference, calls } };
-}
-
+/** Tokens of an episode as the teacher's, or of the prompt where nobody shows how. */
 function transcriptLength(chat: ChatFormat, task: Task): number {
-  return task.reference
+  return task.reference && !task.reference.namesOnly
     ? demonstration(chat, task, task.reference).ids.length
     : chat.promptIds(task.prompt, task.tools, task.system).length + 1;
 }

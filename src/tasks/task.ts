@@ -26,6 +26,11 @@ export interface Reference {
   answer: string;
   /** Other acceptable lists of calls. */
   alternatives?: ReferenceCall[][];
+  /**
+   * Only the names of the tools are known, each once and with no arguments: enough for rewards that
+   * compare sets of names, and for nothing that has to make the calls.
+   */
+  namesOnly?: true;
 }
 
 /** Every split of tasks, the training one first. */
@@ -91,8 +96,15 @@ export type CheckedTask =
 export interface TaskOrigin {
   /** Name of the file. */
   source: string;
-  /** Line number, from 1. */
+  /** Line number, from 1; of a file that has rows but no lines, the row's number. */
   line: number;
+  /** What `line` counts; lines where absent. */
+  unit?: "row";
+}
+
+/** A place in a task file, for messages: `tasks.jsonl:3`, or `tasks.parquet, row 3`. */
+export function placeOf({ source, line, unit }: TaskOrigin): string {
+  return unit === "row" ? `${source}, row ${line}` : `${source}:${line}`;
 }
 
 /** A task file has a line that is not a task; the message names file, line and what is wrong. */
@@ -104,9 +116,9 @@ export class TaskFormatError extends SyntaxError {
   /** Line number, from 1. */
   readonly line: number;
 
-  /** Puts `source:line: ` in front of what is wrong. */
-  constructor(source: string, line: number, problem: string) {
-    super(`${source}:${line}: ${problem}`);
+  /** Puts the place in front of what is wrong; `unit` is what `line` counts, lines where absent. */
+  constructor(source: string, line: number, problem: string, unit?: "row") {
+    super(`${placeOf({ source, line, ...(unit ? { unit } : {}) })}: ${problem}`);
     this.source = source;
     this.line = line;
   }
@@ -162,18 +174,30 @@ export function parseNumber(text: string): number | null {
 }
 
 /**
- * Refuses tasks that a teacher-guided reward cannot score.
+ * Refuses tasks that a teacher-guided reward cannot score, or that nobody can imitate.
  *
- * @throws {MissingReferenceError} naming the first task without a reference, and its line
+ * @param names whether it is enough to know the names of the tools
+ * @throws {MissingReferenceError} naming the first task without a reference, and its place
  */
-export function requireReferences(tasks: readonly Task[]): void {
-  const missing = tasks.filter((task) => task.reference === null);
-  const first = missing[0];
+export function requireReferences(
+  tasks: readonly Task[],
+  { names = false }: { readonly names?: boolean } = {},
+): void {
+  const lacks = ({ reference }: Task) =>
+    reference === null || (!names && reference.namesOnly === true);
+  const [first, ...others] = tasks.filter(lacks);
   if (first === undefined) return;
-  const place = first.origin ? ` (${first.origin.source}:${first.origin.line})` : "";
-  const others = missing.length > 1 ? `, nor have ${missing.length - 1} others` : "";
+  const place = first.origin ? ` (${placeOf(first.origin)})` : "";
+  if (first.reference) {
+    throw new MissingReferenceError(
+      `Cannot imitate a teacher or compare calls with one: the reference of task "${first.id}"` +
+        `${place} has only the names of tools; choose the reward "mentor-exact", ` +
+        '"mentor-partial", "mentor-f1" or "sparse", and --warmup-sft 0',
+    );
+  }
+  const more = others.length > 0 ? `, nor have ${others.length} others` : "";
   throw new MissingReferenceError(
     `Cannot use a reward that compares with a teacher: task "${first.id}"${place} has no ` +
-      `reference${others}; add "reference" to the line, or choose the "sparse" reward`,
+      `reference${more}; add "reference" to the line, or choose the "sparse" reward`,
   );
 }

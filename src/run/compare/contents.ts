@@ -8,6 +8,7 @@ import { createHash, type Hash } from "node:crypto";
 import { join } from "@std/path";
 import { CheckpointError } from "../../io/checkpoint.ts";
 import { locateModel } from "../model_source.ts";
+import { locateTasks } from "../task_file.ts";
 import { toolFile } from "../tools.ts";
 import type { Regime } from "./regime.ts";
 
@@ -24,7 +25,7 @@ export async function contentsOf({ shared, given }: Regime): Promise<Record<stri
   const { from, tasks, tools } = shared;
   return {
     ...(given ? { from: await digest(await modelFiles(from)) } : {}),
-    ...(tasks === null ? {} : { tasks: await digest([tasks]) }),
+    ...(tasks === null ? {} : { tasks: await digest([await locateTasks(tasks)]) }),
     ...(tools === null
       ? {}
       : { tools: await digest(tools.flatMap((source) => toolFile(source) ?? [])) }),

@@ -59,7 +59,7 @@ export async function teach(
     ? localTeacher(config, options, given)
     : remoteTeacher(config, { ...options, endpoint }, given);
   await using box = await openTools(config.tools);
-  const tasks = await readTasks(config, box.tools, [], true);
+  const { tasks } = await readTasks(config, box.tools, { unreferenced: true });
   using journal = openJournal(out);
   for (const task of tasks) journal.require(task);
   journal.begin(teacher.url, teacher.settings);

@@ -8,7 +8,8 @@
 import { parseTypedJson } from "../../text/typed_json.ts";
 import { declaredTool, type Tool } from "../../tools/tool.ts";
 import type { ExpectedCall } from "../call_match.ts";
-import { jsonLines } from "../jsonl.ts";
+import { jsonLines } from "../rows/json.ts";
+import { checkLimit, firstRows, soundRows } from "../rows/row.ts";
 import { type Task, TaskFormatError } from "../task.ts";
 import { referenceAnswer } from "./reference.ts";
 import { toJsonSchema } from "./schema.ts";
@@ -77,9 +78,11 @@ export function parseBfcl(
   const allowed = answers && readAnswers(answers);
   const tasks: Task[] = [];
   let conversations = 0;
-  for (const { line, value } of jsonLines(questions.text, questions.source, limit)) {
+  const { source, text } = questions;
+  const rows = firstRows(jsonLines(text), checkLimit(limit, source));
+  for (const { line, value } of soundRows(rows, source)) {
     const fail = (problem: string): never => {
-      throw new TaskFormatError(questions.source, line, problem);
+      throw new TaskFormatError(source, line, problem);
     };
     const { id, question, function: functions } = value;
     if (typeof id !== "string") return fail('"id" must be a string');
@@ -157,8 +160,8 @@ function declared(value: unknown, fail: (problem: string) => never): Tool {
 /** The calls wanted, by the question's id; numbers keep their kind. */
 function readAnswers({ source, text }: NamedText): Map<string, ExpectedCall[]> {
   const found = new Map<string, ExpectedCall[]>();
-  for (const { line, value, text: raw } of jsonLines(text, source)) {
-    const calls = (parseTypedJson(raw) as { ground_truth?: unknown }).ground_truth;
+  for (const { line, value, text: raw } of soundRows(jsonLines(text), source)) {
+    const calls = (parseTypedJson(raw!) as { ground_truth?: unknown }).ground_truth;
     const call = (each: unknown): ExpectedCall => {
       const [[name, args] = [], ...others] = Object.entries(each ?? {});
       if (name === undefined || others.length > 0 || !isLists(args)) {

@@ -6,10 +6,13 @@
  * @module
  */
 
-import { calculator } from "../tools/calculator.ts";
+import { calculator } from "../../tools/calculator.ts";
 import { convertSolution } from "./gsm8k_solution.ts";
-import { jsonLines } from "./jsonl.ts";
-import { parseNumber, type Task, TaskFormatError } from "./task.ts";
+import { jsonLines } from "../rows/json.ts";
+import { checkLimit, firstRows } from "../rows/row.ts";
+import { parseNumber, type Task, TaskFormatError } from "../task.ts";
+import { type Row, RowError, type TaskFormat } from "./format.ts";
+import { count, type RowCounts } from "./reader.ts";
 
 /** Why some problems have no reference. */
 export interface Gsm8kReport {
@@ -18,7 +21,7 @@ export interface Gsm8kReport {
   /** Problems whose solution became a reference. */
   converted: number;
   /** The others by reason, with the line where the reason came up first. */
-  skipped: Record<string, { count: number; firstLine: number }>;
+  skipped: RowCounts;
 }
 
 /** Name of the file for messages, and what to read. */
@@ -31,18 +34,19 @@ export interface Gsm8kOptions {
   keepUnreferenced?: boolean;
 }
 
-/**
- * Whether a file whose first line this is looks like GSM8K rather than like a task file.
- */
-export function looksLikeGsm8k(firstLine: string): boolean {
-  try {
-    const value = JSON.parse(firstLine.replace(/^\ufeff/, ""));
-    return typeof value?.question === "string" && typeof value.answer === "string" &&
-      value.prompt === undefined;
-  } catch {
-    return false;
-  }
-}
+const tools = calculator();
+
+/** A problem per row. */
+export const gsm8k = {
+  name: "gsm8k",
+  columns: "question, answer",
+  recognises: ({ question, answer, prompt }) =>
+    typeof question === "string" && typeof answer === "string" && prompt === undefined,
+  read(row, { line, unreferenced }) {
+    const { task, reason } = convert(row, line);
+    return task && (task.reference || unreferenced) ? task : reason!;
+  },
+} as const satisfies TaskFormat;
 
 /**
  * Reads problems and converts their solutions.
@@ -59,40 +63,49 @@ export function parseGsm8k(
   options: Gsm8kOptions,
 ): { tasks: Task[]; report: Gsm8kReport } {
   const { source, limit, keepUnreferenced = false } = options;
-  const tools = calculator();
   const tasks: Task[] = [];
   const report: Gsm8kReport = { total: 0, converted: 0, skipped: {} };
-  for (const { line, value } of jsonLines(text, source, limit)) {
-    const { question, answer: solution } = value;
-    if (typeof question !== "string" || question === "" || typeof solution !== "string") {
-      throw new TaskFormatError(source, line, '"question" and "answer" must be strings');
-    }
+  for (const { line, value, fault } of firstRows(jsonLines(text), checkLimit(limit, source))) {
     report.total++;
-    const skip = (reason: string) => {
-      const entry = report.skipped[reason] ??= { count: 0, firstLine: line };
-      entry.count++;
-    };
-    const [worked, final] = solution.split("####") as [string, string?];
-    const answer = final?.trim().replaceAll(",", "");
-    if (answer === undefined || parseNumber(answer) === null) {
-      skip("no final answer");
-      continue;
+    try {
+      if (fault !== undefined) throw new RowError(fault);
+      const { task, reason } = convert(value, line);
+      if (reason === null) report.converted++;
+      else count(report.skipped, reason, line);
+      if (task && (task.reference || keepUnreferenced)) {
+        tasks.push({ ...task, origin: { source, line } });
+      }
+    } catch (error) {
+      if (!(error instanceof RowError)) throw error;
+      throw new TaskFormatError(source, line, error.message);
     }
-    const converted = convertSolution(worked, tools);
-    if (typeof converted === "string") skip(converted);
-    else report.converted++;
-    if (typeof converted === "string" && !keepUnreferenced) continue;
-    tasks.push({
-      id: `gsm8k-${line}`,
-      domain: "gsm8k",
-      split: "train",
-      prompt: question,
-      tools: tools.all,
-      answer,
-      check: "number",
-      reference: typeof converted === "string" ? null : { calls: converted, answer },
-      origin: { source, line },
-    });
   }
   return { tasks, report };
+}
+
+/** The task of a problem, and why it has no reference, or there is none. */
+function convert(
+  { question, answer: solution }: Row,
+  line: number,
+): { task: Task | null; reason: string | null } {
+  if (typeof question !== "string" || question === "" || typeof solution !== "string") {
+    throw new RowError('"question" and "answer" must be strings');
+  }
+  const [worked, final] = solution.split("####") as [string, string?];
+  const answer = final?.trim().replaceAll(",", "");
+  if (answer === undefined || parseNumber(answer) === null) {
+    return { task: null, reason: "no final answer" };
+  }
+  const converted = convertSolution(worked, tools);
+  const task: Task = {
+    id: `gsm8k-${line}`,
+    domain: "gsm8k",
+    split: "train",
+    prompt: question,
+    tools: tools.all,
+    answer,
+    check: "number",
+    reference: typeof converted === "string" ? null : { calls: converted, answer },
+  };
+  return { task, reason: typeof converted === "string" ? converted : null };
 }

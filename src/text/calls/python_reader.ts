@@ -66,9 +66,9 @@ export class PythonReader {
     this.#depth--;
   }
 
-  /** Reads `name(...)`. */
-  call(): PythonCall {
-    const name = this.#match(/[A-Za-z_][\w.-]*/y) ?? this.#fail("expected a call");
+  /** Reads `name(...)`. @param names what a name looks like; sticky */
+  call(names: RegExp = /[A-Za-z_][\w.-]*/y): PythonCall {
+    const name = this.#match(names) ?? this.#fail("expected a call");
     const positional: unknown[] = [];
     const named: [string, unknown][] = [];
     this.expect("(");

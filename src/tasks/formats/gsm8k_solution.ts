@@ -9,10 +9,10 @@
  * @module
  */
 
-import type { Calculator } from "../tools/calculator.ts";
-import { callToolSync } from "../tools/tool.ts";
-import { type Expression, parseExpression } from "./expression.ts";
-import type { ReferenceCall } from "./task.ts";
+import type { Calculator } from "../../tools/calculator.ts";
+import { callToolSync } from "../../tools/tool.ts";
+import { type Expression, parseExpression } from "../expression.ts";
+import type { ReferenceCall } from "../task.ts";
 
 /** A mark, or an equals sign of the text with the number behind it. */
 const STEP = /<<(.*?)>>|=\s*\$?\s*(-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?)(?!\d|\.\d|%|\s*[-+*\/x×÷])/gs;

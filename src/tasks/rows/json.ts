@@ -1,0 +1,63 @@
+/**
+ * Rows as JSON: an object per line, or a list of objects.
+ *
+ * @module
+ */
+
+import { TaskFormatError } from "../task.ts";
+import type { RowOrFault, Rows } from "./row.ts";
+
+/** The rows of a JSON text: one that begins with `[` is a list, any other has an object per line. */
+export function jsonRows(text: string, source: string): Rows {
+  return /^\ufeff?\s*\[/.test(text)
+    ? { rows: jsonList(text, source), unit: "row" }
+    : { rows: jsonLines(text) };
+}
+
+/** The objects of a text that has one per line; blank lines are skipped. */
+export function* jsonLines(text: string): Generator<RowOrFault> {
+  let line = 0;
+  let start = text.startsWith("\ufeff") ? 1 : 0;
+  while (start < text.length) {
+    const end = text.indexOf("\n", start);
+    const raw = text.slice(start, end < 0 ? text.length : end).trim();
+    start = end < 0 ? text.length : end + 1;
+    line++;
+    if (raw === "") continue;
+    let value: unknown;
+    try {
+      value = JSON.parse(raw);
+    } catch (error) {
+      const fault = `not valid JSON: ${(error as Error).message}`;
+      yield { line, fault, reason: "not valid JSON" };
+      continue;
+    }
+    yield rowOf(value, line, raw);
+  }
+}
+
+/**
+ * The objects of a JSON list, numbered from 1.
+ *
+ * @throws {TaskFormatError} with the line on which the text stops being JSON
+ */
+function* jsonList(text: string, source: string): Generator<RowOrFault> {
+  let list: unknown[];
+  try {
+    list = JSON.parse(text.replace(/^\ufeff/, ""));
+  } catch (error) {
+    const { message } = error as Error;
+    const line = Number(/\bline (\d+)/.exec(message)?.[1] ?? 1);
+    throw new TaskFormatError(source, line, `not valid JSON: ${message}`);
+  }
+  for (const [i, value] of list.entries()) yield rowOf(value, i + 1);
+}
+
+function rowOf(value: unknown, line: number, text?: string): RowOrFault {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return { line, value: value as Record<string, unknown>, ...(text ? { text } : {}) };
+  }
+  const found = value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
+  const reason = "expected a JSON object";
+  return { line, fault: `${reason}, got ${found}`, reason };
+}
