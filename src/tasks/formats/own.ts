@@ -67,7 +67,7 @@ function readRow(row: Row, context: RowContext): Task {
     tools,
     answer,
     check,
-    reference: referenceOf(row.reference, tools, answer),
+    reference: referenceOf(row.reference, tools, answer, check),
   };
   if (expected) task.expected = expected;
   if (row.system !== undefined) task.system = textOf(row.system, "system");
@@ -140,12 +140,19 @@ function expectedCalls(value: unknown, check: Check): ExpectedCall[] | undefined
   });
 }
 
-function referenceOf(value: unknown, tools: readonly Tool[], answer: string): Reference | null {
+function referenceOf(
+  value: unknown,
+  tools: readonly Tool[],
+  answer: string,
+  check: Check,
+): Reference | null {
   if (value === undefined || value === null) return null;
   if (!isRecord(value)) throw new RowError(`"reference" must be an object, got ${kind(value)}`);
   const known = byName(tools);
-  if (value.namesOnly !== undefined && value.namesOnly !== true) {
-    throw new RowError('"reference.namesOnly" must be true, or left out');
+  if (value.namesOnly !== undefined && (value.namesOnly !== true || check === "calls")) {
+    throw new RowError(
+      '"reference.namesOnly" must be true, where an answer is checked, or left out',
+    );
   }
   const reference: Reference = {
     calls: callList(value.calls, "reference.calls", known, value.namesOnly),

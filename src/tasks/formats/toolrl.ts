@@ -38,7 +38,10 @@ export const toolrl = {
     const model = jsonOf(row.reward_model, "reward_model");
     const truth = textOf(isRecord(model) ? model.ground_truth : undefined, "ground_truth");
     const response = /<response>([\s\S]*?)<\/response>/.exec(truth)?.[1]?.trim();
-    const calls = /<tool_call>([\s\S]*?)<\/tool_call>/.exec(truth)?.[1] ?? "";
+    const calls = /<tool_call>([\s\S]*?)<\/tool_call>/.exec(truth)?.[1];
+    if (calls === undefined && response === undefined) {
+      throw new RowError('"ground_truth" has neither calls nor a response');
+    }
     return conversationTask(
       {
         tools: toolsOf(system, context),
@@ -47,7 +50,7 @@ export const toolrl = {
           {
             role: "assistant",
             text: response ?? null,
-            calls: calls.split("\n").filter((line) => line.trim() !== "")
+            calls: (calls ?? "").split("\n").filter((line) => line.trim() !== "")
               .map((line) => callOf(jsonOf(line, "ground_truth"), "ground_truth")),
           },
         ],

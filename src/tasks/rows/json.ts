@@ -39,18 +39,40 @@ export function* jsonLines(text: string): Generator<RowOrFault> {
 /**
  * The objects of a JSON list, numbered from 1.
  *
- * @throws {TaskFormatError} with the line on which the text stops being JSON
+ * @throws {TaskFormatError} with the line of the object at which the text stops being JSON
  */
 function* jsonList(text: string, source: string): Generator<RowOrFault> {
   let list: unknown[];
   try {
     list = JSON.parse(text.replace(/^\ufeff/, ""));
   } catch (error) {
-    const { message } = error as Error;
-    const line = Number(/\bline (\d+)/.exec(message)?.[1] ?? 1);
-    throw new TaskFormatError(source, line, `not valid JSON: ${message}`);
+    const line = text.slice(0, faultIn(text)).split("\n").length;
+    throw new TaskFormatError(source, line, `not valid JSON: ${(error as Error).message}`);
   }
   for (const [i, value] of list.entries()) yield rowOf(value, i + 1);
+}
+
+/** Where in a list the first element begins that is not JSON; the engine does not always say. */
+function faultIn(text: string): number {
+  let [depth, start] = [0, 0];
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i]!;
+    if (quoted) {
+      if (character === "\\") i++;
+      else if (character === '"') quoted = false;
+    } else if (character === '"') quoted = true;
+    else if (character === "{" || character === "[") {
+      if (++depth === 2) start = i;
+    } else if ((character === "}" || character === "]") && --depth === 1) {
+      try {
+        JSON.parse(text.slice(start, i + 1));
+      } catch {
+        return start;
+      }
+    }
+  }
+  return depth > 1 ? start : text.length;
 }
 
 function rowOf(value: unknown, line: number, text?: string): RowOrFault {
