@@ -23,6 +23,7 @@ import {
   runGenerate,
   runPretrain,
   runReport,
+  runTasks,
   runTeach,
   runTrain,
 } from "./src/run/commands.ts";
@@ -160,6 +161,25 @@ of a comparison, all arms with intervals. The file needs no network.`,
     settings: true,
     arguments: 1,
     run: runReport,
+  },
+  tasks: {
+    summary: "say what is in a file of tasks, and what is wrong with it; convert it",
+    usage: "./mentor tasks FILE [--tools FILE] [--eval FILE] [--out FILE] [--settings]",
+    about:
+      `Reads JSONL, JSON, CSV or Parquet, on disk or as hf://datasets/org/name/file, in any of the
+formats of docs/data.md, and prints numbers, malformed rows by reason, duplicates, leaks between
+training and evaluation, references that do not work, and some tasks as the model sees them.
+Exits with 1 if rows are malformed, unless --skip-invalid is given.
+
+Examples:
+  ./mentor tasks my.jsonl --tools my.ts                  before a run
+  ./mentor tasks train.parquet --eval test.parquet       does one leak into the other?
+  ./mentor tasks train.jsonl --model org/name            lengths in tokens, and its chat format
+  ./mentor tasks data.json --out tasks.jsonl             the same in Mentor's own format`,
+    settings: true,
+    arguments: 1,
+    flags: { eval: "Another file, whose tasks should not be among these" },
+    run: runTasks,
   },
   plan: {
     summary: "say what memory and time a run will take, before it takes it",

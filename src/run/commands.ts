@@ -4,6 +4,7 @@
  * @module
  */
 
+import { total } from "../tasks/formats/reader.ts";
 import { openAdapter } from "./adapter.ts";
 import { evaluateBenchmark } from "./benchmark.ts";
 import { chatAtTerminal } from "./chat.ts";
@@ -18,6 +19,9 @@ import type { Profile } from "./profile.ts";
 import { RunFolder } from "./store.ts";
 import { loadStudent } from "./student.ts";
 import { renderArms, renderBenchmark, renderComparison, renderScores } from "./table.ts";
+import { notesOf } from "./task_account.ts";
+import { convertTaskFile, inspectTaskFile } from "./tasks_command.ts";
+import { renderInspection } from "./tasks_report.ts";
 import { teach } from "./teach/mod.ts";
 import { optionsOf } from "./teach/options.ts";
 import { renderTeaching } from "./teach/statistics.ts";
@@ -235,4 +239,31 @@ export async function runReport(
   if (asJson) json(written);
   else out(`Wrote ${written.page}${written.csv === null ? "" : ` and ${written.csv}`}`);
   return 0;
+}
+
+export async function runTasks(
+  { positional: [path], own, json: asJson, quiet, given }: Invocation,
+  config: RunConfig,
+): Promise<number> {
+  const source = path ?? config.tasks;
+  if (source === null) throw new ConfigError("Cannot inspect tasks: name a file of them");
+  using watcher = new RunWatcher({ quiet, write: err });
+  const { progress: onProgress } = watcher;
+  if (config.out !== null) {
+    const { tasks, ...file } = await convertTaskFile(source, config.out, config, onProgress);
+    watcher.finish();
+    for (const note of notesOf({ ...file, tasks }, tasks)) err(note);
+    if (asJson) json({ out: config.out, ...file, tasks: tasks.length });
+    else out(`Wrote ${tasks.length} tasks to ${config.out}`);
+    return 0;
+  }
+  const found = await inspectTaskFile(source, config, {
+    evaluation: own.eval,
+    countTokens: given("from"),
+    onProgress,
+  });
+  watcher.finish();
+  if (asJson) json(found);
+  else out(renderInspection(found));
+  return total(found.invalid) > 0 && !config.skipInvalid ? 1 : 0;
 }

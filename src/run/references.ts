@@ -13,7 +13,7 @@ const AT_ONCE = 32;
 /** What running the calls of a reference came to. */
 export type Rerun =
   | { readonly calls: readonly ReferenceCall[]; readonly problem?: undefined }
-  | { readonly problem: string };
+  | { readonly calls?: undefined; readonly problem: string };
 
 /**
  * Whether a reference has calls that its task's tools can make: those of a task that is checked by its

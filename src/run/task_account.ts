@@ -10,7 +10,9 @@ import { isDeclared } from "../tools/tool.ts";
 import type { TaskFile } from "./task_file.ts";
 
 /** Counts a task whose reference does not work among the malformed rows of a file. */
-export function countFailure({ invalid }: TaskFile): (task: Task, problem: string) => void {
+export function countFailure(
+  { invalid }: Pick<TaskFile, "invalid">,
+): (task: Task, problem: string) => void {
   return ({ origin }, problem) =>
     count(invalid, "a call of the reference does not work", origin!.line, problem);
 }

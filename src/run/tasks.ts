@@ -238,7 +238,7 @@ export async function readTasks(
 }
 
 /** Tokens of an episode as the teacher's, or of the prompt where nobody shows how. */
-function transcriptLength(chat: ChatFormat, task: Task): number {
+export function transcriptLength(chat: ChatFormat, task: Task): number {
   return task.reference && !task.reference.namesOnly
     ? demonstration(chat, task, task.reference).ids.length
     : chat.promptIds(task.prompt, task.tools, task.system).length + 1;
