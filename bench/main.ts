@@ -24,6 +24,7 @@ import {
   renderSkipped,
   type Skipped,
 } from "./report.ts";
+import { taskFiles } from "./task_files.ts";
 import { renderTuning, tune } from "./tune.ts";
 
 /** What `./mentor bench --help` prints. */
@@ -42,7 +43,8 @@ export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
   sandbox   starting Python and JavaScript, calling them, and what comes of hostile code
   models    the GGUF files named, beside llama.cpp: perplexity, greedy tokens, time to the first
             token and tokens/s
-  all       all of these but tune, sandbox and models, some ten minutes on two cores; the default
+  data      10,000 tasks, and the task files named: read, checked, and their references run
+  all       all of these but tune, sandbox, models and data, some ten minutes on two cores; the default
 
   --json            one document on stdout
   --save FILE       keeps the numbers as JSON
@@ -55,15 +57,18 @@ The libraries come from npm at the first run; PyTorch is taken if python3 has it
 turn, so that a busy machine slows all of them. Timings are medians; of kernels' shares, growth and
 tune the fastest.`;
 
-type Part =
-  | "kernels"
-  | "recipe"
-  | "peers"
-  | "growth"
-  | "steady"
-  | "tune"
-  | "sandbox"
-  | "models";
+const partNames = [
+  "kernels",
+  "recipe",
+  "peers",
+  "growth",
+  "steady",
+  "tune",
+  "sandbox",
+  "models",
+  "data",
+] as const;
+type Part = typeof partNames[number];
 
 /** What each word stands for, in the order in which it runs. */
 const selections: Readonly<Record<string, readonly Part[]>> = {
@@ -76,6 +81,7 @@ const selections: Readonly<Record<string, readonly Part[]>> = {
   tune: ["tune"],
   sandbox: ["sandbox"],
   models: ["models"],
+  data: ["data"],
   all: ["kernels", "recipe", "peers", "growth", "steady"],
 };
 
@@ -103,7 +109,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const [what = "all", ...named] = flags._.map(String);
-  const tooMany = named.length > 0 && what !== "peers" && what !== "models";
+  const tooMany = named.length > 0 && !["peers", "models", "data"].includes(what);
   const tooFew = named.length === 0 && what === "models";
   if (unknown.length > 0 || tooMany || tooFew || !Object.hasOwn(selections, what)) {
     const missing = tooFew ? ": name GGUF files" : "";
@@ -131,7 +137,7 @@ export async function main(args: readonly string[]): Promise<number> {
 
 /** Gathers what the parts find. */
 class Bench {
-  /** Works of the peers, all by default; or the files of models. */
+  /** Works of the peers, all by default; or the files of models or tasks. */
   readonly #works: readonly string[] | undefined;
   readonly #flags: { readonly quiet: boolean; readonly quick: boolean; readonly plots?: string };
   readonly #rows: BenchRow[] = [];
@@ -211,7 +217,10 @@ class Bench {
         this.#documents.models = found.reports;
         this.#skipped.push(...found.skipped);
         this.#texts.push(renderCheckpoints(found.reports));
+        break;
       }
+      case "data":
+        this.#rows.push(...await taskFiles({ files: this.#works, onProgress: this.#say }));
     }
   }
 

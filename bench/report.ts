@@ -21,7 +21,7 @@ export interface BenchRow {
   /** What is done per second, in `unit`. */
   readonly rate: number;
   /** Of `rate`. */
-  readonly unit: "GFLOP/s" | "GB/s" | "tokens/s" | "episodes/s" | "steps/s";
+  readonly unit: "GFLOP/s" | "GB/s" | "tokens/s" | "episodes/s" | "steps/s" | "tasks/s";
   /** medianMs / Mentor's: above 1 Mentor is faster; null where Mentor did not do the work. */
   readonly ratioToMentor: number | null;
   /** Share of the adapter's roofline, where one is known. */
