@@ -36,6 +36,8 @@ export interface ReadOptions {
   readonly unreferenced?: boolean;
   /** Counts malformed rows in place of stopping at the first. */
   readonly skipInvalid?: boolean;
+  /** What can be done about a malformed row, for messages. */
+  readonly remedy?: string;
 }
 
 /** Gathers the tasks of a file's rows. */
@@ -73,7 +75,7 @@ export class TaskReader {
    * @throws {TaskFormatError} if it is malformed and these are not to be skipped
    */
   add(row: RowOrFault): void {
-    const { source, unit, skipInvalid } = this.#options;
+    const { source, unit, skipInvalid, remedy = "" } = this.#options;
     const { line } = row;
     this.#rows++;
     try {
@@ -84,7 +86,7 @@ export class TaskReader {
       this.tasks.push({ ...task, origin });
     } catch (error) {
       if (!(error instanceof RowError)) throw error;
-      if (!skipInvalid) throw new TaskFormatError(source, line, error.message, unit);
+      if (!skipInvalid) throw new TaskFormatError(source, line, error.message + remedy, unit);
       count(this.invalid, error.reason, line, error.message);
     }
   }

@@ -24,11 +24,12 @@ const TOOL = /^\d+\. Name: (.*)\nDescription: ([\s\S]*?)\nParameters: (\{.*\})$/
 /** The whole dialogue, where the user has spoken once and nobody else has. */
 const OPENING = /^(?:\*\*Dialogue Records History\*\*\s*)?<user>([\s\S]*)<\/user>\s*$/;
 
-/** Rows of verl whose prompt is a system and a user message. */
+/** Rows of verl whose prompt is a system message with tools and a user message. */
 export const toolrl = {
   name: "toolrl",
   columns: "prompt, reward_model",
-  recognises: ({ prompt, reward_model }) => prompt !== undefined && reward_model !== undefined,
+  recognises: ({ prompt, reward_model }) =>
+    reward_model !== undefined && JSON.stringify(prompt ?? "").includes("Available Tools"),
   read(row, context) {
     const messages = listOf(jsonOf(row.prompt, "prompt"), "prompt", "messages");
     const system = content(messages, "system");
