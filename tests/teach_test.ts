@@ -148,6 +148,34 @@ Deno.test("calls of one turn run in their order, and each gets its own result", 
   assertEquals(told.map(({ tool_call_id: id }) => id), ["call_0", "call_1", "call_2"]);
 });
 
+Deno.test("calls are read as servers write them: as objects, without arguments or without ids", async () => {
+  const call = (fn: Record<string, unknown>) => ({
+    role: "assistant",
+    tool_calls: [{ function: fn }],
+  });
+  await using endpoint = new FakeEndpoint((asked): Said => {
+    const told = results(asked);
+    if (told.length === 0) return call({ name: "add", arguments: { a: 1, b: 2.5 } });
+    if (told.length === 1) return call({ name: "mul", arguments: '{"a": 2, "b": 3.0}' });
+    if (told.length === 2) return call({ name: "mul", arguments: "" });
+    return { role: "assistant", content: [{ type: "text", text: "Answer: " }, { text: "6" }] };
+  });
+  const result = await ask(endpoint, lines({ id: "x", prompt: "1 2 3", answer: 6 }));
+  assertEquals(verdictsOf(result), { x: "failed call" });
+  const { messages } = endpoint.asked.at(-1)!.body;
+  const sent = messages.filter(({ tool_calls: calls }) => calls).map(({ tool_calls: calls }) =>
+    (calls as { id: string; type: string; function: { arguments: string } }[])[0]!
+  );
+  assertEquals(sent.map(({ id, type, function: { arguments: args } }) => [id, type, args]), [
+    ["call_0_0", "function", '{"a":1,"b":2.5}'],
+    ["call_1_0", "function", '{"a":2,"b":3.0}'],
+    ["call_2_0", "function", "{}"],
+  ]);
+  const told = messages.filter(({ role }) => role === "tool");
+  assertEquals(told.map(({ tool_call_id: id }) => id), ["call_0_0", "call_1_0", "call_2_0"]);
+  assertEquals(told.slice(0, 2).map(({ content }) => content), ["3.5", "6"]);
+});
+
 Deno.test("rejected trajectories are counted by what is wrong with them, and kept", async () => {
   const says: Record<string, (asked: Asked) => Said | Response> = {
     good: () => "Answer: 7",

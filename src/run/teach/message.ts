@@ -111,17 +111,20 @@ function callId(call: unknown, turn: number, index: number): string {
   return typeof id === "string" && id !== "" ? id : `call_${turn}_${index}`;
 }
 
-/** As `parseJson` has them; null if they are no object. Some servers hand out the object itself, and nothing for no arguments. */
+/**
+ * Arguments as `parseJson` has them; null if they are no object. Some servers hand out the object
+ * itself, and nothing where there are no arguments.
+ */
 function readArguments(written: unknown): Record<string, unknown> | null {
-  let value: unknown = written ?? {};
+  const text = typeof written === "string" ? written.trim() : JSON.stringify(written ?? {});
   try {
-    if (typeof value === "string") value = value.trim() === "" ? {} : parseJson(value);
+    const value = text === "" ? {} : parseJson(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? value as Record<string, unknown>
+      : null;
   } catch {
     return null;
   }
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? value as Record<string, unknown>
-    : null;
 }
 
 function clip(value: unknown): string {
