@@ -114,7 +114,7 @@ Deno.test("an inspection counts what there is, and finds what is wrong with it",
   assertEquals(
     Object.entries(found.invalid).map(([reason, { firstLine }]) => [reason, firstLine]),
     [
-      ['"check" must be one of exact, number, calls', 6],
+      ['"check" must be one of exact, number, last-number, calls', 6],
       ["a call of the reference does not work", 4],
     ],
   );
@@ -222,7 +222,7 @@ Deno.test("a run says which rows it left out, and stops at malformed ones unless
   ]);
   const gsm8k = await open({ tasks: join(data, "gsm8k_sample.jsonl"), format: "gsm8k" });
   assertEquals(gsm8k.notes.length, 1);
-  assertStringIncludes(gsm8k.notes[0]!, "(gsm8k) are tasks; left out: 1 no calculation marked");
+  assertStringIncludes(gsm8k.notes[0]!, "(gsm8k) are tasks; left out: 1 no calculation");
 });
 
 Deno.test("a teacher of whom only names are known guides rewards of names, and nothing else", async () => {

@@ -76,7 +76,7 @@ export async function readTaskFile(source: string, options: TaskFileOptions): Pr
     formatOf(telling, source);
   const reader = new TaskReader(format, {
     ...{ source, tools, skipInvalid, unreferenced, implementations: chosen ? tools : [] },
-    ...{ unit, textual, remedy: ". --skip-invalid counts such rows and goes on" },
+    ...{ unit, textual, remedy: "--skip-invalid counts such rows and goes on" },
   });
   for (const row of telling) reader.add(row);
   for await (const row of rows) reader.add(row);

@@ -75,7 +75,7 @@ export class TaskReader {
    * @throws {TaskFormatError} if it is malformed and these are not to be skipped
    */
   add(row: RowOrFault): void {
-    const { source, unit, skipInvalid, remedy = "" } = this.#options;
+    const { source, unit, skipInvalid, remedy } = this.#options;
     const { line } = row;
     this.#rows++;
     try {
@@ -86,7 +86,10 @@ export class TaskReader {
       this.tasks.push({ ...task, origin });
     } catch (error) {
       if (!(error instanceof RowError)) throw error;
-      if (!skipInvalid) throw new TaskFormatError(source, line, error.message + remedy, unit);
+      if (!skipInvalid) {
+        const problem = remedy ? `${error.message.replace(/\.$/, "")}. ${remedy}` : error.message;
+        throw new TaskFormatError(source, line, problem, unit);
+      }
       count(this.invalid, error.reason, line, error.message);
     }
   }

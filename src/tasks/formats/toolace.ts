@@ -7,6 +7,7 @@
 
 import { PythonReader } from "../../text/calls/python_reader.ts";
 import { parameterNames } from "../../text/tool_call.ts";
+import { untyped } from "../../text/typed_json.ts";
 import type { Tool } from "../../tools/tool.ts";
 import { callOf, type ConversationCall, conversationTask, type Turn } from "./conversation.ts";
 import { byName, declaredTools, toolName } from "./declarations.ts";
@@ -95,7 +96,8 @@ function pythonCalls(text: string, known: ReadonlyMap<string, Tool>): Conversati
       const tool = known.get(name);
       const names = tool ? parameterNames(tool) : [];
       const placed = positional.map((value, i) => [names[i] ?? String(i), value]);
-      calls.push({ name, arguments: Object.fromEntries([...placed, ...named]) });
+      const args = untyped(Object.fromEntries([...placed, ...named]));
+      calls.push({ name, arguments: args as Record<string, unknown> });
     });
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
