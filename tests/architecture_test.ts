@@ -98,7 +98,8 @@ const LAYERS: readonly Layer[] = [
     files: /^src\/run\//,
     may: [
       ...["gpu", "gpu kernels", "tensor", "tape", "random", "ops", "reference", "checks", "optim"],
-      ...["io", "model", "generation", "text", "tools", "mcp", "tasks", "episodes", "rl"],
+      ...["io", "model", "generation", "text", "tools", "mcp", "sandbox", "tasks"],
+      ...["episodes", "rl"],
     ],
     ...outside,
   },

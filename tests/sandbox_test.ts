@@ -9,6 +9,8 @@ import { attack, type Hostile } from "../bench/hostile/attack.ts";
 import { hostileJavascript } from "../bench/hostile/javascript.ts";
 import { hostilePython } from "../bench/hostile/python.ts";
 import { roomMaker } from "../src/tools/sandbox/child/context.ts";
+import { ConfigError } from "../src/run/config.ts";
+import { openTools } from "../src/run/tools.ts";
 import { openJavascriptSandbox } from "../src/tools/sandbox/javascript.ts";
 import { Workshop } from "../src/tools/sandbox/launch.ts";
 import { SandboxPool } from "../src/tools/sandbox/pool.ts";
@@ -16,7 +18,7 @@ import { SandboxProcess } from "../src/tools/sandbox/process.ts";
 import { openPythonSandbox } from "../src/tools/sandbox/python.ts";
 import { type Sandbox, sandboxLimits } from "../src/tools/sandbox/sandbox.ts";
 import { openJavascript, openPython } from "../src/tools/sandbox/tools.ts";
-import { callTool } from "../src/tools/tool.ts";
+import { callTool, type Tool } from "../src/tools/tool.ts";
 
 /** Rights of a process that has nothing to read. */
 const bare = { heapMiB: 64, memoryMiB: 64, cpuSeconds: 60 };
@@ -417,6 +419,18 @@ Deno.test("a tool shows the model what it printed, its value, or a short error",
   const long = await text("'x' * 10000");
   assert(long.length <= 2048);
   assertMatch(long, /bytes cut/);
+});
+
+Deno.test("a run opens an interpreter by its name, and closes it", async () => {
+  let javascript: Tool;
+  {
+    await using box = await openTools(["javascript", "calculator"]);
+    javascript = box.tools[0]!;
+    assertEquals(box.tools.map(({ name }) => name), ["javascript", "add", "sub", "mul", "div"]);
+    assertEquals((await callTool(javascript, { code: "6 * 7" }, {})).text, "42");
+  }
+  assertMatch((await callTool(javascript, { code: "6 * 7" }, {})).text, /the sandbox is closed/);
+  await assertRejects(() => openTools(["pyton"]), ConfigError, "python");
 });
 
 Deno.test("an aborted call ends its process, and the others go on", async () => {

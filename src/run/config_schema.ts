@@ -13,6 +13,7 @@ import { ESTIMATORS } from "../rl/credit.ts";
 import { LOSS_TYPES } from "../rl/loss_weights.ts";
 import { taskFormatNames } from "../tasks/formats/mod.ts";
 import { toolNames } from "../tools/built_in.ts";
+import { interpreterNames } from "./interpreters.ts";
 import {
   choice,
   group,
@@ -97,7 +98,8 @@ export const runConfigSchema = v.strictObject({
     null,
     "a list of names and paths, or null",
     "Where tools come from: modules that export them, JSON files of MCP servers, search:FILE for texts " +
-      `to search, or names of built-in ones (${toolNames.join(", ")}); null is the calculator`,
+      `to search, or names of built-in ones (${[...toolNames, ...interpreterNames].join(", ")}); ` +
+      "null is the calculator",
   ),
   domains: setting(
     "texts",

@@ -10,6 +10,7 @@ import { retrievalTool } from "../tools/retrieval.ts";
 import type { Tool } from "../tools/tool.ts";
 import { ConfigError } from "./config.ts";
 import { readCorpus } from "./corpus.ts";
+import { interpreterNames, openInterpreter } from "./interpreters.ts";
 import { openMcpServers } from "./mcp_servers.ts";
 import { suggestion } from "./suggest.ts";
 
@@ -32,6 +33,7 @@ export function toolFile(source: string): string | null {
  * Opens the tools that `config.tools` names.
  *
  * @throws {ConfigError} if a source has none or is not usable, or two have one of the same name.
+ * @throws {ToolUnavailableError} if one can't be had on this machine.
  * @throws {TaskFormatError} naming file and line of what is no text to be searched.
  */
 export async function openTools(sources: readonly string[] | null): Promise<ToolBox> {
@@ -56,7 +58,10 @@ export async function openTools(sources: readonly string[] | null): Promise<Tool
 
 async function toolsOf(source: string, opened: AsyncDisposableStack): Promise<readonly Tool[]> {
   const file = toolFile(source);
-  if (file === null) return namedTools(source);
+  if (file === null) {
+    const interpreter = await openInterpreter(source);
+    return interpreter ? [opened.use(interpreter)] : namedTools(source);
+  }
   if (source.startsWith(SEARCH)) return [retrievalTool(await readCorpus(file))];
   if (file.endsWith(".json")) return opened.use(await openMcpServers(file)).tools;
   return await importTools(file);
@@ -65,9 +70,10 @@ async function toolsOf(source: string, opened: AsyncDisposableStack): Promise<re
 function namedTools(name: string): readonly Tool[] {
   const found = builtInTools(name);
   if (found) return found;
+  const names = [...toolNames, ...interpreterNames];
   throw new ConfigError(
-    `Cannot use tools = "${name}": built-in ones are ${toolNames.join(", ")}` +
-      `${suggestion(name, toolNames)}. The path of a file has a dot or a slash in it`,
+    `Cannot use tools = "${name}": built-in ones are ${names.join(", ")}` +
+      `${suggestion(name, names)}. The path of a file has a dot or a slash in it`,
   );
 }
 
