@@ -17,6 +17,7 @@ import { resolveConfig } from "../src/run/config.ts";
 import { train } from "../src/run/train.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { calculator } from "../src/tools/calculator.ts";
+import { tool } from "../src/tools/tool.ts";
 import { tiny } from "./models.ts";
 
 useFolder(disk);
@@ -166,4 +167,33 @@ Deno.test("a conversation runs no more calls than it may, and says so", async ()
   const none = await say(0);
   assertStringIncludes(none, "more than rollout.maxCalls = 0");
   assertEquals(none.includes(" -> "), false);
+});
+
+Deno.test("a conversation is one episode to its tools until it is forgotten", async () => {
+  using student = await loadStudent(gpu, "assets/base-nano");
+  const episodes: unknown[] = [];
+  const tools = calculator().all.map((one) =>
+    tool({
+      ...one,
+      execute: (args, context) => {
+        episodes.push(context.episode);
+        return one.execute(args, context);
+      },
+    })
+  );
+  using chat = new Chat(student, tools, {
+    ...{ temperature: 0, topK: 0, topP: 1, seed: 0, maxTokens: 256, maxCalls: 6, write: () => {} },
+  });
+  const ask = async () => {
+    const before = episodes.length;
+    await chat.ask("34 plus 8 times 3");
+    assert(episodes.length > before, "no tool was called");
+    return new Set(episodes.slice(before));
+  };
+  const first = await ask();
+  assertEquals(first.size, 1);
+  chat.clear();
+  const second = await ask();
+  assertEquals(second.size, 1);
+  assert(!first.has([...second][0]) && [...first][0] !== undefined);
 });

@@ -65,13 +65,12 @@ export class SandboxPool implements Sandbox {
   async run(code: string, call: SandboxCall = {}): Promise<SandboxResult> {
     const { signal, before = [], beforeMs = 0 } = call;
     const timeoutMs = this.#limits.timeoutMs + beforeMs;
-    const process = await this.#take(signal);
-    const isFirst = process.calls === 0;
-    let [answer, ms] = await this.#use(process, { before, code }, timeoutMs, signal);
-    if (answer.kind === "gone" && !isFirst) {
-      // It may have died of an earlier call: in a new process this one can only blame itself.
-      const fresh = await this.#start();
-      [answer, ms] = await this.#use(fresh, { before, code }, timeoutMs, signal);
+    const work = { before, code };
+    let [answer, ms] = await this.#use(await this.#take(signal), work, timeoutMs, signal);
+    if (answer.kind === "gone") {
+      // It may have died of an earlier call, or of the machine: in a new process the call can only
+      // blame itself.
+      [answer, ms] = await this.#use(await this.#start(), work, timeoutMs, signal);
     }
     return resultOf(answer, timeoutMs, ms);
   }
@@ -82,7 +81,7 @@ export class SandboxPool implements Sandbox {
     this.#closed = true;
     for (const { reject } of this.#waiters.splice(0)) reject(closedError());
     await Promise.all([...this.#processes].map((process) => process.end()));
-    await Promise.all(this.#background);
+    while (this.#background.size > 0) await Promise.all(this.#background);
     await this.#source[Symbol.asyncDispose]();
   }
 
@@ -133,24 +132,28 @@ export class SandboxPool implements Sandbox {
       return [answer, performance.now() - begin];
     } finally {
       signal?.removeEventListener("abort", stop);
-      const enough = this.#count > this.#limits.processes || process.busyMs > BUSY_MS;
-      if (process.usable && !enough) this.#offer(process);
-      else this.#drop(process);
+      if (this.#count > this.#limits.processes || process.busyMs > BUSY_MS) process.kill();
+      this.#offer(process);
     }
   }
 
+  /** Gives a process to a call that waits, or keeps it for one to come. */
   #offer(process: SandboxProcess): void {
+    if (!process.usable) return this.#drop(process);
     const waiter = this.#waiters.shift();
     if (waiter) waiter.resolve(process);
     else this.#idle.push(process);
   }
 
   async #start(): Promise<SandboxProcess> {
+    if (this.#closed) throw closedError();
     this.#count++;
     try {
       const process = await this.#source.start();
       this.#processes.add(process);
-      return process;
+      if (!this.#closed) return process;
+      await process.end();
+      throw closedError();
     } catch (error) {
       this.#count--;
       throw error;
@@ -161,9 +164,7 @@ export class SandboxPool implements Sandbox {
   #grow(): void {
     this.#behind((async () => {
       try {
-        const process = await this.#start();
-        if (this.#closed) await process.end();
-        else this.#offer(process);
+        this.#offer(await this.#start());
       } catch (error) {
         // Without any process there is nobody to serve those who wait.
         if (this.#count === 0) { for (const { reject } of this.#waiters.splice(0)) reject(error); }

@@ -43,8 +43,6 @@ export class SandboxProcess {
   #stderr = "";
   /** Why it is of no use any more; null while it is. */
   #gone: string | null = null;
-  /** How many calls it has seen, and their wall time in ms. */
-  #calls = 0;
   #busyMs = 0;
 
   private constructor(child: Deno.ChildProcess, lineChars: number) {
@@ -84,12 +82,7 @@ export class SandboxProcess {
     return this.#gone === null;
   }
 
-  /** How many calls it has seen. */
-  get calls(): number {
-    return this.#calls;
-  }
-
-  /** Wall time of these, in ms. */
+  /** Wall time of its calls, in ms. */
   get busyMs(): number {
     return this.#busyMs;
   }
@@ -99,7 +92,6 @@ export class SandboxProcess {
     const begin = performance.now();
     const request: Request = { nonce: crypto.randomUUID(), ...work };
     const answer = await this.#ask(request, timeoutMs, parseReply);
-    this.#calls++;
     this.#busyMs += performance.now() - begin;
     return answer;
   }

@@ -53,7 +53,9 @@ export async function loadPyodide(
   const pyodide: Pyodide = await module.loadPyodide({
     indexURL: `${folder}/`,
     env: { HOME: "/home/user", PYTHONHASHSEED: "0" },
+    // The process speaks on stdout with its parent.
     stdin: () => null,
+    stdout: () => {},
     // These have no public names, which is why the package's version is fixed.
     _sysExecutable: "/usr/bin/python",
     ...(snapshot ? { _loadSnapshot: snapshot } : { _makeSnapshot: true }),
