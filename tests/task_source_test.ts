@@ -5,6 +5,7 @@ import { join } from "@std/path";
 import { ConfigError, resolveConfig } from "../src/run/config.ts";
 import { chatOf } from "../src/run/student.ts";
 import { calculator } from "../src/tools/calculator.ts";
+import { tool } from "../src/tools/tool.ts";
 import { openTools } from "../src/run/tools.ts";
 import { openTasks, requireValidation } from "../src/run/tasks.ts";
 import { evaluationSuite, validationSuite } from "../src/tasks/domains/mod.ts";
@@ -74,6 +75,30 @@ Deno.test("built-in prompts to choose by are none that are reported on, however 
   // Fewer evaluation prompts do not change what is chosen by.
   assertEquals(validationSuite(24, 64), validationSuite(24));
   assertThrows(() => validationSuite(0), RangeError, "perSplit");
+});
+
+Deno.test("the calls of a reference whose results are left out are one episode", async () => {
+  const sums = new WeakMap<object, number>();
+  const total = tool({
+    name: "total",
+    description: "Adds to what was added before",
+    parameters: { type: "object", properties: { a: { type: "number" } }, required: ["a"] },
+    stateful: true,
+    execute: ({ a }, { episode }) => {
+      sums.set(episode!, (sums.get(episode!) ?? 0) + (a as number));
+      return sums.get(episode!);
+    },
+  });
+  const calls = [1, 2, 3].map((a) => ({ name: "total", arguments: { a } }));
+  const line = (prompt: string) =>
+    JSON.stringify({ prompt, answer: 6, reference: { calls, answer: "6" } });
+  const tasks = join(folder, "totals.jsonl");
+  Deno.writeTextFileSync(tasks, Array.from({ length: 8 }, (_, i) => line(`${i}`)).join("\n"));
+  const config = resolveConfig({ flags: { tasks } });
+  const { draw } = await openTasks(config, [total], chat, 2048);
+  for (const { reference } of draw(0, 0, 2)) {
+    assertEquals(reference!.calls.map(({ result }) => result), [1, 3, 6]);
+  }
 });
 
 Deno.test("tools come from modules and by name, and no two may have one name", async () => {

@@ -32,9 +32,10 @@ export function isRunnable({ check, reference, tools }: Task): boolean {
  */
 export async function rerun({ reference, tools, world }: Task): Promise<Rerun> {
   const calls: ReferenceCall[] = [];
+  const context = { world, episode: Object.freeze({}) };
   for (const call of reference!.calls) {
     const tool = tools.find(({ name }) => name === call.name)!; // the reader has seen to that
-    const { status, result, text, unavailable } = await callTool(tool, call.arguments, { world });
+    const { status, result, text, unavailable } = await callTool(tool, call.arguments, context);
     if (unavailable) throw unavailable;
     if (status !== "ok") {
       return { problem: `the reference's call of "${call.name}" does not work: ${text}` };

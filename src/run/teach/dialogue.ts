@@ -80,6 +80,8 @@ class Desk {
   readonly #task: Task;
   /** Its own: a tool that changes the world changes that of no other trajectory. */
   readonly #world: unknown;
+  /** What tools know the trajectory by. */
+  readonly #identity = Object.freeze({});
   /** Whether earlier calls matter to later ones, and have to be made again where they were not here. */
   readonly #stateful: boolean;
 
@@ -96,8 +98,9 @@ class Desk {
   ): Promise<TeacherCall[]> {
     if (ran && !this.#stateful) return [...ran];
     const results: TeacherCall[] = [];
+    const context = { world: this.#world, episode: this.#identity };
     for (const { call } of wanted) {
-      const outcome = await runCall(call, this.#task.tools, { world: this.#world });
+      const outcome = await runCall(call, this.#task.tools, context);
       const { status, text, result, unavailable } = outcome;
       if (unavailable) throw new GivenUpError(`tool "${call.name}": ${unavailable.message}`);
       const { name, arguments: args } = call;
