@@ -8,7 +8,7 @@ import { ConfigError } from "../src/run/config.ts";
 import { readTaskFile, type TaskFile, type TaskFileOptions } from "../src/run/task_file.ts";
 import { callsAnswer } from "../src/tasks/call_match.ts";
 import type { Row } from "../src/tasks/formats/format.ts";
-import { taskFormats } from "../src/tasks/formats/mod.ts";
+import { taskFormatNames, taskFormats } from "../src/tasks/formats/mod.ts";
 import { TaskReader } from "../src/tasks/formats/reader.ts";
 import { jsonSchemaOf } from "../src/tasks/formats/schema_dialect.ts";
 import { formatTasks, parseTasks } from "../src/tasks/jsonl.ts";
@@ -501,7 +501,7 @@ Deno.test("files that cannot be read are told apart", async () => {
 Deno.test("rows of no known format name what they have, and which formats there are", async () => {
   const path = file("other.jsonl", '{"input":"q","output":"a"}\n');
   const error = await assertRejects(() => read(path), ConfigError, '"input", "output"');
-  for (const { name } of taskFormats) assert(error.message.includes(name), name);
+  for (const name of taskFormatNames) assert(error.message.includes(`${name} (`), name);
   // A format that is named is taken at its word.
   await assertRejects(
     () => read(path, { format: "xlam" }),
@@ -510,6 +510,21 @@ Deno.test("rows of no known format name what they have, and which formats there 
   );
   const gsm8k = await read(join(data, "gsm8k_sample.jsonl"), { format: "gsm8k", limit: 5 });
   assertEquals([gsm8k.rows, gsm8k.tasks.length], [5, 5]);
+});
+
+Deno.test("a file of BFCL is read with its answers, which lie beside it", async () => {
+  const simple = await read(join(data, "bfcl/BFCL_v4_simple_python.json"), { limit: 3 });
+  assertEquals([simple.format, simple.rows, simple.tasks.length], ["bfcl", 3, 3]);
+  for (const task of simple.tasks) {
+    assertEquals([task.domain, task.rules], ["bfcl:simple_python", "bfcl"]);
+    assert(checkAnswer(task, task.answer) && !checkAnswer(task, "[]"));
+  }
+  const live = await read(join(data, "bfcl/BFCL_v4_live_irrelevance.json"));
+  assertEquals(live.rows, live.tasks.length + (live.leftOut["several user turns"]?.count ?? 0));
+  const alone = file("BFCL_v4_multiple.json", "{}");
+  await assertRejects(() => read(alone), CheckpointError, "possible_answer/BFCL_v4_multiple.json");
+  const unnamed = file("questions.json", "{}");
+  await assertRejects(() => read(unnamed, { format: "bfcl" }), ConfigError, "is not named BFCL_v4");
 });
 
 Deno.test("the schema of our own format accepts what the reader does, and nothing else", () => {

@@ -222,7 +222,10 @@ Deno.test("a run says which rows it left out, and stops at malformed ones unless
   ]);
   const gsm8k = await open({ tasks: join(data, "gsm8k_sample.jsonl"), format: "gsm8k" });
   assertEquals(gsm8k.notes.length, 1);
-  assertStringIncludes(gsm8k.notes[0]!, "(gsm8k) are tasks; left out: 1 no calculation");
+  assertStringIncludes(
+    gsm8k.notes[0]!,
+    "(gsm8k) are tasks; left out: 1 no calculation (first on line 18)",
+  );
 });
 
 Deno.test("a teacher of whom only names are known guides rewards of names, and nothing else", async () => {

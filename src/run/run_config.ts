@@ -42,7 +42,7 @@ export interface RunConfig {
   /** Task file in place of the built-in domains: a path, or `hf://datasets/org/name/file`. */
   tasks: string | null;
   /** Format of the task file's rows; auto is told by the first of them. */
-  format: "auto" | "own" | "gsm8k" | "mentor-data" | "toolrl" | "xlam" | "toolace" | "trl";
+  format: "auto" | "own" | "gsm8k" | "mentor-data" | "toolrl" | "xlam" | "toolace" | "trl" | "bfcl";
   /** Leave malformed rows of the task file out, and count them. */
   skipInvalid: boolean;
   /** Train on so many different tasks only: the first of the task file, or built-in ones. */

@@ -17,6 +17,7 @@ import { parquetRows } from "../tasks/rows/parquet.ts";
 import { checkLimit, type RowOrFault, type Rows } from "../tasks/rows/row.ts";
 import { type Task, TaskFormatError } from "../tasks/task.ts";
 import type { Tool } from "../tools/tool.ts";
+import { BFCL_NAME, bfclCategoryOf, readBfclFile } from "./bfcl_file.ts";
 import { ConfigError } from "./config.ts";
 
 /** What came of a file of tasks. */
@@ -67,6 +68,10 @@ const TELLING_ROWS = 8;
  */
 export async function readTaskFile(source: string, options: TaskFileOptions): Promise<TaskFile> {
   const { tools, chosen, skipInvalid, unreferenced = false } = options;
+  const isBfcl = options.format === "auto" && bfclCategoryOf(source) !== null;
+  if (isBfcl || options.format === "bfcl") {
+    return await readBfclFile(source, options.limit, (path) => readText(path, options.hub));
+  }
   await using file = await openRows(source, options.hub);
   const { unit, textual } = file;
   const rows = firstRows(file.rows, checkLimit(options.limit, source));
@@ -99,11 +104,16 @@ export async function locateTasks(source: string, hub?: HubOptions): Promise<str
   return isHubAddress(source) ? await datasetFile(source, hub) : source;
 }
 
+async function readText(source: string, hub?: HubOptions): Promise<string> {
+  return await Deno.readTextFile(await locateTasks(source, hub)).catch((error) => {
+    throw unreadable(source, error);
+  });
+}
+
 async function openRows(source: string, hub?: HubOptions): Promise<Rows & AsyncDisposable> {
-  const path = await locateTasks(source, hub);
   const extension = /\.\w+$/.exec(source)?.[0].toLowerCase();
   if (extension === ".parquet") {
-    const file = await fileSource(path);
+    const file = await fileSource(await locateTasks(source, hub));
     const { rows, ...about } = parquetRows(file);
     return {
       ...about,
@@ -111,9 +121,7 @@ async function openRows(source: string, hub?: HubOptions): Promise<Rows & AsyncD
       [Symbol.asyncDispose]: () => Promise.resolve(file[Symbol.dispose]()),
     };
   }
-  const text = await Deno.readTextFile(path).catch((error) => {
-    throw unreadable(source, error);
-  });
+  const text = await readText(source, hub);
   const rows = extension === ".csv" || extension === ".tsv"
     ? await csvRows(text, source, extension === ".csv" ? "," : "\t")
     : jsonRows(text, source);
@@ -145,11 +153,9 @@ function formatOf(first: readonly RowOrFault[], source: string): TaskFormat {
   // Whatever is wrong with all of the first rows is told before their format matters.
   if (rows.length === 0) return taskFormats[0]!;
   const keys = [...new Set(rows.flatMap(Object.keys))].map((key) => `"${key}"`).join(", ");
-  const known = taskFormats.map(({ name, columns }) => `${name} (${columns})`).join("; ");
+  const known = taskFormats.map(({ name, columns }) => `${name} (${columns})`);
   throw new ConfigError(
-    `Cannot read tasks "${source}": its rows have ${
-      keys || "no columns"
-    }, which is no format that ` +
-      `is known. There are ${known}; --format names one`,
+    `Cannot read tasks "${source}": its rows have ${keys || "no columns"}, which is no format ` +
+      `that is known. There are ${known.join("; ")}; bfcl (${BFCL_NAME}). --format names one`,
   );
 }

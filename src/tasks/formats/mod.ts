@@ -18,11 +18,14 @@ const formats = [own, gsm8k, mentorData, toolrl, xlam, toolace, trl] as const;
 /** Every format, in the order in which they are tried. */
 export const taskFormats: readonly TaskFormat[] = formats;
 
-/** Name of a format. */
-export type TaskFormatName = typeof formats[number]["name"];
+/** Name of a format; files of BFCL have one that is not of rows. */
+export type TaskFormatName = typeof formats[number]["name"] | "bfcl";
 
-/** The names, in the same order. */
-export const taskFormatNames = formats.map(({ name }) => name) as readonly TaskFormatName[];
+/** Every name. */
+export const taskFormatNames: readonly TaskFormatName[] = [
+  ...formats.map(({ name }) => name),
+  "bfcl",
+];
 
 /** The format that some rows have; null if they have none that is known. */
 export function detectFormat(rows: readonly Row[]): TaskFormat | null {
