@@ -15,7 +15,7 @@ import { lmHead } from "../src/ops/lm_head.ts";
 import { matmul } from "../src/ops/matmul.ts";
 import { rmsnorm } from "../src/ops/norm.ts";
 import { rope, ropeTable, ropeToCache } from "../src/ops/rope.ts";
-import { sampleNext } from "../src/ops/sample.ts";
+import { sampleNext, SLOT_WORDS, slotWords } from "../src/ops/sample.ts";
 import { selectRows } from "../src/ops/select.ts";
 import { AdamW } from "../src/optim/adamw.ts";
 import { Random } from "../src/random.ts";
@@ -299,8 +299,15 @@ export function workloads(gpu: Gpu): Workload[] {
   };
 
   const logits = fixture.tensor([S, V]);
+  const unfiltered = { temperature: 1, topK: 0, topP: 1, seed: 0 };
+  const start = { token: 0, position: 0, end: context, sampling: unfiltered };
   const state = {
-    state: fixture.numbers(new Uint32Array(4 * S), [S, 4]),
+    state: fixture.numbers(
+      Uint32Array.from(
+        Array.from({ length: S }, (_, stream) => slotWords({ ...start, stream })).flat(),
+      ),
+      [S, SLOT_WORDS],
+    ),
     slots: cacheRows.slots,
     tokens: fixture.numbers(new Uint32Array(S)),
     positions: fixture.numbers(new Uint32Array(S)),
@@ -310,8 +317,7 @@ export function workloads(gpu: Gpu): Workload[] {
     shape: `${S} x ${V}`,
     costs: { "sample.next": pass(1, 30)(S * V) },
     record() {
-      const options = { temperature: 1, topK: 0, topP: 1, seed: 0 };
-      sampleNext(gpu, logits, state, 0, options, [0xffffffff, 0xffffffff]);
+      sampleNext(gpu, logits, state, 0, [0xffffffff, 0xffffffff]);
     },
   };
   return [

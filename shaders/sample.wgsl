@@ -9,29 +9,33 @@ struct Params {
   rows: u32,
   vocabulary: u32,
   step: u32,               // row of the ring to write
-  seed: u32,
-  inverse_temperature: f32,
-  greedy: u32,
-  top_k: u32,              // 0: off
-  top_p: f32,              // 1: off
   stop_a: u32,             // tokens that halt the slot
   stop_b: u32,
 }
 
 override LANES: u32 = 8;
 
+struct Slot {
+  token: u32,              // to be fed next
+  position: u32,           // its position; 0xffffffff: the slot is idle
+  end: u32,                // the position past the last one allowed
+  stream: u32,             // names the random numbers, together with the seed
+  seed: u32,
+  inverse_temperature: f32, // 0: greedy
+  top_k: u32,              // 0: off
+  top_p: f32,              // 1: off
+}
+
 @group(0) @binding(0) var<storage, read> logits: array<f32>;             // [R, V]
 @group(0) @binding(1) var<storage, read> slots: array<u32>;              // [R] the slot of each row
-// [S, 4]: the token to be fed next, its position, the position past the last one allowed, the stream.
-// A slot whose position is 0xffffffff is idle.
-@group(0) @binding(2) var<storage, read_write> state: array<vec4u>;
+@group(0) @binding(2) var<storage, read_write> state: array<Slot>;       // [S]
 @group(0) @binding(3) var<storage, read_write> tokens: array<u32>;       // [R] the next step's input
 @group(0) @binding(4) var<storage, read_write> positions: array<u32>;    // [R] the next step's positions
 @group(0) @binding(5) var<storage, read_write> ring: array<vec2u>;       // [steps, R]: token (0xffffffff: none), logprob bits
 @group(1) @binding(0) var<uniform> params: Params;
 
 struct BeginParams { rows: u32 }
-@group(0) @binding(2) var<storage, read> current_state: array<vec4u>;    // [S, 4], the state above
+@group(0) @binding(2) var<storage, read> current_state: array<Slot>;     // [S], the state above
 @group(1) @binding(0) var<uniform> begin_params: BeginParams;
 
 // The first step's inputs, when rows have been given to other slots.
@@ -40,12 +44,12 @@ fn begin(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane
   let row = group.x * LANES + lane.x;
   if (row >= begin_params.rows) { return; }
   let slot = current_state[slots[row]];
-  tokens[row] = slot.x;
-  positions[row] = slot.y;
+  tokens[row] = slot.token;
+  positions[row] = slot.position;
 }
 
 struct StartParams { count: u32 }
-@group(0) @binding(0) var<storage, read> starts: array<u32>;             // [N, 5]: a slot, its state
+@group(0) @binding(0) var<storage, read> starts: array<u32>;             // [N, 9]: a slot, its state
 @group(1) @binding(0) var<uniform> start_params: StartParams;
 
 // Gives slots a state of the host's.
@@ -53,8 +57,11 @@ struct StartParams { count: u32 }
 fn start(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
   let i = group.x * LANES + lane.x;
   if (i >= start_params.count) { return; }
-  let row = 5u * i;
-  state[starts[row]] = vec4u(starts[row + 1u], starts[row + 2u], starts[row + 3u], starts[row + 4u]);
+  let row = 9u * i;
+  state[starts[row]] = Slot(
+    starts[row + 1u], starts[row + 2u], starts[row + 3u], starts[row + 4u], starts[row + 5u],
+    bitcast<f32>(starts[row + 6u]), starts[row + 7u], bitcast<f32>(starts[row + 8u]),
+  );
 }
 
 const NONE = 0xffffffffu;
@@ -62,6 +69,7 @@ const NONE = 0xffffffffu;
 var<workgroup> lane_values: array<f32, LANES>;
 var<workgroup> lane_tokens: array<u32, LANES>;
 var<workgroup> shared_value: f32;
+var<workgroup> shared_slot: Slot;
 
 fn sum_lanes(lane: u32, value: f32) -> f32 {
   lane_values[lane] = value;
@@ -86,6 +94,24 @@ fn max_lanes(lane: u32, value: f32) -> f32 {
   return workgroupUniformLoad(&shared_value);
 }
 
+// The largest logit of a row, and the sum of exp((logit - largest) * scale).
+fn top_logit(lane: u32, base: u32, vocabulary: u32) -> f32 {
+  var top = -1e30;
+  for (var v = lane; v < vocabulary; v += LANES) { top = max(top, logits[base + v]); }
+  return max_lanes(lane, top);
+}
+
+fn total_mass(lane: u32, base: u32, vocabulary: u32, top: f32, scale: f32) -> f32 {
+  var mass = 0.0;
+  for (var v = lane; v < vocabulary; v += LANES) { mass += exp((logits[base + v] - top) * scale); }
+  return sum_lanes(lane, mass);
+}
+
+// The log-probabilities of a greedy slot are those at temperature 1.
+fn scale_of(slot: Slot) -> f32 {
+  return select(slot.inverse_temperature, 1.0, slot.inverse_temperature == 0.0);
+}
+
 // Order-preserving map between floats and unsigned integers.
 fn to_ordered(v: f32) -> u32 {
   let bits = bitcast<u32>(v);
@@ -102,21 +128,17 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
   let slot = slots[row];
   let lane = id.x;
   let base = row * params.vocabulary;
-  let current = state[slot];
-  let scale = params.inverse_temperature;
+  if (lane == 0u) { shared_slot = state[slot]; }
+  let current = workgroupUniformLoad(&shared_slot);
+  let greedy = current.inverse_temperature == 0.0;
+  let scale = scale_of(current);
 
-  var top = -1e30;
-  for (var v = lane; v < params.vocabulary; v += LANES) { top = max(top, logits[base + v]); }
-  top = max_lanes(lane, top);
-  var mass = 0.0;
-  for (var v = lane; v < params.vocabulary; v += LANES) {
-    mass += exp((logits[base + v] - top) * scale);
-  }
-  mass = sum_lanes(lane, mass);
+  let top = top_logit(lane, base, params.vocabulary);
+  let mass = total_mass(lane, base, params.vocabulary, top, scale);
 
   // The largest threshold that keeps at least top_k logits.
   var threshold = -1e30;
-  if (params.top_k > 0u && params.top_k < params.vocabulary) {
+  if (current.top_k > 0u && current.top_k < params.vocabulary) {
     var low = to_ordered(-1e30);
     var high = to_ordered(top);
     while (low < high) {
@@ -126,12 +148,12 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
       for (var v = lane; v < params.vocabulary; v += LANES) {
         count += select(0.0, 1.0, logits[base + v] >= bound);
       }
-      if (sum_lanes(lane, count) >= f32(params.top_k)) { low = middle; } else { high = middle - 1u; }
+      if (sum_lanes(lane, count) >= f32(current.top_k)) { low = middle; } else { high = middle - 1u; }
     }
     threshold = from_ordered(low);
   }
   // The largest threshold that keeps at least the share top_p of what is left.
-  if (params.top_p < 1.0) {
+  if (current.top_p < 1.0) {
     var kept = 0.0;
     for (var v = lane; v < params.vocabulary; v += LANES) {
       let z = logits[base + v];
@@ -148,7 +170,7 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         let z = logits[base + v];
         share += select(0.0, exp((z - top) * scale), z >= bound);
       }
-      if (sum_lanes(lane, share) >= params.top_p * kept) { low = middle; } else { high = middle - 1u; }
+      if (sum_lanes(lane, share) >= current.top_p * kept) { low = middle; } else { high = middle - 1u; }
     }
     threshold = from_ordered(low);
   }
@@ -159,8 +181,8 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
   for (var v = lane; v < params.vocabulary; v += LANES) {
     let z = logits[base + v];
     var time = -z;
-    if (params.greedy == 0u) {
-      let bits = random_bits(vec4u(params.seed, current.w, current.y, v)).x;
+    if (!greedy) {
+      let bits = random_bits(vec4u(current.seed, current.stream, current.position, v)).x;
       time = log(exponential(bits)) - (z - top) * scale;
     }
     if (z >= threshold && (time < best || winner == NONE)) {
@@ -181,7 +203,7 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
       }
     }
     let at = params.step * params.rows + row;
-    if (current.y == NONE) {
+    if (current.position == NONE) {
       ring[at] = vec2u(NONE, 0u);
     } else {
       // NaN logits never win a comparison: there is no winner then, and the logprob says NaN.
@@ -190,13 +212,74 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         logprob = bitcast<u32>((logits[base + winner] - top) * scale - log(mass));
       }
       ring[at] = vec2u(winner, logprob);
-      var following = vec4u(winner, current.y + 1u, current.z, current.w);
+      var following = current;
+      following.token = winner;
+      following.position += 1u;
       let halted = winner == params.stop_a || winner == params.stop_b || winner == NONE ||
-        following.y >= current.z;
-      if (halted) { following.y = NONE; }
+        following.position >= current.end;
+      if (halted) { following.position = NONE; }
       state[slot] = following;
       tokens[row] = min(winner, params.vocabulary - 1u);
-      positions[row] = following.y;
+      positions[row] = following.position;
     }
+  }
+}
+
+struct LikeliestParams {
+  rows: u32,
+  vocabulary: u32,
+  step: u32,               // row of the table to write
+  count: u32,              // tokens per row
+}
+@group(0) @binding(5) var<storage, read_write> likeliest: array<vec2u>;  // [steps, R, count]: token, logprob bits
+@group(1) @binding(0) var<uniform> likeliest_params: LikeliestParams;
+
+var<workgroup> shared_token: u32;
+
+// The likeliest tokens of every row in falling order, of equal ones the lower first: each is the
+// greatest behind the one before, so that `count` passes over the logits need no room to sort in.
+@compute @workgroup_size(LANES)
+fn rank(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
+  let row = group.x;
+  let lane = id.x;
+  let vocabulary = likeliest_params.vocabulary;
+  let base = row * vocabulary;
+  if (lane == 0u) { shared_slot = current_state[slots[row]]; }
+  let scale = scale_of(workgroupUniformLoad(&shared_slot));
+  let top = top_logit(lane, base, vocabulary);
+  let mass = total_mass(lane, base, vocabulary, top, scale);
+
+  var last = 0.0;
+  var last_token = NONE; // of the place before
+  for (var place = 0u; place < likeliest_params.count; place++) {
+    var best = -1e30;
+    var winner = NONE;
+    for (var v = lane; v < vocabulary; v += LANES) {
+      let z = logits[base + v];
+      let behind = last_token == NONE || z < last || (z == last && v > last_token);
+      if (behind && (winner == NONE || z > best)) {
+        best = z;
+        winner = v;
+      }
+    }
+    lane_values[lane] = best;
+    lane_tokens[lane] = winner;
+    workgroupBarrier();
+    if (lane == 0u) {
+      for (var n = 1u; n < LANES; n++) {
+        let candidate = lane_tokens[n];
+        if (candidate != NONE && (winner == NONE || lane_values[n] > best ||
+          (lane_values[n] == best && candidate < winner))) {
+          best = lane_values[n];
+          winner = candidate;
+        }
+      }
+      shared_value = best;
+      shared_token = winner;
+      let at = (likeliest_params.step * likeliest_params.rows + row) * likeliest_params.count + place;
+      likeliest[at] = vec2u(winner, bitcast<u32>((best - top) * scale - log(mass)));
+    }
+    last = workgroupUniformLoad(&shared_value);
+    last_token = workgroupUniformLoad(&shared_token);
   }
 }

@@ -115,14 +115,20 @@ async function prepareDecode(gpu: Gpu, data: string, batch: number): Promise<Job
       ),
     );
     prompts.forEach((tokens, slot) =>
-      slots.start(slot, tokens[prompt - 1]!, prompt - 1, prompt + steps, slot)
+      slots.start(slot, {
+        token: tokens[prompt - 1]!,
+        position: prompt - 1,
+        end: prompt + steps - 1,
+        stream: slot,
+        sampling: greedy,
+      })
     );
     await gpu.settle();
     return await timed(async () => {
       const sampled: SampledToken[] = [];
       const rounds: Round[] = [];
       for (let step = 0; step < steps; step += STEPS_PER_READ) {
-        rounds.push(slots.decode(greedy, active));
+        rounds.push(slots.decode(active));
         if (rounds.length === ROUNDS_IN_FLIGHT) sampled.push(...await rounds.shift()!.take());
       }
       for (const round of rounds) sampled.push(...await round.take());

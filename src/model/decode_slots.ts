@@ -15,9 +15,12 @@ import { ropeToCache } from "../ops/rope.ts";
 import {
   beginRows,
   NONE,
+  rankTokens,
   sampleNext,
-  type SamplingOptions,
+  SLOT_WORDS,
+  type SlotStart,
   type SlotState,
+  slotWords,
   startSlots,
 } from "../ops/sample.ts";
 import { Tape } from "../tape.ts";
@@ -43,7 +46,19 @@ export interface SampledToken {
   readonly slot: number;
   readonly token: number;
   readonly logprob: number;
+  /** The likeliest tokens in falling order, as many as were asked for. */
+  readonly likeliest: readonly TokenLogprob[];
 }
+
+/** A token and how likely it was. */
+export interface TokenLogprob {
+  readonly token: number;
+  /** log p under the whole distribution at the sampling temperature, at 1 where that is 0. */
+  readonly logprob: number;
+}
+
+/** The likeliest tokens that can be asked for. */
+export const MAX_LIKELIEST = 20;
 
 /** Decode steps that were submitted. */
 export interface Round {
@@ -65,9 +80,11 @@ export class DecodeSlots implements Disposable {
   readonly #model: Decoder;
   readonly #cache: KvCache;
   readonly #slots: Omit<SlotState, "slots">;
+  /** u32 [steps, S, MAX_LIKELIEST, 2], where somebody has asked for them. */
+  #likeliest: Tensor | null = null;
   readonly #stepsPerRead: number;
   readonly #stops: readonly [number, number];
-  /** Five numbers each: slots that begin in the next step, and their state. */
+  /** Slots that begin in the next step, each with its state behind it. */
   #starts: number[] = [];
 
   /** @param length positions per slot */
@@ -84,19 +101,17 @@ export class DecodeSlots implements Disposable {
     this.#stepsPerRead = stepsPerRead;
     this.#stops = stops;
     this.#cache = new KvCache(gpu, model.config, count, length);
-    const tensor = (shape: number[], label: string) =>
-      new Tensor(gpu.allocate(elements(shape) * 4, "kv cache", label), shape, "u32", label);
     this.#slots = {
-      state: tensor([count, 4], "slot state"),
-      tokens: tensor([count], "tokens of rows"),
-      positions: tensor([count], "positions of rows"),
-      ring: tensor([stepsPerRead, count, 2], "token ring"),
+      state: this.#tensor([count, SLOT_WORDS], "slot state"),
+      tokens: this.#tensor([count], "tokens of rows"),
+      positions: this.#tensor([count], "positions of rows"),
+      ring: this.#tensor([stepsPerRead, count, 2], "token ring"),
     };
   }
 
   /** Makes every slot idle. */
   clear(): void {
-    const idle = new Uint32Array(this.count * 4).fill(NONE);
+    const idle = new Uint32Array(this.count * SLOT_WORDS).fill(NONE);
     this.#gpu.write(this.#slots.state.buffer, idle);
     this.#starts = [];
   }
@@ -125,13 +140,9 @@ export class DecodeSlots implements Disposable {
     });
   }
 
-  /**
-   * Makes a slot decode: its next step feeds `token` at `position`.
-   *
-   * @param limit longest sequence; its last token may be drawn but is never fed
-   */
-  start(slot: number, token: number, position: number, limit: number, stream: number): void {
-    this.#starts.push(slot, token, position, limit - 1, stream);
+  /** Gives a slot a sequence to decode in the next step; its last token is not fed yet. */
+  start(slot: number, start: SlotStart): void {
+    this.#starts.push(slot, ...slotWords(start));
   }
 
   /** Copies prompts between slots; runs after what was prefilled before. */
@@ -144,33 +155,53 @@ export class DecodeSlots implements Disposable {
    *
    * @param active the slots that may have something to decode; no other takes part
    * @param steps how many, where fewer than usual are left for all of them
+   * @param likeliest how many of the likeliest tokens to report with each that is drawn
    */
-  decode(
-    sampling: SamplingOptions,
-    active: readonly number[],
-    steps = this.#stepsPerRead,
-  ): Round {
+  decode(active: readonly number[], steps = this.#stepsPerRead, likeliest = 0): Round {
     const gpu = this.#gpu;
     const rows = this.#activeRows(active, steps);
+    const ranking = likeliest > 0 ? this.#ranking([steps, active.length, likeliest, 2]) : null;
     if (this.#starts.length > 0) {
       const starts = Uint32Array.from(this.#starts.splice(0));
       const tape = new Tape(gpu, { recording: false });
-      startSlots(gpu, rows, tape.upload(starts, "starts", [starts.length / 5, 5]));
+      startSlots(
+        gpu,
+        rows,
+        tape.upload(starts, "starts", [starts.length / (1 + SLOT_WORDS), 1 + SLOT_WORDS]),
+      );
     }
     beginRows(gpu, rows);
     for (let step = 0; step < steps; step++) {
       const tape = new Tape(gpu, { recording: false });
       const logits = this.#model.project(tape, this.#forward(tape, rows.tokens, rows));
-      sampleNext(gpu, logits, rows, step, sampling, this.#stops);
+      sampleNext(gpu, logits, rows, step, this.#stops);
+      if (ranking) rankTokens(gpu, logits, rows, ranking, step);
       gpu.recycle();
     }
-    const reading = gpu.readBack(rows.ring);
+    const reading = gpu.readBack(rows.ring, ...(ranking ? [ranking] : []));
     return {
       take: async () => {
-        const [ring] = await reading.take();
-        return this.#sampled(ring!, active, steps);
+        const [ring, ranked] = await reading.take();
+        return this.#sampled(ring!, ranked, active, steps);
       },
     };
+  }
+
+  #ranking(shape: number[]): Tensor {
+    const { label, buffer } = this.#likeliest ??= this.#tensor(
+      [this.#stepsPerRead, this.count, MAX_LIKELIEST, 2],
+      "likeliest tokens",
+    );
+    return new Tensor(buffer, shape, "u32", label);
+  }
+
+  #tensor(shape: number[], label: string): Tensor {
+    return new Tensor(
+      this.#gpu.allocate(elements(shape) * 4, "kv cache", label),
+      shape,
+      "u32",
+      label,
+    );
   }
 
   /** The state seen by as many rows as there are active slots. */
@@ -190,9 +221,16 @@ export class DecodeSlots implements Disposable {
   }
 
   /** @throws {LogitsError} if a row's logits were not finite. */
-  #sampled(ring: ArrayBuffer, active: readonly number[], steps: number): SampledToken[] {
+  #sampled(
+    ring: ArrayBuffer,
+    ranked: ArrayBuffer | undefined,
+    active: readonly number[],
+    steps: number,
+  ): SampledToken[] {
     const tokens = new Uint32Array(ring);
     const logprobs = new Float32Array(ring);
+    const ranks = pairs(ranked);
+    const perRow = ranks.length / (steps * active.length);
     const found: SampledToken[] = [];
     for (let row = 0; row < steps * active.length; row++) {
       const token = tokens[2 * row]!;
@@ -203,13 +241,24 @@ export class DecodeSlots implements Disposable {
           "Cannot sample: the model's logits are not finite; its weights are damaged or training diverged",
         );
       }
-      found.push({ slot: active[row % active.length]!, token, logprob });
+      const likeliest = ranks.slice(row * perRow, (row + 1) * perRow);
+      found.push({ slot: active[row % active.length]!, token, logprob, likeliest });
     }
     return found;
   }
 
   [Symbol.dispose](): void {
     this.#cache[Symbol.dispose]();
-    this.#gpu.free(Object.values(this.#slots).map(({ buffer }) => buffer));
+    const tensors = [...Object.values(this.#slots), ...(this.#likeliest ? [this.#likeliest] : [])];
+    this.#gpu.free(tensors.map(({ buffer }) => buffer));
   }
+}
+
+/** Tokens with their log-probabilities, as the GPU writes them. */
+function pairs(bytes: ArrayBuffer = new ArrayBuffer(0)): TokenLogprob[] {
+  const logprobs = new Float32Array(bytes);
+  return Array.from(
+    new Uint32Array(bytes).filter((_, i) => i % 2 === 0),
+    (token, i) => ({ token, logprob: logprobs[2 * i + 1]! }),
+  );
 }

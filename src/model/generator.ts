@@ -10,36 +10,12 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import { checkSampling, type SamplingOptions } from "../ops/sample.ts";
-import { DecodeSlots, type FedToken, type Round, type SampledToken } from "./decode_slots.ts";
+import { DecodeSlots, type FedToken, MAX_LIKELIEST, type SampledToken } from "./decode_slots.ts";
 import type { Decoder } from "./decoder.ts";
 import type { Fork } from "./kv_cache.ts";
+import { type QueuedSequence, type Sequence, SequenceQueue } from "./sequence.ts";
 
-/** What the model produced since it was last fed. */
-export interface GeneratedTurn {
-  readonly tokens: readonly number[];
-  /** log p of each token under the whole distribution at the sampling temperature. */
-  readonly logprobs: readonly number[];
-  /** `stop`: the last token is a stop token; `length`: the sequence is at its limit. */
-  readonly reason: "stop" | "length";
-}
-
-/** One sequence to generate. */
-export interface Sequence {
-  /** Fed first; at least one token. Equal prompts are computed once. */
-  readonly prompt: Uint32Array;
-  /** Names the random stream: equal (seed, stream) draw equal tokens after equal prefixes. */
-  readonly stream: number;
-  /** Longest length in tokens, prompt and fed tokens included. */
-  readonly limit: number;
-  /** Called with each token once the host has it, to show it while the model goes on. */
-  onToken?(token: number): void;
-  /**
-   * Called at each stop. Returns tokens to feed before the model goes on, or null to end. If they
-   * do not fit the limit it is called once more, with no tokens and reason `length`.
-   * Its exceptions end the whole generation.
-   */
-  onTurn(turn: GeneratedTurn): Uint32Array | null | Promise<Uint32Array | null>;
-}
+export type { GeneratedTurn, Sequence } from "./sequence.ts";
 
 /** Shape of a generator. */
 export interface GeneratorOptions {
@@ -56,8 +32,7 @@ export interface GeneratorOptions {
 }
 
 /** A sequence that was begun. */
-interface Running {
-  readonly sequence: Sequence;
+interface Running extends QueuedSequence {
   /** Where it is; null while another sequence has its slot. */
   slot: number | null;
   /** Everything fed and sampled. */
@@ -66,11 +41,19 @@ interface Running {
   cached: number;
   /** Steps under way that may draw a token for it. */
   underWay: number;
-  /** Whether the host is thinking about its last turn. */
-  paused: boolean;
+  /** Whether the GPU draws tokens for it, as far as the host knows; else the host is at its turn. */
+  decoding: boolean;
+  /** Whether it has ended, though steps may be under way. */
+  ended: boolean;
   /** The current turn. */
   tokens: number[];
   logprobs: number[];
+}
+
+/** Decode steps under way, and for whom. */
+interface RunningRound {
+  /** Waits for the tokens, in the order of drawing. */
+  take(): Promise<{ run: Running; sampled: SampledToken }[]>;
 }
 
 /** One round is read back, which takes 10 ms and more under Deno, while the GPU works on the next. */
@@ -113,6 +96,11 @@ export class Generator implements Disposable {
     this.#slots = new DecodeSlots(model, slots, length, stepsPerRead, stops);
   }
 
+  /** A queue for {@linkcode Generator.serve}. */
+  queue(): SequenceQueue {
+    return new SequenceQueue((queued) => this.#check(queued));
+  }
+
   /**
    * Runs every sequence to its end. After an error the generator can be used again.
    *
@@ -121,17 +109,31 @@ export class Generator implements Disposable {
    * @throws {TypeError} if a run is under way.
    */
   async run(sequences: readonly Sequence[], sampling: SamplingOptions): Promise<void> {
+    const queue = this.queue();
+    for (const sequence of sequences) queue.push(sequence, sampling);
+    queue.close();
+    await this.serve(queue);
+  }
+
+  /**
+   * Runs the sequences of a queue as they come, until it is closed and all have ended. After an
+   * error the generator can be used again.
+   *
+   * @param queue one of this generator's
+   * @throws {RangeError} if the model's logits are not finite, or a token that is fed is not in the
+   * vocabulary.
+   * @throws {TypeError} if a run is under way.
+   */
+  async serve(queue: SequenceQueue): Promise<void> {
     if (this.#busy) {
       throw new TypeError(
         "Cannot generate: the generator is already running; await it, or make another one",
       );
     }
-    this.#check(sequences);
-    checkSampling(sampling);
-    const rounds: Round[] = [];
+    const rounds: RunningRound[] = [];
     this.#busy = true;
     try {
-      await this.#run(sequences, sampling, rounds);
+      await this.#serve(queue, rounds);
     } catch (error) {
       this.#gpu.discard(); // half a step may be recorded, and name buffers that are freed next
       throw error;
@@ -141,17 +143,23 @@ export class Generator implements Disposable {
     }
   }
 
-  #check(sequences: readonly Sequence[]): void {
+  #check({ sequence, sampling }: QueuedSequence): void {
+    const { prompt, limit, likeliest = 0 } = sequence;
     const length = this.#length;
-    for (const { prompt, limit } of sequences) {
-      this.#checkTokens(prompt);
-      if (prompt.length === 0 || prompt.length >= limit || limit > length) {
-        throw new RangeError(
-          `Cannot generate: a prompt of ${prompt.length} tokens needs a limit above it and up to ` +
-            `${length}, got ${limit}; shorten the prompt or raise the context`,
-        );
-      }
+    this.#checkTokens(prompt);
+    if (prompt.length === 0 || prompt.length >= limit || limit > length) {
+      throw new RangeError(
+        `Cannot generate: a prompt of ${prompt.length} tokens needs a limit above it and up to ` +
+          `${length}, got ${limit}; shorten the prompt or raise the context`,
+      );
     }
+    const most = Math.min(MAX_LIKELIEST, this.#model.config.vocabSize);
+    if (!Number.isInteger(likeliest) || likeliest < 0 || likeliest > most) {
+      throw new RangeError(
+        `Cannot generate: likeliest is ${likeliest}, it must be an integer from 0 to ${most}`,
+      );
+    }
+    checkSampling(sampling);
   }
 
   #checkTokens(tokens: Uint32Array): void {
@@ -165,31 +173,30 @@ export class Generator implements Disposable {
   }
 
   /** @param rounds read-backs under way; those left after an error are the caller's to await */
-  async #run(
-    sequences: readonly Sequence[],
-    sampling: SamplingOptions,
-    rounds: Round[],
-  ): Promise<void> {
+  async #serve(queue: SequenceQueue, rounds: RunningRound[]): Promise<void> {
     const slots = this.#slots;
     slots.clear();
-    const waiting = [...sequences].reverse();
     const running: (Running | null)[] = Array(slots.count).fill(null);
     const prompts = new Map<string, number>(); // prompt -> slot that still holds it
     const replied: Running[] = []; // onTurn has answered, with what is now the end of the history
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
-    let decoding = 0; // slots that the GPU is still drawing tokens for, as far as the host knows
     let failure: unknown = null;
     using eventLoop = new EventLoop();
 
+    const end = (run: Running) => {
+      run.ended = true;
+      run.decoding = false;
+      if (run.slot !== null) running[run.slot] = null;
+      run.slot = null;
+    };
     const endTurn = (run: Running, reason: "stop" | "length") => {
-      decoding--;
-      run.paused = true;
+      run.decoding = false;
       const turn = { tokens: run.tokens, logprobs: run.logprobs, reason };
       run.tokens = [];
       run.logprobs = [];
       const ended = (async () => {
         const next = await run.sequence.onTurn(turn);
-        run.paused = false;
+        if (run.ended) return;
         if (next) this.#checkTokens(next);
         // One more token than is fed must fit, or there is nothing left to sample.
         const fits = next !== null && run.history.length + next.length < run.sequence.limit;
@@ -198,7 +205,7 @@ export class Generator implements Disposable {
           replied.push(run);
           return;
         }
-        if (run.slot !== null) running[run.slot] = null;
+        end(run);
         if (next !== null && reason === "stop") {
           await run.sequence.onTurn({ tokens: [], logprobs: [], reason: "length" });
         }
@@ -206,7 +213,22 @@ export class Generator implements Disposable {
       turns.add(ended);
     };
 
+    const collect = (run: Running, { token, logprob, likeliest }: SampledToken) => {
+      const { sequence } = run;
+      if (!sequence.signal?.aborted) {
+        sequence.onToken?.(token, logprob, likeliest.slice(0, sequence.likeliest ?? 0));
+      }
+      if (sequence.signal?.aborted) return end(run); // perhaps by what was just called
+      run.tokens.push(token);
+      run.logprobs.push(logprob);
+      run.history.push(token);
+      run.cached = run.history.length - 1;
+      if (this.#stops.includes(token)) endTurn(run, "stop");
+      else if (run.history.length >= sequence.limit) endTurn(run, "length");
+    };
+
     while (true) {
+      for (const run of running) if (run?.sequence.signal?.aborted) end(run);
       const rows: FedToken[] = [];
       const started: Running[] = [];
       const forks: Fork[] = [];
@@ -216,11 +238,13 @@ export class Generator implements Disposable {
           rows.push({ slot: run.slot!, position, token: run.history[position]! });
         }
         run.cached = run.history.length - 1;
+        run.decoding = true;
         started.push(run);
       };
       const homeless: Running[] = [];
       for (const run of replied.splice(0)) {
-        if (run.slot === null) homeless.push(run);
+        if (run.sequence.signal?.aborted) end(run);
+        else if (run.slot === null) homeless.push(run);
         else feed(run);
       }
 
@@ -228,10 +252,11 @@ export class Generator implements Disposable {
       const numbers = [...running.keys()];
       const refilled = [
         ...numbers.filter((slot) => !running[slot]),
-        ...numbers.filter((slot) => running[slot]?.paused),
-      ].slice(0, homeless.length + waiting.length);
+        ...numbers.filter((slot) => running[slot]?.decoding === false),
+      ].slice(0, homeless.length + queue.length);
       // Prefills run before forks: what these slots held can't be copied any more.
       for (const [key, slot] of prompts) if (refilled.includes(slot)) prompts.delete(key);
+      const arrived = queue.take(refilled.length - homeless.length);
       for (const slot of refilled) {
         const previous = running[slot];
         if (previous) previous.slot = null;
@@ -241,14 +266,16 @@ export class Generator implements Disposable {
           feed(back);
           continue;
         }
-        const sequence = waiting.pop()!;
+        const queued = arrived.shift()!;
+        const { sequence } = queued;
         const run: Running = {
-          sequence,
+          ...queued,
           slot,
           history: [...sequence.prompt],
           cached: 0,
           underWay: 0,
-          paused: false,
+          decoding: false,
+          ended: false,
           tokens: [],
           logprobs: [],
         };
@@ -265,60 +292,50 @@ export class Generator implements Disposable {
       }
       replied.push(...homeless);
 
-      decoding += started.length;
+      // Fewer and fewer towards the end, and never those that wait for a tool.
+      const active = numbers.filter((slot) => running[slot]?.decoding);
       let recorded = false;
-      if (decoding > 0) {
+      if (active.length > 0) {
         slots.prefill(rows);
         slots.fork(forks);
-        for (const { slot, history, sequence: { limit, stream } } of started) {
-          slots.start(slot!, history.at(-1)!, history.length - 1, limit, stream);
+        for (const { slot, history, sequence: { limit, stream }, sampling } of started) {
+          slots.start(slot!, {
+            token: history.at(-1)!,
+            position: history.length - 1,
+            end: limit - 1, // the last token may be drawn but is never fed
+            stream,
+            sampling,
+          });
         }
-        // Fewer and fewer towards the end, and never those that wait for a tool.
-        const active = numbers.filter((slot) => running[slot] && !running[slot].paused);
         // No more than the longest of them still has room for.
         const most = Math.max(...active.map((slot) => roomOf(running[slot]!)));
         const steps = Math.min(this.#stepsPerRead, most);
         if (steps > 0) {
           recorded = true;
-          const round = slots.decode(sampling, active, steps);
-          const runs = active.map((slot) => running[slot]!);
-          for (const run of runs) run.underWay += steps;
+          const ranked = Math.max(...active.map((slot) => running[slot]!.sequence.likeliest ?? 0));
+          const round = slots.decode(active, steps, ranked);
+          const runs = new Map(active.map((slot) => [slot, running[slot]!]));
+          for (const run of runs.values()) run.underWay += steps;
           rounds.push({
             async take() {
               const sampled = await round.take();
-              for (const run of runs) run.underWay -= steps;
-              return sampled;
+              for (const run of runs.values()) run.underWay -= steps;
+              return sampled.map((each) => ({ run: runs.get(each.slot)!, sampled: each }));
             },
           });
         }
       }
       if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || !recorded)) {
-        this.#collect(await rounds.shift()!.take(), running, endTurn);
-      } else if (decoding === 0) {
-        if (turns.size === 0) break;
-        await Promise.race(turns);
+        for (const { run, sampled } of await rounds.shift()!.take()) {
+          collect(run, sampled);
+        }
+      } else if (active.length === 0) {
+        if (turns.size === 0 && queue.closed) break;
+        await Promise.race(queue.closed ? turns : [...turns, queue.arrival]);
       }
       // Tools that answer at once are fed in the next round; slow ones hold up nobody else.
       if (turns.size > 0) await eventLoop.next();
       if (failure) throw failure;
-    }
-  }
-
-  /** Hands the tokens of one round to their sequences. */
-  #collect(
-    sampled: readonly SampledToken[],
-    running: readonly (Running | null)[],
-    endTurn: (run: Running, reason: "stop" | "length") => void,
-  ): void {
-    for (const { slot, token, logprob } of sampled) {
-      const run = running[slot]!;
-      run.sequence.onToken?.(token);
-      run.tokens.push(token);
-      run.logprobs.push(logprob);
-      run.history.push(token);
-      run.cached = run.history.length - 1;
-      if (this.#stops.includes(token)) endTurn(run, "stop");
-      else if (run.history.length >= run.sequence.limit) endTurn(run, "length");
     }
   }
 

@@ -45,7 +45,7 @@ export function checkSampling({ temperature, topK, topP }: SamplingOptions): voi
 
 /** The slots' state on the GPU, and the rows of the active ones. */
 export interface SlotState {
-  /** u32 [S, 4]: next token, its position, one past the last position, random stream. */
+  /** u32 [S, 8]: what `slotWords` says of each slot. */
   readonly state: Tensor;
   /** u32 [R]: the slot of each row. */
   readonly slots: Tensor;
@@ -56,10 +56,35 @@ export interface SlotState {
   readonly ring: Tensor;
 }
 
+/** Where a slot is in its sequence, and how its tokens are drawn. */
+export interface SlotStart {
+  /** To be fed next. */
+  readonly token: number;
+  /** Its position. */
+  readonly position: number;
+  /** One past the last position. */
+  readonly end: number;
+  /** Names the random numbers, together with the seed. */
+  readonly stream: number;
+  readonly sampling: SamplingOptions;
+}
+
+/** Words per slot of the state. */
+export const SLOT_WORDS = 8;
+
+/** A slot's row of the state: u32, with the bits of what are f32 there. */
+export function slotWords({ token, position, end, stream, sampling }: SlotStart): number[] {
+  const { temperature, topK, topP, seed } = sampling;
+  const [inverse, share] = new Uint32Array(
+    Float32Array.of(temperature > 0 ? 1 / temperature : 0, topP).buffer,
+  );
+  return [token, position, end, stream, seed >>> 0, inverse!, topK, share!];
+}
+
 /**
  * Sets the state of some slots.
  *
- * @param starts u32 [N, 5]: a slot, each once, and its row of `state`
+ * @param starts u32 [N, 9]: a slot, each once, and its row of `state`
  */
 export function startSlots(gpu: Gpu, { state }: Pick<SlotState, "state">, starts: Tensor): void {
   const [count] = starts.shape as [number];
@@ -85,8 +110,8 @@ export function beginRows(gpu: Gpu, { state, slots, tokens, positions }: SlotSta
 }
 
 /**
- * Draws the next token of every row from logits [R, V], advances its slot and writes row `step` of
- * the ring. A slot that draws a stop token or reaches its limit goes idle.
+ * Draws the next token of every row from logits [R, V] in the way of its slot, advances the slot and
+ * writes row `step` of the ring. A slot that draws a stop token or reaches its limit goes idle.
  *
  * The log-probability is that of the whole distribution at the temperature (at 1 when greedy), not
  * of what top-k and top-p left: it is what training compares with.
@@ -96,25 +121,46 @@ export function sampleNext(
   logits: Tensor,
   { state, slots, tokens, positions, ring }: SlotState,
   step: number,
-  { temperature, topK, topP, seed }: SamplingOptions,
   [stopA, stopB]: readonly [number, number],
 ): void {
   const [R, V] = logits.shape as [number, number];
   gpu.dispatch("sample", "next", {
-    constants: { LANES: V > MANY_LANES.vocabulary ? MANY_LANES.lanes : gpu.tuning.lanes },
+    constants: { LANES: lanesOf(gpu, V) },
     bindings: { logits, slots, state, tokens, positions, ring },
     params: {
       rows: R,
       vocabulary: V,
       step,
-      seed: seed >>> 0,
-      inverse_temperature: temperature > 0 ? 1 / temperature : 1,
-      greedy: temperature > 0 ? 0 : 1,
-      top_k: topK,
-      top_p: topP,
       stop_a: stopA,
       stop_b: stopB,
     },
     workgroups: [R],
   });
+}
+
+/**
+ * Writes the likeliest tokens of every row of logits [R, V] in falling order, of equal ones the
+ * lower first, with the log-probabilities that `sampleNext` would report for them.
+ *
+ * @param likeliest u32 [steps, R, K, 2], K at most V: tokens and the bits of their log-probabilities
+ * @param step the row of it to write
+ */
+export function rankTokens(
+  gpu: Gpu,
+  logits: Tensor,
+  { state, slots }: Pick<SlotState, "state" | "slots">,
+  likeliest: Tensor,
+  step: number,
+): void {
+  const [R, V] = logits.shape as [number, number];
+  gpu.dispatch("sample", "rank", {
+    constants: { LANES: lanesOf(gpu, V) },
+    bindings: { logits, slots, current_state: state, likeliest },
+    params: { rows: R, vocabulary: V, step, count: likeliest.shape[2]! },
+    workgroups: [R],
+  });
+}
+
+function lanesOf(gpu: Gpu, vocabulary: number): number {
+  return vocabulary > MANY_LANES.vocabulary ? MANY_LANES.lanes : gpu.tuning.lanes;
 }

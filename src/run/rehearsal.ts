@@ -237,7 +237,7 @@ async function rehearseGeneration(slots: DecodeSlots, sequences: number): Promis
   }
   for (const count of sizesUpTo(Math.min(slots.count, sequences))) {
     const active = Array.from({ length: count }, (_, slot) => slot);
-    await slots.decode({ temperature: 1, topK: 0, topP: 1, seed: 0 }, active).take();
+    await slots.decode(active).take();
   }
 }
 

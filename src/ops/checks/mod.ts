@@ -10,6 +10,7 @@ import { attentionChecks } from "./attention.ts";
 import type { KernelCheck } from "./check.ts";
 import { divergenceChecks } from "./divergence.ts";
 import { elementwiseChecks } from "./elementwise.ts";
+import { likeliestChecks } from "./likeliest.ts";
 import { linearChecks } from "./linear.ts";
 import { lmHeadChecks } from "./lm_head.ts";
 import { loraChecks } from "./lora.ts";
@@ -38,5 +39,6 @@ export const kernelChecks: readonly KernelCheck[] = [
   ...advantageChecks,
   ...optimizerChecks,
   ...samplingChecks,
+  ...likeliestChecks,
   ...rooflineChecks,
 ];

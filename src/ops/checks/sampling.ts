@@ -11,11 +11,11 @@ import {
   NONE,
   sampleNext,
   type SamplingOptions,
+  SLOT_WORDS,
   type SlotState,
   startSlots,
 } from "../sample.ts";
 import {
-  type Bench,
   type Case,
   type Comparison,
   contained,
@@ -24,35 +24,12 @@ import {
   relativeError,
   same,
 } from "./check.ts";
+import { logSoftmax, repeated, slotState, stateWords } from "./slots.ts";
 
 const NO_STOPS = [NONE, NONE] as const;
 
-/** Slot rows of (token, position, limit, stream) as GPU state with a ring of `steps` rows. */
-function slotState(bench: Bench, rows: readonly (readonly number[])[], steps: number): SlotState {
-  const S = rows.length;
-  return {
-    state: bench.tensor([S, 4], Uint32Array.from(rows.flat())),
-    slots: bench.tensor([S], Uint32Array.from(rows.keys())),
-    tokens: bench.tensor([S], Uint32Array.from(rows, ([token]) => token!)),
-    positions: bench.tensor([S], Uint32Array.from(rows, ([, position]) => position!)),
-    ring: bench.tensor([steps, S, 2], new Uint32Array(steps * S * 2)),
-  };
-}
-
-/** The same logits for S slots. */
-function repeated(logits: Float32Array, S: number): Float32Array {
-  const all = new Float32Array(S * logits.length);
-  for (let s = 0; s < S; s++) all.set(logits, s * logits.length);
-  return all;
-}
-
-/** log softmax(logits / temperature), in f64. */
-function logSoftmax(logits: Float32Array, temperature: number): Float64Array {
-  const z = Float64Array.from(logits, (v) => v / temperature);
-  const top = Math.max(...z);
-  const log = top + Math.log(z.reduce((total, v) => total + Math.exp(v - top), 0));
-  return z.map((v) => v - log);
-}
+const unfiltered: SamplingOptions = { temperature: 1, topK: 0, topP: 1, seed: 1 };
+const greedy: SamplingOptions = { temperature: 0, topK: 0, topP: 1, seed: 7 };
 
 /** Chi-square value that a true distribution exceeds once in 10,000 times (Wilson & Hilferty). */
 function chiSquareLimit(freedom: number): number {
@@ -70,10 +47,10 @@ function distribution(V: number, S: number, steps: number, options: SamplingOpti
     const logits = bench.random([V]);
     // Two slots must differ by their stream alone, and two steps of a slot by their position.
     const rows = Array.from({ length: S }, (_, s) => [0, 5, 1000, s]);
-    const slots = slotState(bench, rows, steps);
+    const slots = slotState(bench, rows, steps, options);
     const input = bench.tensor([S, V], repeated(logits, S));
     for (let step = 0; step < steps; step++) {
-      sampleNext(bench.gpu, input, slots, step, options, NO_STOPS);
+      sampleNext(bench.gpu, input, slots, step, NO_STOPS);
     }
     const { probabilities } = samplingFilter(logits, options);
     const exact = logSoftmax(logits, options.temperature || 1);
@@ -104,7 +81,7 @@ function distribution(V: number, S: number, steps: number, options: SamplingOpti
   };
 }
 
-/** What one step writes; rows of (token, position, limit, stream) before and after. */
+/** What one step writes; rows of (token, position, end, stream) before and after. */
 function transition(
   logits: readonly Float32Array[],
   before: readonly (readonly number[])[],
@@ -115,10 +92,9 @@ function transition(
   return (bench) => {
     const V = logits[0]!.length;
     const S = before.length;
-    const slots = slotState(bench, before, 3);
+    const slots = slotState(bench, before, 3, greedy);
     const input = bench.tensor([S, V], Float32Array.from(logits.flatMap((row) => [...row])));
-    const greedy = { temperature: 0, topK: 0, topP: 1, seed: 7 };
-    sampleNext(bench.gpu, input, slots, 1, greedy, stops);
+    sampleNext(bench.gpu, input, slots, 1, stops);
     const is = (what: string, tensor: SlotState["ring"], expected: readonly number[]) => ({
       what,
       tensor,
@@ -126,7 +102,7 @@ function transition(
         expected.every((value, i) => new Uint32Array(content)[i] === value) ? 0 : Infinity,
     });
     const comparisons: Comparison[] = [
-      is("state", slots.state, after.flat()),
+      is("state", slots.state, [...stateWords(after, greedy)]),
       is("tokens", slots.tokens, after.map(([token]) => token!)),
       is("positions", slots.positions, after.map(([, position]) => position!)),
       {
@@ -158,8 +134,6 @@ function transition(
 function peak(V: number, token: number, height = 3): Float32Array {
   return Float32Array.from({ length: V }, (_, v) => v === token ? height : Math.sin(v));
 }
-
-const unfiltered: SamplingOptions = { temperature: 1, topK: 0, topP: 1, seed: 1 };
 
 const draws: Record<string, Case> = {};
 for (
@@ -193,9 +167,10 @@ Object.assign<typeof draws, typeof draws>(draws, {
     const V = 10;
     const S = 500;
     const logits = Float32Array.of(0, 2, 1, 2, 2, -1, 0, 0, 2, 2);
-    const slots = slotState(bench, Array.from({ length: S }, (_, s) => [0, 0, 9, s]), 1);
+    const rows = Array.from({ length: S }, (_, s) => [0, 0, 9, s]);
+    const slots = slotState(bench, rows, 1, { ...unfiltered, topK: 2 });
     const input = bench.tensor([S, V], repeated(logits, S));
-    sampleNext(bench.gpu, input, slots, 0, { temperature: 1, topK: 2, topP: 1, seed: 1 }, NO_STOPS);
+    sampleNext(bench.gpu, input, slots, 0, NO_STOPS);
     return [{
       what: "draws",
       tensor: slots.ring,
@@ -227,9 +202,9 @@ Object.assign<typeof draws, typeof draws>(draws, {
     [5, 9],
   ),
   "logits that are NaN draw nothing and halt": (bench) => {
-    const slots = slotState(bench, [[1, 3, 50, 0]], 1);
+    const slots = slotState(bench, [[1, 3, 50, 0]], 1, unfiltered);
     const input = bench.tensor([1, 12], new Float32Array(12).fill(NaN));
-    sampleNext(bench.gpu, input, slots, 0, unfiltered, NO_STOPS);
+    sampleNext(bench.gpu, input, slots, 0, NO_STOPS);
     return [
       {
         what: "ring",
@@ -247,11 +222,11 @@ Object.assign<typeof draws, typeof draws>(draws, {
     ];
   },
   "one NaN among the logits shows in the log-probability": (bench) => {
-    const slots = slotState(bench, [[1, 3, 50, 0]], 1);
+    const slots = slotState(bench, [[1, 3, 50, 0]], 1, unfiltered);
     const logits = bench.random([20]);
     logits[13] = NaN;
     const input = bench.tensor([1, 20], logits);
-    sampleNext(bench.gpu, input, slots, 0, unfiltered, NO_STOPS);
+    sampleNext(bench.gpu, input, slots, 0, NO_STOPS);
     return [{
       what: "logprob",
       tensor: slots.ring,
@@ -262,14 +237,14 @@ Object.assign<typeof draws, typeof draws>(draws, {
     const all = [[1, 3, 50, 0], [2, 4, 50, 1], [3, 5, 50, 2], [4, NONE, 50, 3], [5, 7, 50, 4]];
     const order = Uint32Array.of(4, 3, 1);
     const rows = order.length;
-    const few = slotState(bench, [[0, 0], [0, 0], [0, 0]], 1);
-    const state = slotState(bench, all, 1).state;
+    const few = slotState(bench, [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], 1, greedy);
+    const { state } = slotState(bench, all, 1, greedy);
     const slots = { ...few, state, slots: bench.tensor([rows], order) };
     const begun = { tokens: bench.blank([rows]), positions: bench.blank([rows]) };
     beginRows(bench.gpu, { ...slots, ...begun });
     const logits = [9, 8, 7].flatMap((token) => [...peak(12, token)]);
     const input = bench.tensor([rows, 12], Float32Array.from(logits));
-    sampleNext(bench.gpu, input, slots, 0, { ...unfiltered, temperature: 0 }, NO_STOPS);
+    sampleNext(bench.gpu, input, slots, 0, NO_STOPS);
     const after = all.map((row, slot) =>
       slot === 4 ? [9, 8, 50, 4] : slot === 1 ? [7, 5, 50, 1] : row
     );
@@ -278,21 +253,63 @@ Object.assign<typeof draws, typeof draws>(draws, {
       same("first positions", begun.positions, Uint32Array.of(7, NONE, 4)),
       contained(begun.tokens),
       contained(begun.positions),
-      same("state", state, Uint32Array.from(after.flat())),
+      same("state", state, stateWords(after, greedy)),
       same("positions, that of an idle slot left alone", slots.positions, Uint32Array.of(8, 0, 5)),
     ];
   },
   "slots that begin, several workgroups of them": (bench) => {
     const S = 77;
     const before = Array.from({ length: S }, (_, s) => [s, NONE, 1, 2]);
-    const { state } = slotState(bench, before, 1);
-    const begun = before.filter((_, s) => s % 3 !== 1).map((
-      [s],
-    ) => [s!, 10 + s!, 20, 30, NONE - s!]);
-    const starts = Uint32Array.from(begun.toReversed().flat());
-    startSlots(bench.gpu, { state }, bench.tensor([begun.length, 5], starts));
-    const after = before.map((row, s) => s % 3 !== 1 ? [10 + s, 20, 30, NONE - s] : row);
-    return [same("state", state, Uint32Array.from(after.flat()))];
+    const { state } = slotState(bench, before, 1, greedy);
+    const sampling = { temperature: 0.7, topK: 11, topP: 0.3, seed: -5 };
+    const after = before.map((row, s) =>
+      s % 3 === 1 ? stateWords([row], greedy) : stateWords([[10 + s, 20, 30, NONE - s]], sampling)
+    );
+    const begun = [...after.keys()].filter((s) => s % 3 !== 1).reverse();
+    const starts = Uint32Array.from(begun.flatMap((s) => [s, ...after[s]!]));
+    startSlots(bench.gpu, { state }, bench.tensor([begun.length, 1 + SLOT_WORDS], starts));
+    return [same("state", state, Uint32Array.from(after.flatMap((words) => [...words])))];
+  },
+  "each slot draws in its own way": (bench) => {
+    const [V, steps] = [40, 6];
+    const own = [
+      greedy,
+      unfiltered,
+      { ...unfiltered, seed: 2 },
+      { ...unfiltered, temperature: 2, topK: 4 },
+      { ...unfiltered, topP: 0.4 },
+    ];
+    const rows = own.map((_, s) => [0, 5, 1000, s % 3]);
+    const logits = bench.random([V], 2);
+    const mixed = slotState(bench, rows, steps, greedy);
+    const words = own.flatMap((sampling, s) => [...stateWords([rows[s]!], sampling)]);
+    const slots = {
+      ...mixed,
+      state: bench.tensor([own.length, SLOT_WORDS], Uint32Array.from(words)),
+    };
+    const draw = (slots: SlotState, S: number) => {
+      const input = bench.tensor([S, V], repeated(logits, S));
+      for (let step = 0; step < steps; step++) sampleNext(bench.gpu, input, slots, step, NO_STOPS);
+      return slots.ring;
+    };
+    let together = new Uint32Array();
+    return [
+      {
+        what: "together",
+        tensor: draw(slots, own.length),
+        error: (content) => (together = new Uint32Array(content), 0),
+      },
+      ...own.map((sampling, s): Comparison => ({
+        what: `alone ${JSON.stringify(sampling)}`,
+        tensor: draw(slotState(bench, [rows[s]!], steps, sampling), 1),
+        error: (content) =>
+          new Uint32Array(content).every((word, i) =>
+              word === together[2 * ((i >> 1) * own.length + s) + i % 2]
+            )
+            ? 0
+            : Infinity,
+      })),
+    ];
   },
   "alone or in a batch, in any slot: the same draws": (bench) => {
     const [V, S, steps] = [50, 9, 4];
@@ -300,11 +317,11 @@ Object.assign<typeof draws, typeof draws>(draws, {
     const logits = bench.random([S, V], 3);
     const rows = Array.from({ length: S }, (_, s) => [0, 10 + s, 1000, 100 + s]);
     const draw = (order: readonly number[]) => {
-      const slots = slotState(bench, order.map((s) => rows[s]!), steps);
+      const slots = slotState(bench, order.map((s) => rows[s]!), steps, options);
       const own = order.flatMap((s) => [...logits.subarray(s * V, (s + 1) * V)]);
       const input = bench.tensor([order.length, V], Float32Array.from(own));
       for (let step = 0; step < steps; step++) {
-        sampleNext(bench.gpu, input, slots, step, options, NO_STOPS);
+        sampleNext(bench.gpu, input, slots, step, NO_STOPS);
       }
       return slots.ring;
     };
