@@ -10,17 +10,8 @@ import { loadStudent, saveStudent } from "../src/run/student.ts";
 import { calculator } from "../src/tools/calculator.ts";
 import { openTasks } from "../src/run/tasks.ts";
 import { compactChat } from "../src/text/chat_template.ts";
+import { chatMl } from "./chat_ml.ts";
 import { textGolden } from "./families.ts";
-
-/** Bytes, with the control tokens of ChatML in place of our own. */
-function chatMl(): Tokenizer {
-  const { tokenizer, config } = Tokenizer.bytes().toJSON();
-  const definition = JSON.parse(tokenizer);
-  const names = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<tool_call>", "</tool_call>"];
-  definition.added_tokens = names.map((content, i) => ({ id: 256 + i, content, special: true }));
-  const changed = { ...JSON.parse(config), eos_token: "<|im_end|>" };
-  return Tokenizer.fromJSON(JSON.stringify(definition), JSON.stringify(changed));
-}
 
 Deno.test("a model with a template of its own is loaded, talks, and keeps its template", async () => {
   const folder = await Deno.makeTempDir();

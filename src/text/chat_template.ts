@@ -9,8 +9,10 @@
  */
 
 import type { PlannedCall, ToolResult } from "./calls/format.ts";
+import { type Message, orderMessages, plannedCalls } from "./conversation.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { formatCall, parseCall, type ParsedCall, type ToolSpec } from "./tool_call.ts";
+import type { TurnPiece, TurnStream } from "./turn_stream.ts";
 
 /** A call with its result, as a transcript shows it. */
 export interface TranscriptCall extends PlannedCall {
@@ -54,12 +56,26 @@ export interface ChatFormat {
   callIds(calls: readonly PlannedCall[]): Uint32Array;
   /** A model turn that answers, up to and with its stop token. */
   answerIds(text: string): Uint32Array;
+  /**
+   * A whole conversation, and the opening of the model's next turn.
+   *
+   * @throws {RangeError} if the format can't write these roles in this order, or a call's arguments.
+   */
+  conversationIds(messages: readonly Message[], tools?: readonly ToolSpec[]): Uint32Array;
+  /** The beginning of a turn of the model's that calls a tool: this one, or any. */
+  callOpeningIds(tool?: ToolSpec): Uint32Array;
   /** What the tools of one turn answered; the model goes on right behind it. */
   resultIds(results: readonly ToolResult[]): Uint32Array;
   /** The user's next turn, right behind an answer, and the opening of the model's. */
   followUpIds(prompt: string): Uint32Array;
   /** Reads the tokens that a model produced in one turn, its stop token included; never throws. */
   readTurn(ids: ArrayLike<number>, tools?: readonly ToolSpec[]): Turn;
+  /**
+   * Reads a turn while the model writes it.
+   *
+   * @param calls whether tools were offered; what looks like a call is text otherwise
+   */
+  turnStream(calls: boolean): TurnStream;
 }
 
 /** A piece of a conversation, and whether the model is to produce it. */
@@ -137,16 +153,46 @@ export function compactChat(tokenizer: Tokenizer): ChatFormat {
     return ids;
   };
 
+  const callIds = (calls: readonly PlannedCall[]) =>
+    joined(calls.map(({ spec, args }) => between(call, formatCall(spec, args), endCall)));
+
   return {
     stops: [endCall, end],
     // There is no system turn: what it would say opens the user's.
     promptIds: (prompt, _tools, system) =>
       between(user, system === undefined ? prompt : `${system}\n\n${prompt}`, assistant),
-    callIds: (calls) =>
-      joined(calls.map(({ spec, args }) => between(call, formatCall(spec, args), endCall))),
+    callIds,
     answerIds: (text) => between(answer, text, end),
     followUpIds: (prompt) => between(user, prompt, assistant),
     resultIds: (results) => joined(results.map(({ text }) => between(result, text, endResult))),
+
+    conversationIds(messages, tools = []) {
+      const { system, turns } = orderMessages(messages);
+      const said = [...system]; // by the user, who may send several messages in a row
+      const ids = turns.map((message, i) => {
+        switch (message.role) {
+          case "system":
+          case "user":
+            said.push(message.content);
+            if (["system", "user"].includes(turns[i + 1]?.role ?? "")) return Uint32Array.of();
+            return between(user, said.splice(0).join("\n\n"), assistant);
+          case "assistant": {
+            const { content, calls = [] } = message;
+            if (calls.length === 0) return between(answer, content, end);
+            return joined([tokenizer.encode(content), callIds(plannedCalls(calls, tools))]);
+          }
+          case "tool":
+            return between(result, message.content, endResult);
+        }
+      });
+      return joined(ids);
+    },
+
+    callOpeningIds(tool) {
+      const required = tool?.parameters.required?.length ?? 0;
+      const text = `${tool?.name ?? ""}${required > 0 ? " " : ""}`;
+      return Uint32Array.of(call, ...tokenizer.encode(text));
+    },
 
     readTurn(turn, tools = []) {
       const ids = Array.from(turn);
@@ -162,6 +208,25 @@ export function compactChat(tokenizer: Tokenizer): ChatFormat {
         return { kind, text, calls, content: "", wellFormed };
       }
       return { kind: open < 0 ? "other" : kind, text, calls: [], content, wellFormed };
+    },
+
+    // Control tokens alone tell a call from text, whether tools were offered or not.
+    turnStream() {
+      const decoded = tokenizer.decodeStream();
+      let part: keyof TurnPiece | null = "thought";
+      const piece = (text: string): TurnPiece => ({
+        ...{ thought: "", content: "" },
+        ...(part === null ? {} : { [part]: text }),
+      });
+      return {
+        push(id) {
+          if (!tokenizer.isControl(id)) return piece(decoded.push(id));
+          const last = piece(decoded.end());
+          part = id === answer && part === "thought" ? "content" : null;
+          return last;
+        },
+        end: () => piece(decoded.end()),
+      };
     },
   };
 }

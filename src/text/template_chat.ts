@@ -14,9 +14,12 @@ import type { PlannedCall, ToolCallFormat, ToolResult } from "./calls/format.ts"
 import { toolJson } from "./calls/format.ts";
 import { detectToolFormat, type ToolFormatName, toolFormats } from "./calls/mod.ts";
 import type { ChatFormat, Turn } from "./chat_template.ts";
+import { type Message, orderMessages, plannedCalls } from "./conversation.ts";
 import { type ChatMessage, ChatTemplate, ChatTemplateError } from "./jinja_template.ts";
+import { stopNames } from "./stop_names.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import type { ToolSpec } from "./tool_call.ts";
+import { END_THINK, TextTurnStream, THINK, type TurnStream } from "./turn_stream.ts";
 
 /** How {@linkcode templateChat} uses a template. */
 export interface TemplateChatOptions {
@@ -40,17 +43,8 @@ const probeTool: ToolSpec = {
   parameters: { type: "object", properties: {} },
 };
 
-/** Tokens that end a turn in some model, beside the one that its template writes. */
-const otherStops = [
-  ...["<start_function_response>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<eos>"],
-  "</s>",
-];
-
 /** Mistral's templates want nine letters or digits. */
 const CALL_ID = "call00000";
-
-const THINK = "<think>";
-const END_THINK = "</think>";
 
 /**
  * The chat format of a model with a Jinja template.
@@ -130,17 +124,77 @@ class TemplateChat implements ChatFormat {
   }
 
   promptIds(prompt: string, tools: readonly ToolSpec[] = [], said?: string): Uint32Array {
+    const system: Message[] = said === undefined ? [] : [{ role: "system", content: said }];
+    return this.conversationIds([...system, { role: "user", content: prompt }], tools);
+  }
+
+  conversationIds(messages: readonly Message[], tools: readonly ToolSpec[] = []): Uint32Array {
+    const { system: said, turns } = orderMessages(messages);
     const escaped = tools.map(({ name, description, parameters }) =>
       this.#escaped({ name, description, parameters })
     );
     const system = [
       this.#system,
-      said === undefined ? undefined : this.#tokenizer.escape(said),
+      ...said.map((text) => this.#tokenizer.escape(text)),
       this.#native || tools.length === 0 ? undefined : this.#format.instructions(escaped),
     ].filter((part) => part !== undefined).join("\n\n");
-    const messages = this.#asked(this.#tokenizer.escape(prompt), system || undefined);
-    const text = this.#render(messages, this.#native ? escaped : [], true);
+    const [first, ...rest] = turns;
+    const render = (native: (calls: number) => boolean) =>
+      this.#render(
+        [
+          ...this.#asked(this.#tokenizer.escape(first!.content), system || undefined),
+          ...this.#written(rest, escaped, native),
+        ],
+        this.#native ? escaped : [],
+        true,
+      );
+    let text: string;
+    try {
+      text = render(() => this.#native);
+    } catch (error) {
+      // Llama 3's template refuses several calls in a turn; the model may still have made them.
+      if (!(error instanceof ChatTemplateError) || !this.#native) throw error;
+      text = render((calls) => calls < 2);
+    }
     return this.#tokenizer.encodeTemplate(text);
+  }
+
+  /**
+   * Messages as templates know them.
+   *
+   * @param native whether the template writes so many calls of a turn by itself
+   */
+  #written(
+    messages: readonly Message[],
+    tools: readonly ToolSpec[],
+    native: (calls: number) => boolean,
+  ): ChatMessage[] {
+    const written: ChatMessage[] = [];
+    let results: ToolResult[] = [];
+    messages.forEach((message, i) => {
+      const content = this.#tokenizer.escape(message.content);
+      if (message.role === "tool") {
+        results.push({ name: this.#tokenizer.escape(message.name), text: content });
+        if (messages[i + 1]?.role === "tool") return;
+        written.push(...this.#answered(results));
+        results = [];
+      } else if (message.role === "assistant" && message.calls?.length) {
+        const calls = message.calls.map((call) => this.#escaped(call));
+        if (native(calls.length)) written.push({ ...this.#called(calls), content });
+        else {
+          const text = this.#format.format(plannedCalls(calls, tools));
+          const parts = [content, text].filter((part) => part !== "");
+          written.push({ role: "assistant", content: parts.join("\n") });
+        }
+      } else written.push({ role: message.role, content });
+    });
+    return written;
+  }
+
+  callOpeningIds(tool?: ToolSpec): Uint32Array {
+    const name = tool && this.#tokenizer.escape(tool.name);
+    const thought = this.#opensThought ? `\n${END_THINK}\n\n` : "";
+    return this.#tokenizer.encodeTemplate(thought + this.#format.opening(name));
   }
 
   callIds(calls: readonly PlannedCall[]): Uint32Array {
@@ -210,6 +264,16 @@ class TemplateChat implements ChatFormat {
     return { kind: "answer", text: thought, calls: [], content, wellFormed };
   }
 
+  turnStream(calls: boolean): TurnStream {
+    const tokenizer = this.#tokenizer;
+    return new TextTurnStream({
+      decoded: tokenizer.decodeStream(),
+      control: (id) => tokenizer.isControl(id) ? tokenizer.decode([id]) : null,
+      opensThought: this.#opensThought,
+      callBegins: (text) => calls ? this.#format.begins(text) : { at: text.length, sure: false },
+    });
+  }
+
   /** The tools of a rendering that pieces are cut out of: some templates change without any. */
   get #probeTools(): readonly ToolSpec[] {
     return this.#native ? [probeTool] : [];
@@ -237,21 +301,21 @@ class TemplateChat implements ChatFormat {
 
   /** The token that ends a turn with a call, and all that the template writes behind it. */
   #afterCall(results: readonly ToolResult[]): { stop: string; rest: string } {
-    const messages: ChatMessage[] = this.#native
-      ? [
-        this.#called([{ name: PROBE.call, arguments: {} }]),
-        ...results.map(({ name, text }) => ({
-          role: "tool",
-          name,
-          tool_call_id: CALL_ID,
-          content: text,
-        })),
-      ]
-      : [
-        { role: "assistant", content: PROBE.call },
-        { role: "user", content: this.#format.results(results) },
-      ];
-    return this.#behind(PROBE.call, messages);
+    const made = this.#native
+      ? this.#called([{ name: PROBE.call, arguments: {} }])
+      : { role: "assistant", content: PROBE.call };
+    return this.#behind(PROBE.call, [made, ...this.#answered(results)]);
+  }
+
+  /** What the tools of one turn answered. */
+  #answered(results: readonly ToolResult[]): ChatMessage[] {
+    if (!this.#native) return [{ role: "user", content: this.#format.results(results) }];
+    return results.map(({ name, text }) => ({
+      role: "tool",
+      name,
+      tool_call_id: CALL_ID,
+      content: text,
+    }));
   }
 
   /** The token that ends a turn with `mark` in it, and all that the template writes behind it. */
@@ -311,22 +375,10 @@ class TemplateChat implements ChatFormat {
 
   /** The token with which the template ends an answer, and another that the model may end with. */
   #findStops(): string[] {
-    const tokenizer = this.#tokenizer;
     const answered = [...this.#asked("x"), { role: "assistant", content: PROBE.text }];
     const text = this.#render(answered, this.#probeTools, false);
     const rest = text.slice(text.lastIndexOf(PROBE.text) + PROBE.text.length);
-    const id = tokenizer.encodeTemplate(rest).find((id) => tokenizer.isControl(id));
-    if (id === undefined) {
-      throw new ChatTemplateError(
-        `Cannot use the chat template: it ends the model's turn with ${JSON.stringify(rest)}, ` +
-          "which has no control token of the tokenizer in it. Check that they belong together",
-      );
-    }
-    const first = tokenizer.decode([id]);
-    const named = tokenizer.namedToken("eos_token");
-    const second = [...otherStops.slice(0, 2), ...(named ? [named] : []), ...otherStops.slice(2)]
-      .find((name) => name !== first && tokenizer.hasToken(name));
-    return second === undefined ? [first] : [first, second];
+    return stopNames(this.#tokenizer, rest);
   }
 
   /** Every text inside of a value, keys included, as plain text. */

@@ -6,6 +6,7 @@
  * @module
  */
 
+import type { Beginning } from "../marks.ts";
 import type { ParsedCall, ToolSpec } from "../tool_call.ts";
 import { parseTypedJson } from "../typed_json.ts";
 
@@ -43,6 +44,10 @@ export interface ToolCallFormat {
   format(calls: readonly PlannedCall[]): string;
   /** Reads a turn, control tokens shown and its stop token left out; never throws. */
   parse(text: string, specs: readonly ToolSpec[]): CallText;
+  /** What a turn begins with that calls a tool, of that name or of any. */
+  opening(name?: string): string;
+  /** Where a call begins in a text that goes on, or may begin at its end. */
+  begins(text: string): Beginning;
   /** For the system message, where a model's template has no place for tools. */
   instructions(specs: readonly ToolSpec[]): string;
   /** For a user message, where a model's template has no place for results. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { findMark } from "../marks.ts";
 import { checkedCall, type ParsedCall, type ToolSpec } from "../tool_call.ts";
 import {
   malformedCall,
@@ -24,6 +25,8 @@ export const functionGemma: ToolCallFormat = {
   name: "function-gemma",
   format: (calls) =>
     calls.map(({ spec, args }) => `${OPEN}call:${spec.name}${formatValue(args)}${CLOSE}`).join(""),
+  opening: (name) => `${OPEN}call:${name === undefined ? "" : `${name}{`}`,
+  begins: (text) => findMark(text, [OPEN]),
   parse(text, specs) {
     const first = text.indexOf(OPEN);
     if (first < 0) return noCalls(text);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { earlier, findMark, findPattern } from "../marks.ts";
 import { checkedCall, type ParsedCall, type ToolSpec } from "../tool_call.ts";
 import {
   malformedCall,
@@ -26,6 +27,8 @@ export const hermes: ToolCallFormat = {
     calls.map(({ spec, args }) =>
       `${OPEN}\n${pythonJson({ name: spec.name, arguments: args })}\n${CLOSE}`
     ).join("\n"),
+  opening: (name) => `${OPEN}\n${openingJson(name, "arguments")}`,
+  begins: (text) => findMark(text, [OPEN]),
   parse(text, specs) {
     const first = text.indexOf(OPEN);
     if (first < 0) return noCalls(text);
@@ -58,6 +61,8 @@ export const hermes: ToolCallFormat = {
 };
 
 const PYTHON_TAG = "<|python_tag|>";
+/** How a call begins that has no tag. */
+const BARE = /\{\s*"(?:name|type|function)"\s*:/;
 
 /**
  * `{"name": "add", "parameters": {"a": 1}}`, several with `; ` between them; after
@@ -67,9 +72,12 @@ export const llama3: ToolCallFormat = {
   name: "llama3",
   format: (calls) =>
     calls.map(({ spec, args }) => pythonJson({ name: spec.name, parameters: args })).join("; "),
+  opening: (name) => openingJson(name, "parameters"),
+  begins: (text) =>
+    earlier(findMark(text, [PYTHON_TAG]), findPattern(text, BARE, /\{\s*(?:"[a-z]*(?:"\s*)?)?$/)),
   parse(text, specs) {
     const tag = text.indexOf(PYTHON_TAG);
-    const bare = text.search(/\{\s*"(?:name|type|function)"\s*:/);
+    const bare = text.search(BARE);
     if (tag < 0 && bare < 0) return noCalls(text);
     const start = Math.min(...[tag, bare].filter((at) => at >= 0));
     const body = text.slice(start).replaceAll(PYTHON_TAG, "").trim();
@@ -97,6 +105,11 @@ export const llama3: ToolCallFormat = {
     specs.map((spec) => JSON.stringify(toolJson(spec), null, 4)).join("\n\n"),
   results: (results) => results.map(({ text }) => text).join("\n"),
 };
+
+/** A call up to its name, or up to its arguments: where tokens of JSON end, too. */
+function openingJson(name: string | undefined, args: string): string {
+  return name === undefined ? '{"name":' : `{"name": ${JSON.stringify(name)}, "${args}":`;
+}
 
 /** Llama 3's built-in tools are called as methods: `brave_search.call(query="...")`. */
 function builtInName(name: string): string {

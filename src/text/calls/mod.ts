@@ -4,6 +4,7 @@
  * @module
  */
 
+import { findMark } from "../marks.ts";
 import { formatCall, parseCall, type ParsedCall } from "../tool_call.ts";
 import { noCalls, type ToolCallFormat, toolJson } from "./format.ts";
 import { functionGemma } from "./function_gemma.ts";
@@ -23,6 +24,8 @@ const compact: ToolCallFormat = {
       // Only quoted strings can have "<|" in them; here, text alone must tell where a call ends.
       `${CALL}${formatCall(spec, args).replaceAll("<|", "\\u003c|")}${END_CALL}`
     ).join(""),
+  opening: (name = "") => `${CALL}${name}`,
+  begins: (text) => findMark(text, [CALL]),
   parse(text, specs) {
     const [before, ...rest] = text.split(CALL);
     if (rest.length === 0) return noCalls(text);

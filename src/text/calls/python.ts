@@ -4,6 +4,7 @@
  * @module
  */
 
+import { findMark, findPattern } from "../marks.ts";
 import { checkedCall, parameterNames, type ParsedCall, type ToolSpec } from "../tool_call.ts";
 import {
   malformedCall,
@@ -15,12 +16,16 @@ import {
 } from "./format.ts";
 import { PythonReader } from "./python_reader.ts";
 
+const LIST = /\[\s*[A-Za-z_][\w.-]*\s*\(/;
+
 /** `[add(a=1, b=2), now()]`. */
 export const python: ToolCallFormat = {
   name: "python",
   format: (calls) => `[${calls.map(({ spec, args }) => formatPython(spec.name, args)).join(", ")}]`,
+  opening: (name) => name === undefined ? "[" : `[${name}(`,
+  begins: (text) => findPattern(text, LIST, /\[\s*(?:[A-Za-z_][\w.-]*\s*)?$/),
   parse(text, specs) {
-    const list = /\[\s*[A-Za-z_][\w.-]*\s*\(/.exec(text);
+    const list = LIST.exec(text);
     if (!list) return noCalls(text);
     const { calls, end, clean } = readPythonCalls(text, list.index, specs);
     return {
@@ -46,6 +51,8 @@ export const gemma: ToolCallFormat = {
   name: "gemma",
   format: (calls) =>
     `${CODE}\n${calls.map(({ spec, args }) => formatPython(spec.name, args)).join("\n")}\n${FENCE}`,
+  opening: (name) => `${CODE}\n${name === undefined ? "" : `${name}(`}`,
+  begins: (text) => findMark(text, [CODE]),
   parse(text, specs) {
     const first = text.indexOf(CODE);
     if (first < 0) return noCalls(text);
