@@ -103,6 +103,16 @@ const LAYERS: readonly Layer[] = [
     ],
     ...outside,
   },
+  {
+    // What is answered over HTTP.
+    name: "serve",
+    files: /^src\/serve\//,
+    may: [
+      ...["gpu", "gpu kernels", "tensor", "tape", "random", "ops", "reference", "checks", "optim"],
+      ...["io", "model", "generation", "text", "tools", "tasks", "episodes", "rl", "run"],
+    ],
+    ...outside,
+  },
   { name: "bench", files: /^bench\//, may: ["*"], ...outside },
   { name: "top", files: /^(mod|cli|server)\.ts$/, may: ["*"], ...outside },
   // What a user writes: the public API, and nothing that lies behind it.

@@ -1,0 +1,41 @@
+/**
+ * Server-sent events as OpenAI's clients read them.
+ *
+ * @module
+ */
+
+import { asApiError } from "./errors.ts";
+
+/**
+ * A response that sends each object as it comes, and `[DONE]` behind the last. An error in the midst
+ * of it is sent as an object, too.
+ *
+ * @param request aborted where the connection is
+ * @param work sends objects; its signal is aborted once the client has left
+ */
+export function eventStream(
+  request: AbortSignal,
+  work: (send: (value: unknown) => void, signal: AbortSignal) => Promise<void>,
+): Response {
+  const cancelled = new AbortController();
+  const gone = AbortSignal.any([request, cancelled.signal]);
+  const encoder = new TextEncoder();
+  const body = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      const write = (text: string) => {
+        if (!gone.aborted) controller.enqueue(encoder.encode(`data: ${text}\n\n`));
+      };
+      try {
+        await work((value) => write(JSON.stringify(value)), gone);
+        write("[DONE]");
+      } catch (error) {
+        if (!gone.aborted) write(JSON.stringify(asApiError(error)));
+      }
+      if (!gone.aborted) controller.close();
+    },
+    cancel: () => cancelled.abort(),
+  });
+  return new Response(body, {
+    headers: { "Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store" },
+  });
+}

@@ -1,0 +1,45 @@
+/**
+ * OpenAI's API over the models of an engine.
+ *
+ * @module
+ */
+
+import { Hono } from "hono";
+import { chatCompletion } from "./chat.ts";
+import { textCompletion } from "./completions.ts";
+import type { InferenceEngine } from "./engine.ts";
+import { ApiError, asApiError } from "./errors.ts";
+
+export { InferenceEngine } from "./engine.ts";
+export type { EngineOptions, Lease, ServedModel } from "./engine.ts";
+export { ApiError } from "./errors.ts";
+export { loadServed } from "./load.ts";
+export type { ServingOptions } from "./load.ts";
+
+/**
+ * The routes below `/v1`. Who may use them, and how large a body may be, is for the app to say that
+ * mounts them.
+ */
+export function inferenceRoutes(engine: InferenceEngine): Hono {
+  const app = new Hono();
+  app.onError((error) => asApiError(error).toResponse());
+  app.notFound((c) => new ApiError(404, `There is no ${c.req.method} ${c.req.path}`).toResponse());
+  app.post("/v1/chat/completions", (c) => chatCompletion(engine, c.req.raw));
+  app.post("/v1/completions", (c) => textCompletion(engine, c.req.raw));
+  const described = (id: string) => ({
+    id,
+    object: "model",
+    created: engine.created,
+    owned_by: "mentor",
+  });
+  app.get("/v1/models", (c) => c.json({ object: "list", data: engine.models.map(described) }));
+  app.get("/v1/models/:id{.+}", (c) => {
+    const id = c.req.param("id");
+    if (engine.models.includes(id)) return c.json(described(id));
+    throw new ApiError(404, `The model "${id}" does not exist`, {
+      param: "model",
+      code: "model_not_found",
+    });
+  });
+  return app;
+}
