@@ -92,6 +92,7 @@ Deno.test("openai: log-probabilities belong to the content, and the likeliest co
   assertEquals(choices[0].message, choices[1].message, "greedy");
   for (const { message, logprobs } of choices) {
     const tokens = logprobs.content;
+    assert(tokens.length > 0);
     assertEquals(tokens.map(({ token }: Result) => token).join(""), message.content);
     for (const { token, logprob, bytes, top_logprobs } of tokens) {
       assertEquals(bytes, [...new TextEncoder().encode(token)]);

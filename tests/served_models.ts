@@ -31,6 +31,13 @@ const answers: [RegExp, string][] = [
   [/Call both/, `Let me see.\n${calls.join("\n")}<|im_end|>`],
   [/Say hello/, "Hello, Zürich 😀!<|im_end|>"],
   [/Talk for ever/, "On and "],
+  [/"arguments":$/, ' {"a": 6, "b": 7}}\n</tool_call><|im_end|>'],
+  [
+    /<tool_call>\n\{"name":$/,
+    ' "multiply", "arguments": {"a": 6, "b": 7}}\n</tool_call><|im_end|>',
+  ],
+  [/Call badly/, '<tool_call>\n{"name": "add", \n</tool_call><|im_end|>'],
+  [/Think/, "<think>\nHm.\n</think>\n\nSo.<|im_end|>"],
 ];
 
 /** An engine with the models `scripted` and `nano`, busy as long as there is a reason. */

@@ -78,10 +78,22 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     return { content: await runner.finalContent(), messages: runner.messages };
   },
 
+  /** Behind a tool's result the base model answers. */
   logprobs: () =>
     client.chat.completions.create({
-      ...{ model: "nano", messages: ask("34 plus 8"), logprobs: true, top_logprobs: 3 },
-      ...{ temperature: 0, max_tokens: 20, n: 2 },
+      ...{ model: "nano", logprobs: true, top_logprobs: 3, temperature: 0, max_tokens: 20, n: 2 },
+      tools,
+      messages: [
+        ...ask("What is 34 plus 8?"),
+        {
+          role: "assistant",
+          tool_calls: [{
+            ...{ id: "call_1", type: "function" },
+            function: { name: "add", arguments: '{"a": 34, "b": 8}' },
+          }],
+        },
+        { role: "tool", tool_call_id: "call_1", content: "42" },
+      ],
     }),
 
   text: () =>

@@ -22,8 +22,12 @@ export type { ServingOptions } from "./load.ts";
  */
 export function inferenceRoutes(engine: InferenceEngine): Hono {
   const app = new Hono();
-  app.onError((error) => asApiError(error).toResponse());
-  app.notFound((c) => new ApiError(404, `There is no ${c.req.method} ${c.req.path}`).toResponse());
+  app.onError((error) =>
+    // Only a client that leaves aborts anything, and nobody reads the answer then.
+    error.name === "AbortError"
+      ? new Response(null, { status: 499 })
+      : asApiError(error).toResponse()
+  );
   app.post("/v1/chat/completions", (c) => chatCompletion(engine, c.req.raw));
   app.post("/v1/completions", (c) => textCompletion(engine, c.req.raw));
   const described = (id: string) => ({
