@@ -16,6 +16,7 @@ import { peers } from "./peers.ts";
 import { recipe } from "./recipe.ts";
 import { growth, renderGrowth, writeGrowthPlots } from "./growth.ts";
 import { renderSandbox, sandbox } from "./sandbox.ts";
+import { serving } from "./serving.ts";
 import { renderSteady, steady } from "./steady.ts";
 import {
   type BenchReport,
@@ -38,13 +39,15 @@ export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
   peers     everything that other libraries can do, too, or the works named: matmul:N, rmsnorm,
             attention, lmhead, adamw, step, decode:N
   growth    a step's time against tokens, sequence length, layers, width and vocabulary
+  serving   completions over HTTP, 1, 8 and 32 at a time, beside the generator that makes them
   steady    500 steps: JavaScript heap, resident memory, allocations, and how busy the GPU is
   tune      searches the knobs of the device class on this adapter, and prints the best
   sandbox   starting Python and JavaScript, calling them, and what comes of hostile code
   models    the GGUF files named, beside llama.cpp: perplexity, greedy tokens, time to the first
             token and tokens/s
   data      10,000 tasks, and the task files named: read, checked, and their references run
-  all       all of these but tune, sandbox, models and data, some ten minutes on two cores; the default
+  all       kernels, step, rollout, peers, growth and steady, some ten minutes on two cores; the
+            default
 
   --json            one document on stdout
   --save FILE       keeps the numbers as JSON
@@ -62,6 +65,7 @@ const partNames = [
   "recipe",
   "peers",
   "growth",
+  "serving",
   "steady",
   "tune",
   "sandbox",
@@ -77,6 +81,7 @@ const selections: Readonly<Record<string, readonly Part[]>> = {
   rollout: ["peers"],
   peers: ["peers"],
   growth: ["growth"],
+  serving: ["serving"],
   steady: ["steady"],
   tune: ["tune"],
   sandbox: ["sandbox"],
@@ -190,6 +195,11 @@ class Bench {
         this.#documents.growth = report;
         this.#texts.push(renderGrowth(report));
         if (plots) { for (const path of await writeGrowthPlots(report, plots)) this.#say(path); }
+        break;
+      }
+      case "serving": {
+        const repetitions = quick ? 3 : 7;
+        this.#rows.push(...await serving({ repetitions, onProgress: this.#bar("serving") }));
         break;
       }
       case "steady": {

@@ -22,8 +22,15 @@ export function eventStream(
   const encoder = new TextEncoder();
   const body = new ReadableStream<Uint8Array>({
     async start(controller) {
+      let waiting = "";
+      const flush = () => {
+        if (waiting !== "" && !gone.aborted) controller.enqueue(encoder.encode(waiting));
+        waiting = "";
+      };
       const write = (text: string) => {
-        if (!gone.aborted) controller.enqueue(encoder.encode(`data: ${text}\n\n`));
+        // Several tokens come from the GPU at a time: their events leave in one piece.
+        if (waiting === "") queueMicrotask(flush);
+        waiting += `data: ${text}\n\n`;
       };
       try {
         await work((value) => write(JSON.stringify(value)), gone);
@@ -31,6 +38,7 @@ export function eventStream(
       } catch (error) {
         if (!gone.aborted) write(JSON.stringify(asApiError(error)));
       }
+      flush();
       if (!gone.aborted) controller.close();
     },
     cancel: () => cancelled.abort(),
