@@ -1,8 +1,15 @@
 // The routes below /v1 without a client: what is refused, what is told piece by piece, who waits.
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { SequenceQueue } from "../src/model/sequence.ts";
-import { InferenceEngine, inferenceRoutes } from "../src/serve/openai/mod.ts";
+import { ConfigError } from "../src/run/config.ts";
+import {
+  InferenceEngine,
+  inferenceFlags,
+  inferenceRoutes,
+  openEngine,
+} from "../src/serve/openai/mod.ts";
+import { chatRequest, completionRequest } from "../src/serve/openai/schema.ts";
 import { StopText } from "../src/serve/openai/stop_text.ts";
 import { offered } from "./served_models.ts";
 
@@ -272,5 +279,33 @@ Deno.test("a model that fails is told of, and loaded again for the next request"
     assertEquals([loads, failing.state], [2, { model: null, admitted: 0 }]);
   } finally {
     console.error = log;
+  }
+});
+
+Deno.test("flags say which models are offered, and wrong ones are refused", () => {
+  const free = () => null;
+  const { models } = openEngine({ models: "a=x/y, b.c=z=1.gguf", slots: "2" }, free);
+  assertEquals(models, ["a", "b.c"]);
+  assertEquals(openEngine({}, free).models, []);
+  for (
+    const [flags, message] of [
+      [{ models: "folder" }, '"folder" is not of the form id=path'],
+      [{ models: "a=x,a=y" }, '"a=y" has an id that is taken'],
+      [{ slots: "0" }, "--slots 0: it must be a positive whole number"],
+      [{ context: "many" }, "--context many"],
+      [{ queue: "1.5" }, "--queue 1.5"],
+    ] as const
+  ) assertThrows(() => openEngine(flags, free), ConfigError, message);
+});
+
+Deno.test("docs/inference.md has every flag, and every field that is read", () => {
+  const text = Deno.readTextFileSync(new URL("../docs/inference.md", import.meta.url));
+  for (const flag of Object.keys(inferenceFlags)) assert(text.includes(`\`--${flag}\``), flag);
+  const fields = new Set(
+    [chatRequest, completionRequest].flatMap(({ entries }) => Object.keys(entries)),
+  );
+  const shared = ["model", "prompt", "frequency_penalty", "presence_penalty"];
+  for (const field of fields) {
+    if (!shared.includes(field)) assert(text.includes(`\`${field}\``), field);
   }
 });

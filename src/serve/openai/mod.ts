@@ -13,6 +13,7 @@ import { ApiError, asApiError } from "./errors.ts";
 export { InferenceEngine } from "./engine.ts";
 export type { EngineOptions, Lease, ServedModel } from "./engine.ts";
 export { ApiError } from "./errors.ts";
+export { inferenceFlags, openEngine } from "./flags.ts";
 export { loadServed } from "./load.ts";
 export type { ServingOptions } from "./load.ts";
 
