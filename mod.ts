@@ -179,6 +179,9 @@ export type {
 } from "./src/text/calls/mod.ts";
 export { callTranscript, compactChat, transcript } from "./src/text/chat_template.ts";
 export type { ChatFormat, Transcript, TranscriptCall, Turn } from "./src/text/chat_template.ts";
+export type { Message, MessageCall } from "./src/text/conversation.ts";
+export type { Beginning } from "./src/text/marks.ts";
+export type { TurnPiece, TurnStream } from "./src/text/turn_stream.ts";
 export { ChatTemplate, ChatTemplateError } from "./src/text/jinja_template.ts";
 export type { ChatInput, ChatMessage } from "./src/text/jinja_template.ts";
 export { templateChat } from "./src/text/template_chat.ts";

@@ -6,6 +6,7 @@
 
 /** Where something begins in a text; behind its end where it does not. */
 export interface Beginning {
+  /** Position in the text. */
   readonly at: number;
   /** Whether it is there, and not only may be once the text goes on. */
   readonly sure: boolean;
