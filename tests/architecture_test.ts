@@ -1,7 +1,7 @@
 // Holds the layers of docs/architecture.md: imports point downwards only. LAYERS is the one place
 // that says who may import whom; a file that belongs to none of them fails as well.
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { dirname, join, normalize, relative } from "@std/path";
 import project from "../deno.json" with { type: "json" };
 
@@ -226,7 +226,7 @@ Deno.test("what is heavy is loaded by those who use it, and not downloaded by ot
   for (const path of await layeredFiles()) {
     assertEquals(heavy.test(await Deno.readTextFile(join(ROOT, path))), false, path);
   }
-  assertEquals(project.unstable, ["npm-lazy-caching"]);
+  assert(project.unstable.includes("npm-lazy-caching"));
 });
 
 Deno.test("an upward import is caught, however it is written", () => {

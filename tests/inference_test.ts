@@ -1,6 +1,7 @@
 // The routes below /v1 without a client: what is refused, what is told piece by piece, who waits.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
 import type { SequenceQueue } from "../src/model/sequence.ts";
 import { ConfigError } from "../src/run/config.ts";
 import {
@@ -167,6 +168,27 @@ Deno.test("a call that can't be read is no call, and is told of", async () => {
   assertEquals(message.tool_call_errors.length, 1);
 });
 
+Deno.test("arguments are the client's to check, whatever its schema would take", async () => {
+  const properties = { a: { type: "string", pattern: "^(x+x+)+y$" }, b: { $ref: "#/nowhere" } };
+  const parameters = { type: "object", properties, required: ["c"] };
+  const own = [{ type: "function", function: { name: "add", parameters } }];
+  const { json } = await post(say("Call with much", { tools: own }));
+  const [{ message }] = json.choices;
+  assertEquals(JSON.parse(message.tool_calls[0].function.arguments), { a: "x".repeat(60) });
+});
+
+Deno.test("extreme settings harm nobody else", async () => {
+  const body = { model: "nano", prompt: "34 plus 8", max_tokens: 4, seed: 1, logprobs: 0 };
+  const drawn = async (more: Json) =>
+    (await post({ ...body, ...more }, "/v1/completions")).json.choices[0];
+  const greedy = await drawn({ temperature: 0 });
+  assertEquals((await drawn({ temperature: 1e-40 })).text, greedy.text);
+  assertEquals((await drawn({ top_p: 0 })).text, greedy.text);
+  const { finish_reason } = await drawn({ seed: -(2 ** 53 - 1), max_tokens: 1e15 });
+  assert(["stop", "length"].includes(finish_reason));
+  assertEquals((await post({ ...body, stop: "x".repeat(1001) }, "/v1/completions")).status, 400);
+});
+
 Deno.test("a thought is told apart from the answer", async () => {
   const { json } = await post(say("Think"));
   const { content, reasoning_content } = json.choices[0].message;
@@ -308,4 +330,32 @@ Deno.test("docs/inference.md has every flag, and every field that is read", () =
   for (const field of fields) {
     if (!shared.includes(field)) assert(text.includes(`\`${field}\``), field);
   }
+});
+
+Deno.test("whatever a body says, the server is not at fault", async () => {
+  const fields = Object.keys(chatRequest.entries);
+  const role = fc.constantFrom("system", "user", "assistant", "tool", "developer");
+  const messages = fc.array(fc.record({
+    ...{ role, content: fc.oneof(fc.string({ unit: "grapheme" }), fc.jsonValue()) },
+    tool_calls: fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, fc.jsonValue()),
+  }));
+  const valid = fc.record({ messages, tools: fc.oneof(fc.constant(tools), fc.jsonValue()) });
+  const other = fc.dictionary(fc.constantFrom(...fields, "x"), fc.jsonValue(), { maxKeys: 3 });
+  const statuses = new Set<number>();
+  await fc.assert(
+    fc.asyncProperty(valid, other, fc.boolean(), async (body, more, stream) => {
+      const all = { model: "scripted", max_tokens: 3, ...body, stream, ...more };
+      const response = await app.request("/v1/chat/completions", {
+        method: "POST",
+        body: JSON.stringify({ ...all, max_tokens: 3, max_completion_tokens: 3 }),
+      });
+      const text = await response.text();
+      statuses.add(response.status);
+      assert(response.status < 500, text);
+      assert(!text.includes('"server_error"'), text);
+    }),
+    { numRuns: 300 },
+  );
+  assert(statuses.has(200) && statuses.has(400), "both were tried");
+  assertEquals(engine.state.admitted, 0);
 });

@@ -36,6 +36,10 @@ const answers: [RegExp, string][] = [
     /<tool_call>\n\{"name":$/,
     ' "multiply", "arguments": {"a": 6, "b": 7}}\n</tool_call><|im_end|>',
   ],
+  [
+    /Call with much/,
+    `<tool_call>\n{"name": "add", "arguments": {"a": "${"x".repeat(60)}"}}\n</tool_call><|im_end|>`,
+  ],
   [/Call badly/, '<tool_call>\n{"name": "add", \n</tool_call><|im_end|>'],
   [/Think/, "<think>\nHm.\n</think>\n\nSo.<|im_end|>"],
 ];

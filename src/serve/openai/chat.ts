@@ -6,7 +6,7 @@
 
 import type { ParsedCall, ToolSpec } from "../../text/tool_call.ts";
 import { ChatTemplateError } from "../../text/jinja_template.ts";
-import { type ChatInput, chatInput } from "./chat_input.ts";
+import { type ChatInput, chatInput, readingSpecs } from "./chat_input.ts";
 import { type ChoiceDelta, type DrawnToken, generateChoice } from "./choice.ts";
 import { limitOf, samplingOf, stopsOf, usageOf } from "./drawing.ts";
 import { type InferenceEngine, type Lease, now, type ServedModel } from "./engine.ts";
@@ -55,6 +55,7 @@ class ChatCompletion {
   readonly #lease: Lease;
   readonly #model: ServedModel;
   readonly #body: ChatRequest;
+  /** For reading the model's turn. */
   readonly #tools: readonly ToolSpec[];
   /** What the model's turn is made to begin with. */
   readonly #opening: Uint32Array;
@@ -67,7 +68,7 @@ class ChatCompletion {
     this.#lease = lease;
     this.#model = lease.model;
     this.#body = body;
-    this.#tools = input.tools;
+    this.#tools = readingSpecs(input.tools);
     const { chat, length } = lease.model;
     const { opening } = input;
     this.#opening = opening === null

@@ -47,6 +47,28 @@ export function chatInput(request: ChatRequest): ChatInput {
   throw invalid(`Invalid 'tool_choice': there is no tool "${name}" in 'tools'`, "tool_choice");
 }
 
+/**
+ * Tools as far as a turn can't be read without them: names and types of arguments. The schemas of
+ * clients are for the model; whether arguments keep to them is the client's to check, and a pattern
+ * in one could keep a validator busy for ever.
+ */
+export function readingSpecs(tools: readonly ToolSpec[]): ToolSpec[] {
+  return tools.map(({ name, description, parameters: { properties } }) => ({
+    ...{ name, description },
+    parameters: {
+      type: "object",
+      properties: Object.fromEntries(
+        Object.entries(properties ?? {}).map(([key, schema]) => [key, typeOf(schema)]),
+      ),
+    },
+  }));
+}
+
+function typeOf(schema: unknown): { type?: string } {
+  const { type } = (schema ?? {}) as { type?: unknown };
+  return typeof type === "string" ? { type } : {};
+}
+
 function readMessage(message: RequestMessage, i: number, names: Map<string, string>): Message {
   const content = textOf(message.content);
   switch (message.role) {

@@ -11,10 +11,13 @@ import type { DrawingRequest } from "./schema.ts";
 /** The least share of the distribution: `top_p: 0`, which OpenAI allows, is the likeliest token. */
 const LEAST_SHARE = 1e-6;
 
+/** Below it the likeliest token is drawn anyway, and its inverse is no f32 at some point. */
+const LEAST_TEMPERATURE = 1e-5;
+
 /** How the tokens of a request are drawn; without a seed, differently each time. */
 export function samplingOf({ temperature, top_p, seed }: DrawingRequest): SamplingOptions {
   return {
-    temperature: temperature ?? 1,
+    temperature: (temperature ?? 1) < LEAST_TEMPERATURE ? 0 : temperature ?? 1,
     topK: 0,
     topP: Math.max(LEAST_SHARE, top_p ?? 1),
     seed: seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,

@@ -18,6 +18,9 @@ function only<T extends v.GenericSchema>(schema: T, holds: (value: v.InferOutput
   return v.nullish(v.pipe(schema, v.check(holds, "This server does not support it")));
 }
 
+/** Longer than any mark that a text ends with: each piece of text is searched for its beginning. */
+const stopString = v.pipe(v.string(), v.nonEmpty(), v.maxLength(1000));
+
 /** How tokens are drawn and when they end, in both kinds of requests. */
 const drawing = {
   model: v.string(),
@@ -28,9 +31,7 @@ const drawing = {
   seed: v.nullish(v.pipe(v.number(), v.safeInteger())),
   stop: v.nullish(
     v.lazy((input) =>
-      typeof input === "string"
-        ? v.pipe(v.string(), v.nonEmpty())
-        : v.pipe(v.array(v.pipe(v.string(), v.nonEmpty())), v.maxLength(4))
+      typeof input === "string" ? stopString : v.pipe(v.array(stopString), v.maxLength(4))
     ),
   ),
   stream: flag,
