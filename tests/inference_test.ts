@@ -87,6 +87,7 @@ Deno.test("what is wrong with a request is told in OpenAI's shape, with the fiel
       messages: [{ role: "user", content: "x" }, { role: "assistant", content: "y" }],
     }, "messages"],
     [say("x".repeat(4000)), "messages"],
+    [say("x".repeat(400_000)), "messages"],
   ];
   for (const [body, param] of refused) {
     const { status, json } = await post(body);

@@ -74,7 +74,7 @@ class ChatCompletion {
     this.#opening = opening === null
       ? new Uint32Array()
       : chat.callOpeningIds(opening === "any" ? undefined : opening);
-    this.#prompt = Uint32Array.of(...promptOf(lease.model, input), ...this.#opening);
+    this.#prompt = Uint32Array.from([...promptOf(lease.model, input), ...this.#opening]);
     const most = body.max_completion_tokens ?? body.max_tokens;
     this.#limit = limitOf(this.#prompt, length, most, "messages");
     this.#sampling = samplingOf(body);
