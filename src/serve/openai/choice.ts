@@ -53,12 +53,12 @@ export interface ChoiceEnd {
  * @throws the reason of the signal, or the model's failure
  */
 export async function generateChoice(
-  { queue, model: { tokenizer }, failed }: Pick<Lease, "queue" | "model" | "failed">,
+  { queue, model: { tokenizer }, failure }: Pick<Lease, "queue" | "model" | "failure">,
   options: ChoiceOptions,
   onDelta: (delta: ChoiceDelta) => void,
 ): Promise<ChoiceEnd> {
   const { prompt, sampling, stream, limit, likeliest, reader, signal } = options;
-  signal.throwIfAborted();
+  for (const each of [signal, failure]) each.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<ChoiceEnd>();
   const ended = new AbortController();
   const tokens: number[] = [];
@@ -79,8 +79,8 @@ export async function generateChoice(
       ended.abort();
     }
   };
-  const leave = () => reject(signal.reason);
-  signal.addEventListener("abort", leave);
+  const leave = ({ target }: Event) => reject((target as AbortSignal).reason);
+  for (const each of [signal, failure]) each.addEventListener("abort", leave);
   try {
     queue.push({
       ...{ prompt, stream, limit, likeliest },
@@ -105,8 +105,8 @@ export async function generateChoice(
         return null;
       },
     }, sampling);
-    return await Promise.race([promise, failed]);
+    return await promise;
   } finally {
-    signal.removeEventListener("abort", leave);
+    for (const each of [signal, failure]) each.removeEventListener("abort", leave);
   }
 }

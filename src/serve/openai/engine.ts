@@ -38,8 +38,8 @@ export interface Lease extends Disposable {
   readonly model: ServedModel;
   /** Where sequences go. */
   readonly queue: SequenceQueue;
-  /** Rejects if the model fails; never resolves. */
-  readonly failed: Promise<never>;
+  /** Aborted if the model fails, with its error. */
+  readonly failure: AbortSignal;
 }
 
 interface Loaded {
@@ -47,8 +47,7 @@ interface Loaded {
   readonly model: ServedModel;
   readonly queue: SequenceQueue;
   readonly serving: Promise<void>;
-  readonly failed: Promise<never>;
-  broken: boolean;
+  readonly failure: AbortSignal;
 }
 
 /** Seconds after which a refused client may try again. */
@@ -157,11 +156,11 @@ export class InferenceEngine implements AsyncDisposable {
     }
   }
 
-  #leaseOf({ model, queue, failed }: Loaded, completions: number): Lease {
+  #leaseOf({ model, queue, failure }: Loaded, completions: number): Lease {
     if (this.#leases++ === 0) this.#idle = Promise.withResolvers();
     let ended = false;
     return {
-      ...{ model, queue, failed },
+      ...{ model, queue, failure },
       [Symbol.dispose]: () => {
         if (ended) return;
         ended = true;
@@ -172,16 +171,13 @@ export class InferenceEngine implements AsyncDisposable {
   }
 
   async #open(id: string): Promise<Loaded> {
-    if (this.#loaded?.id === id && !this.#loaded.broken) return this.#loaded;
+    if (this.#loaded?.id === id && !this.#loaded.failure.aborted) return this.#loaded;
     await this.#unload();
     const model = await this.#options.load(this.#options.models[id]!);
     const queue = model.generator.queue();
-    const serving = model.generator.serve(queue);
-    const failed = serving.then(() => new Promise<never>(() => {}));
-    failed.catch(() => {}); // heard by those who hold a lease
-    const loaded: Loaded = { id, model, queue, serving, failed, broken: false };
-    serving.catch(() => loaded.broken = true);
-    return this.#loaded = loaded;
+    const failed = new AbortController();
+    const serving = model.generator.serve(queue).catch((error) => failed.abort(error));
+    return this.#loaded = { id, model, queue, serving, failure: failed.signal };
   }
 
   async #unload(): Promise<void> {
@@ -190,7 +186,7 @@ export class InferenceEngine implements AsyncDisposable {
     this.#loaded = null;
     if (!loaded) return;
     loaded.queue.close();
-    await loaded.serving.catch(() => {}); // told to those who held a lease
+    await loaded.serving;
     loaded.model[Symbol.dispose]();
   }
 }
