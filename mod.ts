@@ -111,6 +111,8 @@ export type {
   DomainScore,
   EvalEvent,
   EventListener,
+  PausedEvent,
+  ResumedEvent,
   RunEndEvent,
   RunEvent,
   RunEventBody,

@@ -14,51 +14,10 @@ import {
 import { saveFolder } from "../src/io/checkpoint.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { DivergedError } from "../src/rl/learner.ts";
-import { readEvents, type RunEvent } from "../src/run/events.ts";
+import { readEvents } from "../src/run/events.ts";
 import { studentFiles } from "../src/run/student.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
-import { tiny } from "./models.ts";
-
-const folder = Deno.makeTempDirSync();
-Deno.test.afterAll(() => Deno.removeSync(folder, { recursive: true }));
-let runs = 0;
-const freshPath = () => join(folder, `run-${runs++}`);
-
-/** A student of random weights, as a folder. */
-const student = (async () => {
-  const tokenizer = Tokenizer.bytes();
-  using gpu = await Gpu.open();
-  const config = { ...tiny, vocabSize: tokenizer.vocabSize, maxPositions: 1024 };
-  using model = Decoder.create(gpu, config);
-  const whole = { model, tokenizer, base: null };
-  const path = join(folder, "student");
-  await saveFolder(path, await studentFiles(whole));
-  return path;
-})();
-
-async function settings(more: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
-  return {
-    from: await student,
-    out: freshPath(),
-    steps: 3,
-    rollout: { prompts: 2, group: 2, slots: 4, maxTokens: 48 },
-    evaluation: { prompts: 1, samples: 1 },
-    checkpoint: { everySteps: 2 },
-    sft: { batch: 2, learningRate: 1e-2 },
-    ...more,
-  };
-}
-
-/** Everything that a run leaves, without what may differ between equal ones. */
-async function traces(run: string) {
-  const text = (name: string) => Deno.readTextFile(join(run, name));
-  const events = readEvents(join(run, "events.jsonl")).map((event) => {
-    const { time: _time, timing: _timing, ...rest } = event as RunEvent & { timing?: unknown };
-    return rest;
-  });
-  const model = await Deno.readFile(join(run, "model", "model.safetensors"));
-  return { events, model, episodes: await text("episodes.jsonl") };
-}
+import { folder, freshPath, settings, studentFolder, traces } from "./runs.ts";
 
 Deno.test("two runs with one seed leave the same model, episodes and events", async () => {
   const first = await train(await settings({ seed: 5 }));
@@ -254,7 +213,7 @@ Deno.test("a run is not started over other files or without tasks to train on", 
 async function withNaN(): Promise<string> {
   const tokenizer = Tokenizer.bytes();
   using gpu = await Gpu.open();
-  using model = await Decoder.load(gpu, await student);
+  using model = await Decoder.load(gpu, await studentFolder());
   const norm = model.parameters.get("model.norm.weight")!;
   gpu.write(norm.buffer, new Float32Array(norm.size).fill(NaN));
   const path = freshPath();

@@ -83,6 +83,22 @@ export interface CheckpointEvent {
   readonly reason: "schedule" | "stop" | "end";
 }
 
+/** The run waits, saved, as it was asked to. */
+export interface PausedEvent {
+  /** Kind of event. */
+  readonly type: "paused";
+  /** Steps done. */
+  readonly step: number;
+}
+
+/** The run goes on after a pause. */
+export interface ResumedEvent {
+  /** Kind of event. */
+  readonly type: "resumed";
+  /** Steps done. */
+  readonly step: number;
+}
+
 /** Something is amiss, and the run goes on. */
 export interface WarningEvent {
   /** Kind of event. */
@@ -113,6 +129,8 @@ export type RunEventBody =
   | StepEvent
   | EvalEvent
   | CheckpointEvent
+  | PausedEvent
+  | ResumedEvent
   | WarningEvent
   | RunEndEvent;
 
@@ -165,6 +183,11 @@ export class EventLog implements Disposable {
     this.#writer?.keep((event) => belongsTo(event as RunEvent, step));
   }
 
+  /** Drops all events: the run begins again. */
+  clear(): void {
+    this.#writer?.keep(() => false);
+  }
+
   /** Forces what was recorded to disk. */
   sync(): void {
     this.#writer?.sync();
@@ -192,7 +215,7 @@ export function readEvents(path: string): RunEvent[] {
 
 function belongsTo(event: RunEvent, step: number): boolean {
   if (event.type === "run-start") return true;
-  if (event.type === "run-end") return false;
+  if (event.type === "run-end" || event.type === "paused" || event.type === "resumed") return false;
   // The last checkpoint and the evaluation after it are the end, which a resumed run has to reach.
   if (event.type === "checkpoint" && event.reason !== "schedule") return false;
   if (event.type === "eval" && event.phase === "after") return false;

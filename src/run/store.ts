@@ -97,19 +97,6 @@ export class RunFolder {
     });
     return steps.sort((a, b) => a - b);
   }
-
-  /**
-   * The step to resume from.
-   *
-   * @throws {CheckpointError} if the run has no checkpoint
-   */
-  lastCheckpoint(): number {
-    const step = this.checkpoints().at(-1);
-    if (step !== undefined) return step;
-    throw new CheckpointError(
-      `Cannot resume "${this.path}": it has no checkpoint yet. Start the run again`,
-    );
-  }
 }
 
 /** A run as lists show it. */

@@ -5,40 +5,23 @@
  */
 
 import { join } from "@std/path";
-import type { Gpu } from "../gpu/device.ts";
 import type { ProfileDetail } from "../gpu/profiler.ts";
-import { JsonlWriter } from "../io/jsonl.ts";
-import type { Generator } from "../model/generator.ts";
 import type { Potential } from "../rl/experience.ts";
-import { Learner } from "../rl/learner.ts";
-import { Outages } from "../rl/outages.ts";
-import { mentorReward, type Reward } from "../rl/reward.ts";
-import { Watchdog } from "../rl/watchdog.ts";
-import { ToolUnavailableError } from "../tools/tool.ts";
+import type { Reward } from "../rl/reward.ts";
 import { openAdapter } from "./adapter.ts";
-import { openAuxiliaries, type RunAuxiliaries, staysClose } from "./auxiliary.ts";
-import { restoreOptimizers, saveCheckpoint, type Trained } from "./checkpoint.ts";
-import { resolveConfig, type RunConfig, warmupSteps } from "./config.ts";
-import { episodeRecord } from "./episode_record.ts";
-import {
-  type EventListener,
-  EventLog,
-  readEvents,
-  type RunEvent,
-  type RunEventBody,
-} from "./events.ts";
-import { compareEvaluations, type DomainResult, evaluateTasks, openGenerator } from "./evaluate.ts";
-import { explainFailure } from "./failure.ts";
-import { imitation, type Method, openMethod, type Workshop } from "./methods.ts";
-import { learnerOptions } from "./options.ts";
+import { openAuxiliaries } from "./auxiliary.ts";
+import { resolveConfig, type RunConfig } from "./config.ts";
+import { RunHold } from "./control.ts";
+import type { EventListener } from "./events.ts";
+import type { DomainResult } from "./evaluate.ts";
 import { ownParts, requireOwnParts } from "./own_parts.ts";
 import { requireFit } from "./plan.ts";
-import { pretrainStudent } from "./pretrain.ts";
-import { type Phases, type Profile, RunProfile, unprofiled } from "./profile.ts";
+import { type Profile, RunProfile, unprofiled } from "./profile.ts";
+import { Run } from "./run.ts";
 import { RunFolder } from "./store.ts";
-import { loadStudent, newStudent, saveStudent, type Student } from "./student.ts";
+import { loadStudent, newStudent } from "./student.ts";
 import { openTools } from "./tools.ts";
-import { openTasks, type TaskSource } from "./tasks.ts";
+import { openTasks } from "./tasks.ts";
 
 /** How to watch and stop a run. */
 export interface TrainOptions {
@@ -100,18 +83,34 @@ export async function train(
   options: TrainOptions = {},
 ): Promise<RunResult> {
   const given = resolveConfig({ flags: input });
-  const folder = given.resume ? RunFolder.open(given.resume) : null;
+  if (given.resume === null) return await prepare(given, null, options);
+  const folder = RunFolder.open(given.resume);
+  using hold = await RunHold.take(folder.path);
   // Workgroup shapes belong to the machine rather than to the run.
-  const config = folder ? { ...folder.config, tuning: given.tuning } : given;
+  const config = { ...folder.config, tuning: given.tuning };
+  try {
+    return await prepare(config, { folder, hold }, options);
+  } catch (error) {
+    hold.end(error as Error);
+    throw error;
+  }
+}
+
+/** @param begun the run to go on with, from the start if it has no checkpoint yet */
+async function prepare(
+  config: RunConfig,
+  begun: { readonly folder: RunFolder; readonly hold: RunHold } | null,
+  options: TrainOptions,
+): Promise<RunResult> {
   using gpu = await openAdapter(config, { profile: options.profile });
-  const resumeAt = folder && folder.lastCheckpoint();
-  if (folder) requireOwnParts(folder, ownParts(options));
+  const resumeAt = begun?.folder.checkpoints().at(-1) ?? null;
+  const checkpoint = resumeAt === null ? null : begun!.folder.checkpoint(resumeAt);
+  if (checkpoint !== null) requireOwnParts(begun!.folder, ownParts(options));
   const { from, size, seed, lora, dtype, chat } = config;
   const { onProgress } = options;
   await using box = await openTools(config.tools);
-  if (!folder) await requireFit(gpu, config, box.tools, options.onProgress);
+  if (checkpoint === null) await requireFit(gpu, config, box.tools, options.onProgress);
   const loading = { train: true, lora, chat, dtype, seed, onProgress };
-  const checkpoint = folder && folder.checkpoint(resumeAt!);
   using student = checkpoint !== null
     ? await loadStudent(gpu, checkpoint, loading)
     : from === "scratch"
@@ -121,276 +120,15 @@ export async function train(
   const { maxTokens } = tasks;
   using auxiliaries = await openAuxiliaries(gpu, student, config, { maxTokens, checkpoint });
   // Everything that can be wrong with the input has been found out: only now is a folder made.
-  const run = folder ?? RunFolder.create(config, options.runs);
+  const folder = begun?.folder ?? RunFolder.create(config, options.runs);
+  using own = begun ? null : await RunHold.take(folder.path);
+  const hold = begun?.hold ?? own!;
   using profile = options.profile
-    ? new RunProfile(gpu, options.profile, join(run.path, "profile.json"))
+    ? new RunProfile(gpu, options.profile, join(folder.path, "profile.json"))
     : null;
   const phases = profile ?? unprofiled;
-  const place = { folder: run, resumeAt };
+  const place = { folder, hold, resumeAt };
   const result = await new Run(gpu, config, student, auxiliaries, tasks, place, options, phases)
     .execute();
   return profile ? { ...result, profile: await profile.finish() } : result;
-}
-
-/** A run in progress. */
-class Run {
-  readonly #gpu: Gpu;
-  readonly #config: RunConfig;
-  readonly #student: Student;
-  readonly #auxiliaries: RunAuxiliaries;
-  readonly #tasks: TaskSource;
-  readonly #folder: RunFolder;
-  readonly #options: TrainOptions;
-  readonly #phases: Phases;
-  readonly #events: EventLog;
-  readonly #episodes: JsonlWriter;
-  readonly #generator: Generator;
-  readonly #learner: Learner;
-  readonly #watchdog = new Watchdog();
-  readonly #outages = new Outages();
-  readonly #started = performance.now();
-  #step: number;
-  readonly #resumed: boolean;
-
-  constructor(
-    gpu: Gpu,
-    config: RunConfig,
-    student: Student,
-    auxiliaries: RunAuxiliaries,
-    tasks: TaskSource,
-    { folder, resumeAt }: { readonly folder: RunFolder; readonly resumeAt: number | null },
-    options: TrainOptions,
-    phases: Phases,
-  ) {
-    this.#gpu = gpu;
-    this.#config = config;
-    this.#student = student;
-    this.#auxiliaries = auxiliaries;
-    this.#tasks = tasks;
-    this.#folder = folder;
-    this.#options = options;
-    this.#phases = phases;
-    this.#resumed = resumeAt !== null;
-    this.#step = resumeAt ?? 0;
-    this.#events = new EventLog(folder.events);
-    this.#episodes = new JsonlWriter(folder.episodes);
-    if (options.onEvent) this.#events.listen(options.onEvent);
-    this.#generator = openGenerator(student, config, tasks);
-    const { head, critic } = auxiliaries;
-    const shared = head && !critic ? { extra: head.parameters } : {};
-    this.#learner = new Learner(student.model, { ...learnerOptions(config), ...shared });
-  }
-
-  async execute(): Promise<RunResult> {
-    try {
-      const result = await this.#run();
-      this.#end(result.status);
-      return result;
-    } catch (cause) {
-      const isKept = this.#step === 0 || this.#folder.checkpoints().at(-1) === this.#step;
-      // Where a tool is gone, the weights are as good as ever.
-      if (cause instanceof ToolUnavailableError && !isKept) await this.#checkpoint("stop");
-      const error = explainFailure(cause as Error, this.#step + 1, this.#folder);
-      this.#end("failed", error.message);
-      throw error;
-    } finally {
-      this.#events.close();
-      this.#episodes.close();
-      this.#generator[Symbol.dispose]();
-      this.#learner[Symbol.dispose]();
-    }
-  }
-
-  async #run(): Promise<RunResult> {
-    const warmup = warmupSteps(this.#config);
-    const total = warmup + this.#config.steps;
-    if (this.#resumed) {
-      await restoreOptimizers(this.#folder.checkpoint(this.#step), this.#trained);
-      this.#events.rewind(this.#step);
-      this.#episodes.keep((line) => (line as { step: number }).step <= this.#step);
-    } else await this.#begin(total);
-
-    const workshop = this.#workshop();
-    const method = openMethod(workshop);
-    const courses = method.name === "sft" ? [{ method, first: 0, end: total }] : [
-      { method: imitation(workshop), first: 0, end: warmup },
-      { method, first: warmup, end: total },
-    ];
-    const past = this.#resumed ? readEvents(this.#folder.events) : [];
-    for (const event of past) {
-      if (event.type !== "step") continue;
-      courses.find(({ end }) => event.step <= end)?.method.replay(event.metrics);
-      this.#watchdog.observe(event.metrics);
-    }
-    if (this.#resumed && this.#step < total) await this.#settle(past);
-    while (this.#step < total) {
-      const { method, first, end } = courses.find(({ end }) => this.#step < end)!;
-      if (warmup > 0 && first === warmup) await this.#keepStart(warmup);
-      await this.#advance(method, first, end);
-      if (this.#step === total) break;
-      if (this.#options.signal?.aborted && !method.isAhead) return await this.#stop();
-      await this.#settle();
-    }
-    await saveStudent(this.#student, this.#folder.model);
-    await this.#checkpoint("end");
-    await this.#evaluate("after");
-    return this.#result("done", this.#folder.model);
-  }
-
-  /** What comes before the first step. */
-  async #begin(steps: number): Promise<void> {
-    const { method, seed, from } = this.#config;
-    const adapter = this.#gpu.info.description;
-    const own = ownParts(this.#options);
-    const given = own.length > 0 ? { own } : {};
-    this.#events.emit({ type: "run-start", method, seed, steps, adapter, ...given });
-    this.#tasks.notes.forEach((message) => this.#warn(message));
-    if (from === "scratch") {
-      await this.#phases.span(
-        "pretrain",
-        () => pretrainStudent(this.#student, this.#config, this.#options.onProgress),
-      );
-    }
-    await this.#evaluate("before");
-  }
-
-  #workshop(): Workshop {
-    const { reward, potential = null } = this.#options;
-    return {
-      config: this.#config,
-      student: this.#student,
-      tasks: this.#tasks,
-      learner: this.#learner,
-      generator: this.#generator,
-      auxiliaries: this.#auxiliaries,
-      reward: reward ?? mentorReward({ preset: this.#config.reward }),
-      potential,
-      onEpisode: (episode, group, sample) => {
-        const place = { step: this.#step + 1, group, sample };
-        this.#episodes.append(episodeRecord(episode, place, this.#student.tokenizer));
-        this.#outages.observe(episode);
-      },
-      span: (name, work) => this.#phases.span(name, work),
-    };
-  }
-
-  get #trained(): Trained {
-    const { head, critic } = this.#auxiliaries;
-    return { learner: this.#learner, head, critic };
-  }
-
-  /** Keeps what the warm-up left, which the method starts from, where it is to stay close to that. */
-  async #keepStart(warmup: number): Promise<void> {
-    if (!staysClose(this.#config) || this.#auxiliaries.reference) return;
-    const { reference } = this.#folder;
-    if (this.#step === warmup) await saveStudent(this.#student, reference);
-    await this.#auxiliaries.openReference(reference);
-  }
-
-  /** Makes the next step, one of those from `first` to `end` that the method makes. */
-  async #advance(method: Method, first: number, end: number): Promise<void> {
-    await this.#phases.step(this.#step + 1, async () => {
-      const started = performance.now();
-      const step = this.#step;
-      const { checkpoint, evaluation } = this.#due(step + 1);
-      const goesOn = step + 1 < end && !checkpoint && !evaluation && !this.#options.signal?.aborted;
-      const progress = (step - first) / (end - first);
-      const { metrics, parts } = await method.step({ step, progress, goesOn });
-      this.#step++;
-      const timing = { seconds: (performance.now() - started) / 1000, ...parts };
-      this.#emit({ type: "step", step: this.#step, method: method.name, metrics, timing });
-      this.#watchdog.observe(metrics).forEach((message) => this.#warn(message));
-      this.#warn(this.#outages.endStep());
-    });
-  }
-
-  /** What is due when so many steps are done. */
-  #due(step: number): { checkpoint: boolean; evaluation: boolean } {
-    const every = (steps: number) => steps > 0 && step % steps === 0;
-    return {
-      checkpoint: every(this.#config.checkpoint.everySteps),
-      evaluation: every(this.#config.evaluation.everySteps),
-    };
-  }
-
-  /** Saves and evaluates where that is due. @param past what was done before an interruption */
-  async #settle(past: readonly RunEvent[] = []): Promise<void> {
-    const { checkpoint, evaluation } = this.#due(this.#step);
-    const done = past.filter((event) => event.type !== "run-start" && event.step === this.#step);
-    const lacks = (type: RunEvent["type"]) => !done.some((event) => event.type === type);
-    if (checkpoint && lacks("checkpoint")) await this.#checkpoint("schedule");
-    if (evaluation && lacks("eval")) await this.#evaluate("during");
-  }
-
-  async #evaluate(phase: "before" | "during" | "after"): Promise<void> {
-    if (this.#tasks.evaluation.length === 0) return;
-    const started = performance.now();
-    const name = `evaluate ${phase}`;
-    const { rows, outage } = await this.#phases.span(name, () =>
-      evaluateTasks(
-        this.#generator,
-        this.#student,
-        this.#config,
-        this.#tasks,
-        (done, total) => this.#options.onProgress?.(name, done, total),
-      ));
-    this.#emit({
-      type: "eval",
-      step: this.#step,
-      phase,
-      domains: rows.map((row) => ({ ...row })),
-      timing: { seconds: (performance.now() - started) / 1000 },
-    });
-    this.#warn(outage);
-  }
-
-  async #checkpoint(reason: "schedule" | "stop" | "end"): Promise<void> {
-    const folder = this.#folder.checkpoint(this.#step);
-    await this.#phases.span(
-      "checkpoint",
-      () => saveCheckpoint(folder, this.#student, this.#trained, this.#step),
-    );
-    this.#emit({ type: "checkpoint", step: this.#step, reason });
-  }
-
-  async #stop(): Promise<RunResult> {
-    await this.#checkpoint(this.#due(this.#step).checkpoint ? "schedule" : "stop");
-    return this.#result("stopped", this.#folder.checkpoint(this.#step));
-  }
-
-  #emit(event: RunEventBody): void {
-    this.#events.emit(event);
-  }
-
-  #warn(message: string | null): void {
-    if (message !== null) this.#emit({ type: "warning", step: this.#step, message });
-  }
-
-  #end(status: "done" | "stopped" | "failed", message?: string): void {
-    this.#emit({
-      type: "run-end",
-      step: this.#step,
-      status,
-      ...(message === undefined ? {} : { message }),
-      timing: { seconds: this.#seconds },
-    });
-    this.#events.sync();
-    this.#episodes.sync();
-  }
-
-  get #seconds(): number {
-    return (performance.now() - this.#started) / 1000;
-  }
-
-  #result(status: "done" | "stopped", model: string): RunResult {
-    return {
-      run: this.#folder.path,
-      status,
-      seconds: this.#seconds,
-      seed: this.#config.seed,
-      peakBytes: this.#gpu.memory().peakBytes,
-      model,
-      domains: compareEvaluations(readEvents(this.#folder.events)),
-    };
-  }
 }
