@@ -37,6 +37,7 @@ import { listRuns } from "./src/run/store.ts";
 import { suggestion } from "./src/run/suggest.ts";
 import { teachFlags } from "./src/run/teach/options.ts";
 import { RunWatcher } from "./src/run/watch.ts";
+import { serveFlags } from "./src/serve/flags.ts";
 
 interface Command {
   readonly summary: string;
@@ -48,6 +49,8 @@ interface Command {
   readonly profile?: boolean;
   /** Flags of its own, with what they are for. */
   readonly flags?: Readonly<Record<string, string>>;
+  /** Those of them that take no value. */
+  readonly switches?: Readonly<Record<string, string>>;
   /** How many arguments that are no flags it takes; none when absent. */
   readonly arguments?: number;
   /** Returns the exit code. */
@@ -249,13 +252,30 @@ are sound, and measures whether it is worth starting from. Takes some three minu
     // It has flags of its own: `main` hands them over unread.
     run: ({ positional }) => bench(positional),
   },
+  serve: {
+    summary: "control runs over HTTP: start, watch, pause, stop",
+    usage: "./mentor serve [flags]\n       ./mentor serve token NAME [--scope control]",
+    about:
+      `Runs wait in a queue and are made one after the other, each in a process of its own, which
+goes on when the server ends; docs/server.md has the requests, and how to open it to others.`,
+    settings: false,
+    flags: serveFlags,
+    arguments: 2,
+    // Hono and SQLite are loaded only here.
+    run: async (args) => (await import("./src/serve/command.ts")).runServe(args),
+  },
   runs: {
     summary: "list the training runs",
-    usage: "./mentor runs [FOLDER]",
+    usage: "./mentor runs [FOLDER] [--reindex]",
     about: "Lists the runs under FOLDER (runs/ by default), newest first.",
     settings: false,
+    switches: { reindex: "First make the server's index again from the folders" },
     arguments: 1,
-    run({ positional: [folder], json: asJson }) {
+    async run({ positional: [folder], json: asJson, own }) {
+      if (own["reindex"] !== undefined) {
+        const { RunIndex } = await import("./src/serve/index/run_index.ts");
+        RunIndex.rebuild(folder ?? "runs");
+      }
       const runs = listRuns(folder);
       if (asJson) json(runs);
       else if (runs.length === 0) {
@@ -298,10 +318,11 @@ function overview(): string {
 }
 
 function explain(name: string, command: Command): string {
-  const { summary, usage, about, settings, profile, flags = {} } = command;
+  const { summary, usage, about, settings, profile } = command;
   const parts = [`${name}: ${summary}`, `Usage: ${usage}`, about];
-  const width = Math.max(8, ...Object.keys(flags).map((flag) => flag.length));
-  const own = Object.entries(flags).map(([flag, text]) => `  --${flag.padEnd(width)}  ${text}`);
+  const flags = Object.entries({ ...command.flags, ...command.switches });
+  const width = Math.max(8, ...flags.map(([flag]) => flag.length));
+  const own = flags.map(([flag, text]) => `  --${flag.padEnd(width)}  ${text}`);
   if (own.length > 0) parts.push(own.join("\n"));
   if (settings) parts.push(flagHelp({ profile }));
   return parts.filter((part) => part !== "").join("\n\n");
@@ -328,7 +349,11 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (name === "--help" || name === "-h") return await main(["help"]);
     if (name === "bench") return await bench(args);
     const command = commandNamed(name);
-    const { own, rest } = takeFlags(args, Object.keys(command.flags ?? {}));
+    const { own, rest } = takeFlags(
+      args,
+      Object.keys(command.flags ?? {}),
+      Object.keys(command.switches ?? {}),
+    );
     const parsed = parseFlags(rest);
     if (parsed.help) {
       out(explain(name, command));

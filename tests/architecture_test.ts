@@ -110,6 +110,13 @@ const LAYERS: readonly Layer[] = [
     may: ["ops", "model", "generation", "text", "run"],
     ...outside,
   },
+  {
+    // Runs over HTTP: may know what a run is, and nothing of how one is made.
+    name: "serve",
+    files: /^src\/serve\//,
+    may: ["run", "io"],
+    ...outside,
+  },
   { name: "bench", files: /^bench\//, may: ["*"], ...outside },
   { name: "top", files: /^(mod|cli|server)\.ts$/, may: ["*"], ...outside },
   // What a user writes: the public API, and nothing that lies behind it.

@@ -482,8 +482,8 @@ Deno.test("runs are listed with their state", async () => {
     const states = listRuns(folder).map(({ id, status, step }) => `${id} ${status} ${step}`);
     assertEquals(states.sort(), [
       "broken damaged 0",
-      "done done 4",
-      "fresh interrupted 0",
+      "done finished 4",
+      "fresh stopped 0",
       "killed interrupted 2",
     ]);
   });

@@ -27,24 +27,38 @@ export interface ConfigLayers {
   readonly file?: unknown;
   /** From the command line. */
   readonly flags?: unknown;
+  /** The body of an HTTP request. */
+  readonly request?: unknown;
 }
 
 /**
- * The config that the layers amount to: flag before file before preset before default.
+ * The config that the layers amount to: request before flag before file before preset before default.
  *
  * @throws {ConfigError} if a setting is unknown, not allowed, or contradicts another
  */
 export function resolveConfig(layers: ConfigLayers = {}): RunConfig {
-  const { preset = {}, file = {}, flags = {} } = layers;
-  for (const [name, layer] of Object.entries({ preset, "config file": file, flags })) {
+  const { preset = {}, file = {}, flags = {}, request = {} } = layers;
+  for (const [name, layer] of Object.entries({ preset, "config file": file, flags, request })) {
     if (!isRecord(layer)) {
       throw new ConfigError(`Cannot use the ${name}: expected settings, not ${show(layer)}`);
     }
   }
-  const result = v.safeParse(runConfigSchema, [preset, file, flags].reduce(mergeSettings, {}));
+  const result = v.safeParse(
+    runConfigSchema,
+    [preset, file, flags, request].reduce(mergeSettings, {}),
+  );
   if (!result.success) throw new ConfigError(explain(result.issues[0], layers));
   checkTogether(result.output);
   return result.output;
+}
+
+/** Everything in a layer that the schema does not allow, setting by setting. */
+export function settingErrors(layer: unknown): { path: string; message: string }[] {
+  const result = v.safeParse(runConfigSchema, layer);
+  return (result.issues ?? []).map((issue) => ({
+    path: (issue.path ?? []).map(({ key }) => String(key)).join("."),
+    message: explain(issue, { request: layer }),
+  }));
 }
 
 /** The number of imitation steps before the method, with `warmupSft: null` decided. */
@@ -66,7 +80,9 @@ export function configJson(config: RunConfig): string {
 export function readConfigFile(path: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = parseYaml(Deno.readTextFileSync(path));
+    const text = Deno.readTextFileSync(path);
+    // JSON is YAML, too, but as that a config takes 8 ms to read, and lists of runs read many.
+    value = path.endsWith(".json") ? JSON.parse(text) : parseYaml(text);
   } catch (error) {
     throw new ConfigError(`Cannot read config file "${path}": ${(error as Error).message.trim()}`, {
       cause: error,
@@ -83,7 +99,7 @@ function explain(issue: v.BaseIssue<unknown>, layers: ConfigLayers): string {
   const path = keys.join(".");
   const setting = settings.find((each) => path === each.path || path.startsWith(`${each.path}.`));
   if (setting !== undefined) {
-    const value = at([layers.flags, layers.file, layers.preset], setting.path);
+    const value = at([layers.request, layers.flags, layers.file, layers.preset], setting.path);
     return refusal(setting, origin(setting.path, layers), value);
   }
   if (settings.some((each) => each.path.startsWith(`${path}.`))) {
@@ -99,7 +115,8 @@ export function refusal(setting: Setting, from: string, value: unknown): string 
   return `Cannot use ${setting.path} = ${show(value)}${from}: allowed is ${setting.allowed}`;
 }
 
-function origin(path: string, { flags, file, preset }: ConfigLayers): string {
+function origin(path: string, { request, flags, file, preset }: ConfigLayers): string {
+  if (at([request], path) !== undefined) return " (from the request)";
   if (at([flags], path) !== undefined) return " (from a flag)";
   if (at([file], path) !== undefined) return " (from the config file)";
   return at([preset], path) !== undefined ? " (from the preset)" : "";

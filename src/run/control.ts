@@ -60,8 +60,8 @@ export class RunHold implements Disposable {
     this.#process = { pid: Deno.pid, started: new Date().toISOString() };
     // Requests were for the process before.
     sendRequest(folder, null);
-    this.#write(this.#process);
-    remove(queueFile(folder));
+    writeProcess(folder, this.#process);
+    removeFile(queueFile(folder));
   }
 
   /**
@@ -101,7 +101,11 @@ export class RunHold implements Disposable {
     if (!this.#lock) return;
     const ended = new Date().toISOString();
     try {
-      this.#write({ ...this.#process, ended, ...(error ? { error: error.message } : {}) });
+      writeProcess(this.#folder, {
+        ...this.#process,
+        ended,
+        ...(error ? { error: error.message } : {}),
+      });
       sendRequest(this.#folder, null);
     } finally {
       this.#lock.close();
@@ -112,10 +116,6 @@ export class RunHold implements Disposable {
   /** Same as {@linkcode RunHold.end}. */
   [Symbol.dispose](): void {
     this.end();
-  }
-
-  #write(value: RunProcess): void {
-    replaceFile(processFile(this.#folder), `${JSON.stringify(value)}\n`);
   }
 }
 
@@ -140,6 +140,11 @@ export function readProcess(folder: string): RunProcess | null {
   return typeof value?.["pid"] === "number" ? value as unknown as RunProcess : null;
 }
 
+/** Notes which process makes a run, or could not make it. */
+export function writeProcess(folder: string, value: RunProcess): void {
+  replaceFile(processFile(folder), `${JSON.stringify(value)}\n`);
+}
+
 /** What a run is asked to do; a file that says anything else asks for nothing. */
 export function readRequest(folder: string): RunRequest | null {
   const request = readObject(controlFile(folder))?.["request"];
@@ -152,7 +157,7 @@ export function readRequest(folder: string): RunRequest | null {
  * @throws {CheckpointError} if the folder cannot be written
  */
 export function sendRequest(folder: string, request: RunRequest | null): void {
-  if (request === null) remove(controlFile(folder));
+  if (request === null) removeFile(controlFile(folder));
   else replaceFile(controlFile(folder), `${JSON.stringify({ request })}\n`);
 }
 
@@ -166,7 +171,8 @@ export function readObject(path: string): Record<string, unknown> | null {
   }
 }
 
-function remove(path: string): void {
+/** Removes a file, if it is there. */
+export function removeFile(path: string): void {
   try {
     Deno.removeSync(path);
   } catch (error) {

@@ -95,16 +95,22 @@ export function parseFlags(argv: readonly string[]): ParsedFlags {
 /**
  * Takes a command's own flags, `--name VALUE` or `--name=VALUE`, out of a command line.
  *
+ * @param switches flags that take no value; theirs is empty
  * @throws {ConfigError} if one has no value.
  */
 export function takeFlags(
   argv: readonly string[],
   names: readonly string[],
+  switches: readonly string[] = [],
 ): { own: Record<string, string>; rest: string[] } {
   const own: Record<string, string> = {};
   const rest: string[] = [];
   for (let i = 0; i < argv.length; i++) {
     const [, name, inline] = /^--([^=]+)(?:=(.*))?$/s.exec(argv[i]!) ?? [];
+    if (name !== undefined && inline === undefined && switches.includes(name)) {
+      own[name] = "";
+      continue;
+    }
     if (name === undefined || !names.includes(name)) {
       rest.push(argv[i]!);
       continue;

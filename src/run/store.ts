@@ -1,5 +1,5 @@
 /**
- * A run is a folder, and the folder is the truth:
+ * A run is a folder, and the folder is the truth (`control.ts` has what else lies in it):
  *
  * ```
  * runs/2026-11-22-2317-k3fz/
@@ -21,6 +21,7 @@ import { CheckpointError, writeError } from "../io/checkpoint.ts";
 import { readJsonl } from "../io/jsonl.ts";
 import { configJson, readConfigFile, resolveConfig, type RunConfig } from "./config.ts";
 import type { RunEvent } from "./events.ts";
+import { type RunState, runState } from "./state.ts";
 
 /** The folder of one run. */
 export class RunFolder {
@@ -107,8 +108,8 @@ export interface RunSummary {
   readonly path: string;
   /** When it was configured. */
   readonly started: Date;
-  /** `interrupted` is running, or was killed; `damaged` has no usable configuration. */
-  readonly status: "done" | "stopped" | "failed" | "interrupted" | "damaged";
+  /** What has become of it. */
+  readonly status: RunState;
   /** Steps done. */
   readonly step: number;
   /** Its configuration; null if damaged. */
@@ -117,17 +118,39 @@ export interface RunSummary {
 
 /** The runs under `root`, newest first; none if there is no such folder. */
 export function listRuns(root = "runs"): RunSummary[] {
-  let folders: string[];
+  return runFolders(root).map(summarise).sort((a, b) =>
+    b.started.getTime() - a.started.getTime() || (a.id < b.id ? 1 : -1)
+  );
+}
+
+/** A folder that holds a run. */
+export interface FoundRun {
+  readonly id: string;
+  readonly path: string;
+  /** When it was configured. */
+  readonly started: Date;
+}
+
+/** The folders under `root` that hold runs, in no order; none if there is no such folder. */
+export function runFolders(root: string): FoundRun[] {
+  let names: string[];
   try {
-    folders = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory)
-      .map((entry) => join(root, entry.name));
+    names = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory)
+      .map((entry) => entry.name);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
   }
-  return folders.flatMap(summarise).sort((a, b) =>
-    b.started.getTime() - a.started.getTime() || (a.id < b.id ? 1 : -1)
-  );
+  return names.flatMap((id) => findRun(root, id) ?? []);
+}
+
+/** The run of a name; null if there is none. */
+export function findRun(root: string, id: string): FoundRun | null {
+  const path = join(root, id);
+  const config = statOf(join(path, "config.json"));
+  // A model's folder has a `config.json` of another kind.
+  if (!config || statOf(join(path, "model.safetensors"))?.isFile) return null;
+  return { id, path, started: config.mtime ?? new Date(0) };
 }
 
 /**
@@ -175,33 +198,22 @@ function makeEmpty(path: string): string {
   throw new CheckpointError(`Cannot start a run in "${path}": the folder is not empty. ${remedy}`);
 }
 
-/** Whether the folder is a model's, which has a `config.json` of another kind. */
-function holdsModel(path: string): boolean {
+function statOf(path: string): Deno.FileInfo | null {
   try {
-    return Deno.statSync(join(path, "model.safetensors")).isFile;
+    return Deno.statSync(path);
   } catch {
-    return false;
+    return null;
   }
 }
 
-/** Empty if the folder is no run's. */
-function summarise(path: string): RunSummary[] {
-  let started: Date;
-  try {
-    started = Deno.statSync(join(path, "config.json")).mtime ?? new Date(0);
-  } catch {
-    return [];
-  }
-  if (holdsModel(path)) return [];
-  const id = basename(path);
+function summarise({ id, path, started }: FoundRun): RunSummary {
   try {
     const { config, events } = RunFolder.open(path);
     const last = lastEvent(events);
-    const status = last?.type === "run-end" ? last.status : "interrupted";
     const step = last === undefined || last.type === "run-start" ? 0 : last.step;
-    return [{ id, path, started, status, step, config }];
+    return { id, path, started, status: runState(path, last), step, config };
   } catch {
-    return [{ id, path, started, status: "damaged", step: 0, config: null }];
+    return { id, path, started, status: "damaged", step: 0, config: null };
   }
 }
 

@@ -1,0 +1,109 @@
+/**
+ * Which configs may come over the network. A run reads files and runs code with the rights of the
+ * server, so that a request may name only what the operator has put on a list.
+ *
+ * @module
+ */
+
+import { isAbsolute, relative } from "@std/path";
+import {
+  ConfigError,
+  resolveConfig,
+  type RunConfig,
+  settingErrors,
+  valueAt,
+} from "../run/config.ts";
+import { settings } from "../run/config_schema.ts";
+import { invalid } from "./body.ts";
+import type { FieldError } from "./problem.ts";
+
+/** What requests may name. */
+export interface Allowed {
+  /** Folders whose files they may name, and ids of models of the Hub. */
+  readonly places: readonly string[];
+  /** Tools, as `tools` in a config names them; code of a module runs unconfined. */
+  readonly tools: readonly string[];
+}
+
+/** Settings that name a model, and what needs no permission among their values. */
+const MODELS: Readonly<Record<string, readonly unknown[]>> = {
+  "from": ["scratch", fallbackOf("from")],
+  "distill.teacher": [null],
+  "likelihood.expert": [null],
+  "likelihood.base": [null],
+};
+
+/** Settings that name a file. */
+const FILES = ["tasks"];
+
+/** Settings that are the server's business. */
+const OWN = ["out", "resume", "tuning"];
+
+/**
+ * The config that a request asks for.
+ *
+ * @param runs folder of the runs, whose models may be used
+ * @throws {Problem} 400 with every field that is not valid, or not allowed
+ */
+export function requestedConfig(
+  input: Record<string, unknown>,
+  runs: string,
+  { places, tools }: Allowed,
+): RunConfig {
+  const errors: FieldError[] = settingErrors(input);
+  if (errors.length > 0) throw invalid("The config", errors);
+  const refuse = (path: string, why: string) => {
+    errors.push({
+      path,
+      message: `Cannot use ${path} = ${JSON.stringify(valueAt(input, path))}: ${why}`,
+    });
+  };
+  const isAllowed = (place: string) => places.includes(place) || isWithin(place, [runs, ...places]);
+  for (const path of OWN) {
+    if ((valueAt(input, path) ?? null) !== null) refuse(path, "the server decides on it");
+  }
+  for (const path of [...Object.keys(MODELS), ...FILES]) {
+    const value = valueAt(input, path) ?? null;
+    if (value === null || MODELS[path]?.includes(value)) continue;
+    if (!isAllowed(value as string)) {
+      refuse(path, "it is not among the places that the server was started with (--allow)");
+    }
+  }
+  for (const tool of [valueAt(input, "tools") ?? []].flat()) {
+    if (tools.includes(tool as string)) continue;
+    refuse("tools", "it is not among the tools that the server was started with (--tools)");
+  }
+  if (errors.length > 0) throw invalid("The config", errors);
+  try {
+    return resolveConfig({ request: input });
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      throw invalid("The config", [{ path: "", message: error.message }]);
+    }
+    throw error;
+  }
+}
+
+/** Whether a path is there, and lies in one of the folders once all links are followed. */
+function isWithin(path: string, folders: readonly string[]): boolean {
+  const real = realPath(path);
+  if (real === null) return false;
+  return folders.some((folder) => {
+    const root = realPath(folder);
+    if (root === null) return false;
+    const way = relative(root, real);
+    return way !== "" && !isAbsolute(way) && way.split(/[/\\]/)[0] !== "..";
+  });
+}
+
+function realPath(path: string): string | null {
+  try {
+    return Deno.realPathSync(path);
+  } catch {
+    return null;
+  }
+}
+
+function fallbackOf(path: string): unknown {
+  return settings.find((setting) => setting.path === path)!.fallback;
+}

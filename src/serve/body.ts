@@ -1,0 +1,86 @@
+/**
+ * Reading what a request carries: JSON of a bounded size and depth, checked by a schema.
+ *
+ * @module
+ */
+
+import type { Context } from "hono";
+import type * as v from "valibot";
+import { type FieldError, Problem } from "./problem.ts";
+
+/** Bytes of a body. */
+export const MAX_BODY = 2 ** 20;
+
+/** Objects and lists within each other; a config has 2. */
+const MAX_DEPTH = 32;
+
+/**
+ * The JSON object that a request carries.
+ *
+ * @throws {Problem} 415 if it is of another type, 400 if it is no JSON object or nested too deeply
+ */
+export async function readJson(c: Context): Promise<Record<string, unknown>> {
+  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+  if (type !== "application/json") {
+    throw new Problem(415, "Send JSON: Content-Type: application/json");
+  }
+  const text = await c.req.text();
+  if (depthOf(text) > MAX_DEPTH) {
+    throw new Problem(400, `The body is nested more than ${MAX_DEPTH} levels deep`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Problem(400, `The body is not JSON: ${(error as Error).message}`);
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>;
+  }
+  throw new Problem(400, "The body is not a JSON object");
+}
+
+/**
+ * Sees to it that an action, which needs nothing, was sent with nothing else.
+ *
+ * @throws {Problem} 415 if a body of another type than JSON came with it
+ */
+export async function readNothing(c: Context): Promise<void> {
+  if ((await c.req.text()).trim() !== "") await readJson(c);
+}
+
+/** For a validator of `hono-openapi`: refuses with what is wrong, and does not send the input back. */
+export function refuseInvalid(
+  result: { readonly success: boolean; readonly error?: readonly unknown[] },
+): void {
+  if (result.success) return;
+  const issues = result.error as readonly v.BaseIssue<unknown>[];
+  throw invalid("The request", issues.map(toFieldError));
+}
+
+/** The answer to what a schema refuses. */
+export function invalid(what: string, errors: readonly FieldError[]): Problem {
+  const [first] = errors;
+  return new Problem(400, `${what} cannot be used: ${first?.message ?? "it is not valid"}`, {
+    errors,
+  });
+}
+
+function toFieldError(issue: v.BaseIssue<unknown>): FieldError {
+  const path = (issue.path ?? []).map(({ key }) => String(key)).join(".");
+  return { path, message: `${path}: ${issue.message}` };
+}
+
+/** How deeply brackets are nested outside of strings, whether or not the rest is JSON. */
+function depthOf(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (let i = 0, quoted = false; i < text.length; i++) {
+    const char = text[i]!;
+    if (char === '"') quoted = !quoted;
+    else if (quoted) i += char === "\\" ? 1 : 0;
+    else if (char === "{" || char === "[") deepest = Math.max(deepest, ++depth);
+    else if (char === "}" || char === "]") depth--;
+  }
+  return deepest;
+}

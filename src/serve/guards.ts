@@ -1,0 +1,130 @@
+/**
+ * Who gets in: what is checked of every request before anything is done for it.
+ *
+ * Without tokens the server is for programs of this machine alone. A web page in its browser is none
+ * of these: a page from elsewhere is told by its `Origin`, and one that made its own name point to
+ * this machine (DNS rebinding) by the `Host` that it asks for.
+ *
+ * @module
+ */
+
+import type { Context, MiddlewareHandler } from "hono";
+import { getConnInfo } from "hono/deno";
+import { Problem } from "./problem.ts";
+import { RateLimit } from "./rate_limit.ts";
+import { findToken, type Identity, type TokenEntry } from "./tokens.ts";
+
+/** What is known of a request. */
+export interface ServeEnv {
+  Variables: {
+    /** Who asks. */
+    identity: Identity;
+    /** What went wrong in the server, for its log. */
+    failure: Error;
+  };
+}
+
+/** Whom to let in. */
+export interface GuardOptions {
+  /** Tokens; null is none, for requests from this machine. */
+  readonly tokens: readonly TokenEntry[] | null;
+  /** Origins of other web pages that may ask. */
+  readonly origins: readonly string[];
+  readonly now?: () => number;
+}
+
+/** What anybody may see: that the server is there, and how it is used. */
+const PUBLIC = new Set(["/health", "/openapi.json", "/docs", "/docs.css"]);
+
+/** How often in a second an address may come without a token that is good. */
+const GUESSES = 10;
+
+/** Names of this machine. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "[::1]" || host === "::1" ||
+    /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** Whether a request changes nothing. */
+export function isSafe(method: string): boolean {
+  return method === "GET" || method === "HEAD" || method === "OPTIONS";
+}
+
+/** Where a request comes from: a network address, or nothing known. */
+export function addressOf(c: Context): string {
+  try {
+    return getConnInfo(c).remote.address ?? "unknown";
+  } catch {
+    // In tests there is no connection.
+    return "unknown";
+  }
+}
+
+/** Refuses what a web page from elsewhere asks for. */
+export function guardOrigin({ tokens, origins }: GuardOptions): MiddlewareHandler {
+  return async (c, next) => {
+    const url = new URL(c.req.url);
+    const host = c.req.header("host") ?? url.host;
+    if (tokens === null && !isLoopback(host.replace(/:\d+$/, ""))) {
+      throw new Problem(
+        421,
+        "Without tokens the server answers to names of this machine alone, as localhost",
+      );
+    }
+    const origin = c.req.header("origin");
+    if (origin !== undefined && !origins.includes(origin) && !isSameOrigin(origin, host)) {
+      if (!isSafe(c.req.method)) {
+        throw new Problem(403, "Requests from pages of another origin are not allowed");
+      }
+    }
+    await next();
+  };
+}
+
+/** Finds out who asks, and refuses those who may not. */
+export function guardIdentity(
+  { tokens, now = Date.now }: GuardOptions,
+): MiddlewareHandler<ServeEnv> {
+  const guesses = new RateLimit(GUESSES);
+  return async (c, next) => {
+    try {
+      c.set("identity", identify(c, tokens, now()));
+    } catch (error) {
+      guesses.require(addressOf(c));
+      throw error;
+    }
+    if (!isSafe(c.req.method) && c.get("identity").scope !== "control") {
+      throw new Problem(
+        403,
+        "This token may read alone; starting and stopping takes one for control",
+      );
+    }
+    await next();
+  };
+}
+
+function identify(c: Context, tokens: readonly TokenEntry[] | null, now: number): Identity {
+  if (tokens === null) return { name: null, scope: "control" };
+  if (PUBLIC.has(c.req.path) && isSafe(c.req.method)) return { name: null, scope: "read" };
+  const [, token] = /^Bearer +([\x21-\x7e]+)$/i.exec(c.req.header("authorization") ?? "") ?? [];
+  if (token === undefined) throw unauthorized("Send a token: Authorization: Bearer ...");
+  const entry = findToken(tokens, token);
+  if (!entry) throw unauthorized("This token is not known", "invalid_token");
+  if (entry.expires !== null && now >= entry.expires) {
+    throw unauthorized("This token has expired", "invalid_token");
+  }
+  return { name: entry.name, scope: entry.scope };
+}
+
+function unauthorized(detail: string, error?: string): Problem {
+  const challenge = `Bearer realm="mentor"${error === undefined ? "" : `, error="${error}"`}`;
+  return new Problem(401, detail, { headers: { "www-authenticate": challenge } });
+}
+
+function isSameOrigin(origin: string, host: string): boolean {
+  try {
+    return new URL(origin).host === host;
+  } catch {
+    return false; // "null", of a page without one
+  }
+}

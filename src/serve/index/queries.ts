@@ -1,0 +1,119 @@
+/**
+ * What is asked of the index about one run: curves and episodes.
+ *
+ * @module
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import { join } from "@std/path";
+import { readAt } from "../../io/tail.ts";
+
+/** A curve, column by column; times in milliseconds since 1970. */
+export interface Curve {
+  /** The metric's name. */
+  readonly name: string;
+  /** The steps of the points; of a bucket its last one. */
+  readonly step: readonly number[];
+  /** When these were done. */
+  readonly time: readonly number[];
+  /** The values; of a bucket the mean. */
+  readonly value: readonly number[];
+  /** Least and greatest values of the buckets, where points were put together. */
+  readonly min?: readonly number[];
+  readonly max?: readonly number[];
+}
+
+/** Which part of the curves is asked for. */
+export interface CurveRange {
+  /** Names; all if absent. */
+  readonly names?: readonly string[];
+  readonly fromStep?: number;
+  readonly toStep?: number;
+  readonly fromTime?: number;
+  readonly toTime?: number;
+  /** Put steps together so that a curve has at most so many points. */
+  readonly points?: number;
+}
+
+/** The metrics of a run. */
+export function curves(database: DatabaseSync, run: string, range: CurveRange): Curve[] {
+  const { fromStep = 0, toStep = Number.MAX_SAFE_INTEGER, fromTime = 0 } = range;
+  const { toTime = Number.MAX_SAFE_INTEGER, points } = range;
+  const bounds = { run, fromStep, toStep, fromTime, toTime };
+  const within = "run = :run AND step BETWEEN :fromStep AND :toStep " +
+    "AND time BETWEEN :fromTime AND :toTime";
+  const names = range.names ??
+    database.prepare(`SELECT DISTINCT name FROM metrics WHERE ${within} ORDER BY name`)
+      .all(bounds).map(({ name }) => name as string);
+  const all = database.prepare(
+    `SELECT step, time, value FROM metrics WHERE ${within} AND name = :name ORDER BY step`,
+  );
+  const bucketed = database.prepare(
+    `WITH part AS (SELECT step, time, value FROM metrics WHERE ${within} AND name = :name),
+          span AS (SELECT MIN(step) AS first, MAX(step) - MIN(step) + 1 AS length FROM part)
+     SELECT MAX(step) AS step, MAX(time) AS time, AVG(value) AS value,
+            MIN(value) AS min, MAX(value) AS max
+     FROM part, span GROUP BY (step - first) * :points / length ORDER BY step`,
+  );
+  return names.flatMap((name) => {
+    const rows = points === undefined
+      ? all.all({ ...bounds, name })
+      : bucketed.all({ ...bounds, name, points });
+    if (rows.length === 0) return [];
+    const column = (key: string) => rows.map((row) => row[key] as number);
+    const extent = points === undefined ? {} : { min: column("min"), max: column("max") };
+    return [{
+      name,
+      step: column("step"),
+      time: column("time"),
+      value: column("value"),
+      ...extent,
+    }];
+  });
+}
+
+/** Which episodes are asked for. */
+export interface EpisodeRange {
+  readonly limit: number;
+  /** The line of the last one of the page before. */
+  readonly after?: number;
+  readonly step?: number;
+  readonly correct?: boolean;
+}
+
+/** An episode as it stands in `episodes.jsonl`, with the number of its line. */
+export interface NumberedEpisode {
+  readonly line: number;
+  readonly episode: unknown;
+}
+
+/** Episodes of a run, in the order in which they were made. */
+export function episodes(
+  database: DatabaseSync,
+  run: string,
+  folder: string,
+  { limit, after = 0, step, correct }: EpisodeRange,
+): NumberedEpisode[] {
+  const rows = database.prepare(
+    `SELECT line, position, length FROM episodes WHERE run = :run AND line > :after
+     ${step === undefined ? "" : "AND step = :step"}
+     ${correct === undefined ? "" : "AND correct = :correct"} ORDER BY line LIMIT :limit`,
+  ).all({
+    run,
+    after,
+    limit,
+    ...(step === undefined ? {} : { step }),
+    ...(correct === undefined ? {} : { correct: correct ? 1 : 0 }),
+  }) as { line: number; position: number; length: number }[];
+  if (rows.length === 0) return [];
+  using file = Deno.openSync(join(folder, "episodes.jsonl"), { read: true });
+  return rows.flatMap(({ line, position, length }) => {
+    try {
+      const text = new TextDecoder().decode(readAt(file, position, length));
+      return [{ line, episode: JSON.parse(text) as unknown }];
+    } catch {
+      // The run was rewound since: the next look at the folder finds that out.
+      return [];
+    }
+  });
+}

@@ -1,0 +1,122 @@
+/**
+ * Brings what was appended to a run's files into the index.
+ *
+ * @module
+ */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { join } from "@std/path";
+import { fileStart, readTail, type TailLine, type TailPosition } from "../../io/tail.ts";
+import type { EpisodeRecord } from "../../run/episode_record.ts";
+import type { EvalEvent, RunEvent } from "../../run/events.ts";
+
+/** What the new lines of `events.jsonl` say of the run as a whole. */
+export interface EventNews {
+  /** The last of them; undefined if there is none. */
+  readonly last: RunEvent | undefined;
+  /** Steps of the whole run, where they say so. */
+  readonly steps: number | undefined;
+  /** What is wrong with the file; null if nothing is. */
+  readonly damage: string | null;
+  /** Whether what was read before no longer holds. */
+  readonly rewound: boolean;
+  /** Whether there is more to read. */
+  readonly more: boolean;
+}
+
+/** Reads the files of runs from where it stopped. */
+export class RunReader {
+  readonly #position: StatementSync;
+  readonly #keep: StatementSync;
+  readonly #metric: StatementSync;
+  readonly #episode: StatementSync;
+  readonly #forgetMetrics: StatementSync;
+  readonly #forgetEpisodes: StatementSync;
+
+  constructor(database: DatabaseSync) {
+    this.#position = database.prepare(
+      `SELECT position AS "offset", lines, inode, witness FROM tails WHERE run = ? AND name = ?`,
+    );
+    this.#keep = database.prepare("INSERT OR REPLACE INTO tails VALUES (?, ?, ?, ?, ?, ?)");
+    this.#metric = database.prepare("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?, ?, ?)");
+    this.#episode = database.prepare(
+      "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    this.#forgetMetrics = database.prepare("DELETE FROM metrics WHERE run = ?");
+    this.#forgetEpisodes = database.prepare("DELETE FROM episodes WHERE run = ?");
+  }
+
+  /** Reads on in `events.jsonl`. */
+  events(run: string, folder: string): EventNews {
+    const { lines, rewound, more } = this.#read(run, folder, "events.jsonl");
+    if (rewound) this.#forgetMetrics.run(run);
+    let last: RunEvent | undefined;
+    let steps: number | undefined;
+    let damage: string | null = null;
+    for (const line of lines) {
+      const event = parse(line) as RunEvent | undefined;
+      if (event === undefined) {
+        damage ??= `events.jsonl: line ${line.number} is not JSON`;
+        continue;
+      }
+      last = event;
+      if (event.type === "run-start") steps = event.steps;
+      for (const [name, value] of measuresOf(event)) {
+        if (!Number.isFinite(value) || !("step" in event)) continue;
+        this.#metric.run(run, name, event.step, Date.parse(event.time), value);
+      }
+    }
+    return { last, steps, damage, rewound, more };
+  }
+
+  /** Reads on in `episodes.jsonl`. @returns whether there is more to read */
+  episodes(run: string, folder: string): boolean {
+    const { lines, rewound, more } = this.#read(run, folder, "episodes.jsonl");
+    if (rewound) this.#forgetEpisodes.run(run);
+    for (const line of lines) {
+      const episode = parse(line) as EpisodeRecord | undefined;
+      if (episode === undefined) continue;
+      const { step, group, sample, task, reward, correct } = episode;
+      const place = [run, line.number, line.offset, line.bytes.length] as const;
+      this.#episode.run(...place, step, group, sample, task, reward, correct ? 1 : 0);
+    }
+    return more;
+  }
+
+  #read(run: string, folder: string, name: string) {
+    const kept = this.#position.get(run, name) as TailPosition | undefined;
+    const read = readTail(join(folder, name), kept ?? fileStart);
+    const { offset, lines, inode, witness } = read.position;
+    if (offset !== kept?.offset || read.rewound) {
+      this.#keep.run(run, name, offset, lines, inode, witness);
+    }
+    return read;
+  }
+}
+
+/** The numbers of an event by name: those of a step, and of an evaluation `eval/<domain>/<split>/`. */
+function measuresOf(event: RunEvent): [string, number][] {
+  if (event.type === "step") {
+    const timing = Object.entries(event.timing ?? {}).map(([part, seconds]) =>
+      [`timing/${part}`, seconds] as [string, number]
+    );
+    return [...Object.entries(event.metrics), ...timing];
+  }
+  if (event.type !== "eval") return [];
+  return event.domains.flatMap((domain: EvalEvent["domains"][number]) =>
+    Object.entries(domain).flatMap(([measure, value]) =>
+      typeof value === "number"
+        ? [[`eval/${domain.name}/${domain.split}/${measure}`, value] as [string, number]]
+        : []
+    )
+  );
+}
+
+function parse(line: TailLine): object | undefined {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(line.bytes));
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * What goes wrong with a request, as its answer says it (RFC 9457, `application/problem+json`).
+ *
+ * @module
+ */
+
+import type { Context } from "hono";
+import { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+
+/** What is wrong with one field. */
+export interface FieldError {
+  /** The field, with dots: `rollout.prompts`. */
+  readonly path: string;
+  /** What is wrong, and what is allowed. */
+  readonly message: string;
+}
+
+const titles: Readonly<Record<number, string>> = {
+  400: "Bad request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not found",
+  405: "Method not allowed",
+  409: "Conflict",
+  413: "Content too large",
+  415: "Unsupported media type",
+  416: "Range not satisfiable",
+  421: "Misdirected request",
+  429: "Too many requests",
+  500: "Internal server error",
+  503: "Service unavailable",
+};
+
+/** A request cannot be served; the answer says why. */
+export class Problem extends Error {
+  /** Tells it from other errors where classes are not shared. */
+  override name = "Problem";
+  /** Of the answer. */
+  readonly status: ContentfulStatusCode;
+  /** What is wrong, field by field. */
+  readonly errors: readonly FieldError[];
+  /** Headers of the answer. */
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: ContentfulStatusCode,
+    detail: string,
+    { errors = [], headers = {} }: {
+      errors?: readonly FieldError[];
+      headers?: Readonly<Record<string, string>>;
+    } = {},
+  ) {
+    super(detail);
+    this.status = status;
+    this.errors = errors;
+    this.headers = headers;
+  }
+}
+
+/** The answer to a request that cannot be served; for `onError`. */
+export function answerProblem(error: Error, c: Context): Response {
+  const problem = error instanceof Problem
+    ? error
+    : error instanceof HTTPException
+    ? new Problem(error.status, error.message || "The request cannot be read")
+    : new Problem(500, "Something went wrong in the server; its log says what");
+  if (problem.status >= 500 && !(error instanceof Problem)) c.set("failure", error);
+  const { status, message, errors } = problem;
+  const body = {
+    type: "about:blank",
+    title: titles[status] ?? "Error",
+    status,
+    detail: message,
+    ...(errors.length > 0 ? { errors } : {}),
+  };
+  return c.body(JSON.stringify(body), status, {
+    ...problem.headers,
+    "content-type": "application/problem+json",
+  });
+}

@@ -1,0 +1,158 @@
+/**
+ * Watching runs: curves, episodes, and events as they happen.
+ *
+ * @module
+ */
+
+import { Hono } from "hono";
+import { describeRoute, validator } from "hono-openapi";
+import * as v from "valibot";
+import { refuseInvalid } from "../body.ts";
+import { eventStream } from "../event_stream.ts";
+import type { ServeEnv } from "../guards.ts";
+import { curves, type EpisodeRange, episodes } from "../index/queries.ts";
+import { Problem } from "../problem.ts";
+import type { RunService } from "../service.ts";
+import { answer, count, curve, problems, runParam } from "./schemas.ts";
+
+const MAX_STEP = Number.MAX_SAFE_INTEGER;
+
+const instant = v.pipe(
+  v.string(),
+  v.isoTimestamp("a time as 2026-11-22T23:17:00Z is expected"),
+  v.transform((text) => Date.parse(text)),
+);
+
+const metricsQuery = v.object({
+  names: v.optional(v.pipe(
+    v.string(),
+    v.maxLength(4096),
+    v.transform((text) => text.split(",")),
+    v.description("Names of metrics, with commas between; all if absent"),
+  )),
+  fromStep: v.optional(count(0, MAX_STEP)),
+  toStep: v.optional(count(0, MAX_STEP)),
+  fromTime: v.optional(instant),
+  toTime: v.optional(instant),
+  points: v.optional(v.pipe(
+    count(1, 10_000),
+    v.description("Put steps together so that a curve has at most so many points"),
+  )),
+});
+
+const episodesQuery = v.object({
+  limit: v.optional(v.pipe(count(1, 500), v.description("Episodes on a page; 50 if absent"))),
+  after: v.optional(v.pipe(count(0, MAX_STEP), v.description("`next` of the page before"))),
+  step: v.optional(count(0, MAX_STEP)),
+  correct: v.optional(v.picklist(["true", "false"])),
+});
+
+const episodePage = v.object({
+  episodes: v.array(v.pipe(
+    v.record(v.string(), v.unknown()),
+    v.description("As in `episodes.jsonl`, with the number of its `line`"),
+  )),
+  next: v.nullable(v.number()),
+});
+
+/** How many clients may watch events at the same time. */
+const MAX_STREAMS = 1000;
+
+/** `/runs/:id/metrics`, `/runs/:id/episodes` and `/runs/:id/events`. */
+export function watchRoutes(service: RunService) {
+  const param = validator("param", runParam, refuseInvalid);
+  return new Hono<ServeEnv>()
+    .get(
+      "/runs/:id/metrics",
+      describeRoute({
+        tags: ["runs"],
+        summary: "Curves of a run: every number that it reports, by step",
+        responses: {
+          200: answer("The curves", v.object({ metrics: v.array(curve) })),
+          ...problems(404),
+        },
+      }),
+      param,
+      validator("query", metricsQuery, refuseInvalid),
+      (c) => {
+        const { id } = service.run(c.req.valid("param").id);
+        const range = defined(c.req.valid("query"));
+        return c.json({ metrics: curves(service.index.database, id, range) }, 200);
+      },
+    )
+    .get(
+      "/runs/:id/episodes",
+      describeRoute({
+        tags: ["runs"],
+        summary: "Episodes of a run, in the order in which they were made",
+        responses: { 200: answer("A page of them", episodePage), ...problems(404) },
+      }),
+      param,
+      validator("query", episodesQuery, refuseInvalid),
+      (c) => {
+        const { id } = c.req.valid("param");
+        const { limit = 50, correct, ...rest } = c.req.valid("query");
+        const range: EpisodeRange = {
+          ...defined(rest),
+          limit: limit + 1,
+          ...(correct === undefined ? {} : { correct: correct === "true" }),
+        };
+        const found = episodes(service.index.database, id, service.folder(id), range);
+        const page = found.slice(0, limit);
+        const next = found.length > limit ? page.at(-1)!.line : null;
+        return c.json({
+          episodes: page.map(({ line, episode }) => ({ line, ...episode as object })),
+          next,
+        }, 200);
+      },
+    )
+    .get(
+      "/runs/:id/events",
+      describeRoute({
+        tags: ["runs"],
+        summary: "Events of a run as they happen, from the first or the `Last-Event-ID` on",
+        description:
+          "Server-sent events. The data is a line of `events.jsonl`, the id its number " +
+          "with a hash of it. An event `rewind` says how many lines still hold after a run went " +
+          "back to a checkpoint; those after them are sent anew. The stream ends with the run.",
+        responses: {
+          200: {
+            description: "The events",
+            content: { "text/event-stream": { schema: { type: "string" } } },
+          },
+          204: { description: "The run has ended, and the client has all of its events" },
+          ...problems(404, 503),
+        },
+      }),
+      param,
+      (c) => {
+        const feed = service.feed(c.req.valid("param").id);
+        const cursor = feed.after(c.req.header("last-event-id") ?? null);
+        // This tells an EventSource not to come back.
+        if (feed.isDone(cursor) && cursor.line > 0) return c.body(null, 204);
+        if (service.streams >= MAX_STREAMS) {
+          throw new Problem(503, `${MAX_STREAMS} clients are watching already; try again later`, {
+            headers: { "retry-after": "10" },
+          });
+        }
+        service.streams++;
+        const stream = eventStream(feed, cursor, {
+          signal: service.ending.signal,
+          onEnd: () => service.streams--,
+        });
+        return c.body(stream, 200, {
+          "content-type": "text/event-stream",
+          "cache-control": "no-store",
+          "x-accel-buffering": "no",
+        });
+      },
+    );
+}
+
+/** What is there of optional things. */
+function defined<T extends object>(
+  values: T,
+): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}

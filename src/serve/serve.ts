@@ -1,0 +1,100 @@
+/**
+ * The server on a port, from its first request to its last.
+ *
+ * @module
+ */
+
+import { ConfigError } from "../run/config.ts";
+import type { Allowed } from "./allowed.ts";
+import { buildApp } from "./app.ts";
+import type { StartChild } from "./child.ts";
+import { isLoopback } from "./guards.ts";
+import type { RequestRecord } from "./request_log.ts";
+import { RunService } from "./service.ts";
+import type { TokenEntry } from "./tokens.ts";
+
+/** How the runs of a folder are served; every part has a default. */
+export interface ServerOptions {
+  /** Folder of the runs; `runs`. */
+  readonly runs?: string;
+  /** How many runs may be made at the same time; 1, as for one GPU. */
+  readonly parallel?: number;
+  /** What requests may name: no places, and the calculator. */
+  readonly allowed?: Partial<Allowed>;
+  /** Who may ask; null is every program of this machine. */
+  readonly tokens?: readonly TokenEntry[] | null;
+  /** Origins of web pages from elsewhere that may ask; none. */
+  readonly origins?: readonly string[];
+  /** Requests of a client in a second; 2000. */
+  readonly rate?: number;
+  /** Called with every request that was answered. */
+  readonly onRequest?: (record: RequestRecord) => void;
+  /** Called with what went wrong while nobody asked for anything. */
+  readonly onError?: (error: Error) => void;
+  /** Starts the process of a run. */
+  readonly start?: StartChild;
+}
+
+/** Where a server listens. */
+export interface Listening {
+  /** A name of this machine, or an address; `127.0.0.1`. */
+  readonly host?: string;
+  /** 0 is any that is free; 8000. */
+  readonly port?: number;
+}
+
+/** An app with the runs that it is about. */
+// deno-lint-ignore no-slow-types -- the type of the routes is what a typed client is made of
+export function openApp(options: ServerOptions = {}) {
+  const { runs = "runs", parallel = 1, allowed = {}, tokens = null, start } = options;
+  const { origins = [], rate = 2000, onRequest = () => {}, onError = () => {} } = options;
+  const service = new RunService({
+    runs,
+    parallel,
+    allowed: { places: [], tools: ["calculator"], ...allowed },
+    onError,
+    ...(start ? { start } : {}),
+  });
+  return { service, app: buildApp(service, { tokens, origins, rate, onRequest }) };
+}
+
+/** A server that is listening. */
+export class MentorServer {
+  /** Where it is found. */
+  readonly url: string;
+  readonly #service: RunService;
+  readonly #http: Deno.HttpServer<Deno.NetAddr>;
+
+  /**
+   * Starts to listen, and to look after the runs.
+   *
+   * @throws {ConfigError} if it would be open to others without tokens
+   */
+  constructor({ host = "127.0.0.1", port = 8000, ...options }: ServerOptions & Listening = {}) {
+    if (!isLoopback(host) && !options.tokens) {
+      throw new ConfigError(
+        `Cannot listen on "${host}" without tokens: others could start runs. Make a token with ` +
+          "./mentor serve token NAME, and name its file by --token-file",
+      );
+    }
+    const { app, service } = openApp(options);
+    this.#service = service;
+    // Before anybody is let in: what is wrong with the folder is said at once.
+    service.open();
+    this.#http = Deno.serve({ hostname: host, port, onListen: () => {} }, app.fetch);
+    const { addr } = this.#http;
+    const name = addr.hostname.includes(":") ? `[${addr.hostname}]` : addr.hostname;
+    this.url = `http://${name}:${addr.port}`;
+  }
+
+  /**
+   * Lets no more requests in, finishes those that are there, and ends the streams.
+   *
+   * @param stopRuns whether to end the runs, too, each saved after its step; else they go on
+   */
+  async close({ stopRuns = false } = {}): Promise<void> {
+    const drained = this.#http.shutdown();
+    await this.#service.close({ stopRuns });
+    await drained;
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * What the routes work on: the index, the supervisor and the feeds of one folder of runs.
+ *
+ * @module
+ */
+
+import { join } from "@std/path";
+import type { Allowed } from "./allowed.ts";
+import type { StartChild } from "./child.ts";
+import { EventFeed } from "./event_feed.ts";
+import { RunIndex, type RunRow } from "./index/run_index.ts";
+import { isLive } from "../run/state.ts";
+import { Problem } from "./problem.ts";
+import { Supervisor } from "./supervisor.ts";
+
+/** What runs are served, and how they are made. */
+export interface ServiceOptions {
+  /** The folder of the runs. */
+  readonly runs: string;
+  /** How many runs may be made at the same time. */
+  readonly parallel: number;
+  /** What requests may name. */
+  readonly allowed: Allowed;
+  /** Starts the process of a run; a test may have another. */
+  readonly start?: StartChild;
+  /** Told of what went wrong while nobody asked for anything. */
+  readonly onError: (error: Error) => void;
+}
+
+/** The runs of a folder; nothing is opened before it is needed. */
+export class RunService implements AsyncDisposable {
+  readonly options: ServiceOptions;
+  /** Aborted when the server ends. */
+  readonly ending = new AbortController();
+  /** How many clients watch events. */
+  streams = 0;
+  readonly #feeds = new Map<string, EventFeed>();
+  #parts: { readonly index: RunIndex; readonly supervisor: Supervisor } | null = null;
+
+  constructor(options: ServiceOptions) {
+    this.options = options;
+  }
+
+  get index(): RunIndex {
+    return this.#open().index;
+  }
+
+  get supervisor(): Supervisor {
+    return this.#open().supervisor;
+  }
+
+  /** A run's row. @throws {Problem} 404 if there is none of that name */
+  run(id: string): RunRow & { readonly config: string | null } {
+    const row = this.index.get(id);
+    if (row) return row;
+    throw new Problem(404, `There is no run "${id}"`);
+  }
+
+  /** The folder of a run. @throws {Problem} 404 if there is none of that name */
+  folder(id: string): string {
+    return join(this.options.runs, this.run(id).id);
+  }
+
+  /** The events of a run as they are written. @throws {Problem} 404 if there is none of that name */
+  feed(id: string): EventFeed {
+    const folder = this.folder(id);
+    let feed = this.#feeds.get(id);
+    if (!feed) {
+      const isOver = () => {
+        const state = this.index.get(id)?.state ?? "damaged";
+        return !isLive(state) && state !== "queued";
+      };
+      feed = new EventFeed(folder, isOver, () => this.#feeds.delete(id));
+      this.#feeds.set(id, feed);
+    }
+    return feed;
+  }
+
+  /** Looks after the runs from now on, also without requests. */
+  open(): void {
+    this.#open();
+  }
+
+  /**
+   * Ends the streams, and stops to look after the runs.
+   *
+   * @param stopRuns whether to end the runs, too, each saved after its step; else they go on
+   */
+  async close({ stopRuns = false } = {}): Promise<void> {
+    this.ending.abort();
+    if (!this.#parts) return;
+    const { index, supervisor } = this.#parts;
+    if (stopRuns) await supervisor.stopAll();
+    supervisor.close();
+    this.#parts = null;
+    index.close();
+  }
+
+  /** Same as {@linkcode RunService.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #open() {
+    if (this.#parts) return this.#parts;
+    const { runs, parallel, start, onError } = this.options;
+    const index = new RunIndex(runs);
+    const supervisor = new Supervisor(index, { parallel, onError, ...(start ? { start } : {}) });
+    this.#parts = { index, supervisor };
+    supervisor.open();
+    return this.#parts;
+  }
+}

@@ -1,0 +1,111 @@
+// Runs that a real server makes, in processes that are killed.
+
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { train } from "../mod.ts";
+import { isHeld, readProcess } from "../src/run/control.ts";
+import { RunIndex } from "../src/serve/index/run_index.ts";
+import { settings, studentFolder, traces } from "./runs.ts";
+import { freshRuns, ServerProcess, until } from "./servers.ts";
+
+/** Settings of a run over HTTP: it has no place of its own. */
+async function request(more: Record<string, unknown> = {}) {
+  const { out: _, ...rest } = await settings({ evaluation: { prompts: 0 }, ...more });
+  return rest;
+}
+
+const stateOf = async (server: ServerProcess, id: string) =>
+  (await server.ask("GET", `/runs/${id}`)).body.state as string;
+
+/** The traces without what a pause adds. */
+async function unpaused(run: string) {
+  const all = await traces(run);
+  const events = all.events.filter(({ type }) => type !== "paused" && type !== "resumed");
+  return { ...all, events };
+}
+
+Deno.test("runs over HTTP wait for their turn, pause, stop, go on, and equal those of the command line", async () => {
+  const whole = await train(await settings({ evaluation: { prompts: 0 } }));
+  const runs = freshRuns();
+  await using server = await ServerProcess.start(runs, "--allow", await studentFolder());
+  const start = async () => {
+    const { status, headers, body } = await server.ask("POST", "/runs", await request());
+    assertEquals([status, headers.get("location")], [201, `/runs/${body.id}`]);
+    return body.id as string;
+  };
+  const [first, second] = [await start(), await start()];
+  assertEquals(await stateOf(server, second), "queued");
+  assertEquals((await server.ask("POST", `/runs/${first}/pause`)).status, 202);
+  await until("paused", async () => await stateOf(server, first) === "paused");
+  assertEquals(await stateOf(server, second), "queued");
+  assertEquals((await server.ask("POST", `/runs/${first}/stop`)).status, 202);
+  await until("stopped", async () => await stateOf(server, first) === "stopped");
+  assertEquals((await server.ask("POST", `/runs/${first}/resume`)).status, 202);
+  await until("both finished", async () => {
+    const { body } = await server.ask("GET", "/runs?state=finished");
+    return body.runs.length === 2;
+  });
+  for (const id of [first, second]) {
+    assertEquals(await unpaused(join(runs, id)), await traces(whole.run));
+  }
+  assertEquals((await server.ask("POST", `/runs/${first}/pause`)).status, 409);
+});
+
+/** Kills at random moments, of which the seconds of a run with its start are drawn. */
+const MOMENTS = Number(Deno.env.get("MENTOR_KILLS") ?? 3);
+
+Deno.test("whatever is killed and when, the run goes on to the same bytes", async () => {
+  const whole = await train(await settings({ evaluation: { prompts: 0 }, steps: 6 }));
+  const runs = freshRuns();
+  const allow = ["--allow", await studentFolder()];
+  let server = await ServerProcess.start(runs, ...allow);
+  try {
+    const { body } = await server.ask("POST", "/runs", await request({ steps: 6 }));
+    const path = join(runs, body.id);
+    for (let i = 0; i < MOMENTS; i++) {
+      await until("a process", () => isHeld(path));
+      await new Promise((resolve) => setTimeout(resolve, 500 + Math.random() * 1500));
+      const victim = ["run", "server", "both"][i % 3]!;
+      if (victim !== "run") await server.kill();
+      if (victim !== "server" && isHeld(path)) Deno.kill(readProcess(path)!.pid, "SIGKILL");
+      if (victim !== "run") server = await ServerProcess.start(runs, ...allow);
+      if (victim === "server") {
+        const state = await stateOf(server, body.id);
+        assert(state === "running" || state === "finished", `${state} after the server was killed`);
+        continue;
+      }
+      await until("seen", async () => await stateOf(server, body.id) !== "running", 5);
+      if (await stateOf(server, body.id) === "finished") break;
+      assertEquals(await stateOf(server, body.id), "interrupted");
+      assertEquals((await server.ask("POST", `/runs/${body.id}/resume`)).status, 202);
+    }
+    await until("finished", async () => await stateOf(server, body.id) === "finished");
+    assertEquals(await traces(path), await traces(whole.run));
+  } finally {
+    await server[Symbol.asyncDispose]();
+  }
+  const rows = () => {
+    using index = new RunIndex(runs);
+    index.refresh();
+    return ["runs", "metrics", "episodes"].map((table) =>
+      index.database.prepare(`SELECT * FROM ${table}`).all()
+    );
+  };
+  const before = rows();
+  assert(before.every((table) => table.length > 0));
+  RunIndex.rebuild(runs);
+  assertEquals(rows(), before);
+});
+
+Deno.test("a run that cannot begin fails with the reason", async () => {
+  const runs = freshRuns();
+  const tasks = join(runs, "tasks.jsonl");
+  await Deno.writeTextFile(tasks, "no JSON\n");
+  const student = await studentFolder();
+  await using server = await ServerProcess.start(runs, "--allow", `${student},${runs}`);
+  const { body } = await server.ask("POST", "/runs", await request({ tasks }));
+  await until("failed", async () => await stateOf(server, body.id) === "failed");
+  const failed = (await server.ask("GET", `/runs/${body.id}`)).body;
+  assert(failed.message.includes("tasks.jsonl"), failed.message);
+  assert(failed.lastWords.includes("tasks.jsonl"), failed.lastWords);
+});
