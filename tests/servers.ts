@@ -20,9 +20,9 @@ export function freshRuns(): string {
   return path;
 }
 
-/** A process that never takes its run on. */
+/** A process that never takes its run on, nor ends. */
 export const startNothing: StartChild = () =>
-  Promise.resolve({ pid: 0, exit: Promise.resolve({ code: 0, signal: null }) });
+  Promise.resolve({ pid: 0, exit: new Promise(() => {}) });
 
 /** An app in this process; errors that nobody asked for fail the test. */
 export function testApp(options: ServerOptions = {}) {

@@ -29,14 +29,15 @@ import { Problem } from "./problem.ts";
 /** How often folders are looked at. */
 const TICK_MS = 500;
 
-/** How long a process may take to take its run on. */
-const START_MS = 60_000;
+/** How long a request waits for a process that was started to take its run on. */
+const START_MS = 15_000;
 const START_POLL_MS = 25;
 
 /** Starts runs one after the other, and passes on what is asked of them. */
 export class Supervisor {
   readonly #index: RunIndex;
-  readonly #parallel: number;
+  /** How many runs may be made at the same time; none once the server ends. */
+  #parallel: number;
   readonly #start: StartChild;
   readonly #onError: (error: Error) => void;
   /** Runs whose processes were started, and may not have taken them on yet. */
@@ -65,7 +66,7 @@ export class Supervisor {
 
   /** Begins to look after the runs. */
   open(): void {
-    if (this.#timer !== null) return;
+    if (this.#isOpen) return;
     this.tick();
     this.#timer = setInterval(() => {
       try {
@@ -85,7 +86,7 @@ export class Supervisor {
       if (making.size >= this.#parallel) break;
       if (making.has(id)) continue;
       making.add(id);
-      void this.#begin(id);
+      this.#begin(id).catch(this.#onError);
     }
   }
 
@@ -151,20 +152,26 @@ export class Supervisor {
 
   /** Asks all runs that are being made to save and end, and waits until they have. */
   async stopAll(): Promise<void> {
-    this.close();
-    for (const id of [...this.#starting, ...this.#live()]) {
+    this.#parallel = 0;
+    const making = [...this.#starting, ...this.#live()];
+    await Promise.all(making.map(async (id) => {
       try {
         await this.stop(id);
       } catch (error) {
         // It ended by itself meanwhile.
         if (!(error instanceof Problem)) throw error;
       }
-    }
+    }));
+    this.close();
     while (this.#live().length > 0) {
       await delay(START_POLL_MS);
       this.#index.refresh();
     }
     await Promise.all(this.#exits);
+  }
+
+  get #isOpen(): boolean {
+    return this.#timer !== null;
   }
 
   #path(id: string): string {
@@ -224,14 +231,14 @@ export class Supervisor {
         this.#gaveUp(folder, child.pid, started, `The process ${how} before it took the run on`);
       });
       this.#exits.add(exit);
-      while (this.#starting.has(id) && readProcess(folder)?.pid !== child.pid) {
-        await delay(START_POLL_MS);
-      }
+      while (
+        this.#isOpen && this.#starting.has(id) && readProcess(folder)?.pid !== child.pid
+      ) await delay(START_POLL_MS);
     } catch (error) {
       this.#gaveUp(folder, 0, started, `Cannot start a process: ${(error as Error).message}`);
     } finally {
       this.#starting.delete(id);
-      this.#index.refreshRun(id);
+      if (this.#isOpen) this.#index.refreshRun(id);
     }
   }
 

@@ -53,7 +53,7 @@ export function curves(database: DatabaseSync, run: string, range: CurveRange): 
           span AS (SELECT MIN(step) AS first, MAX(step) - MIN(step) + 1 AS length FROM part)
      SELECT MAX(step) AS step, MAX(time) AS time, AVG(value) AS value,
             MIN(value) AS min, MAX(value) AS max
-     FROM part, span GROUP BY (step - first) * :points / length ORDER BY step`,
+     FROM part, span GROUP BY (step - first) * CAST(:points AS INTEGER) / length ORDER BY step`,
   );
   return names.flatMap((name) => {
     const rows = points === undefined
