@@ -285,7 +285,7 @@ Deno.test("an answer forbids whatever a page does not need, and a failure shows 
   const failed = await app.request("/runs", ask("GET"));
   assertEquals(failed.status, 500);
   const body = await failed.text();
-  assert(!/SQLITE|runs|\.ts|    at /.test(body), body);
+  assert(!/SQLITE|runs|\.ts|\n\s+at /.test(body), body);
   assert(logged.at(-1)!.error!.includes("SQLITE_FULL"));
 });
 

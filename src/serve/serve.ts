@@ -44,7 +44,6 @@ export interface Listening {
 }
 
 /** An app with the runs that it is about. */
-// deno-lint-ignore no-slow-types -- the type of the routes is what a typed client is made of
 export function openApp(options: ServerOptions = {}) {
   const { runs = "runs", parallel = 1, allowed = {}, tokens = null, start } = options;
   const { origins = [], rate = 2000, onRequest = () => {}, onError = () => {} } = options;

@@ -82,9 +82,9 @@ function migrate(database: DatabaseSync): void {
 }
 
 function isUnusable(error: unknown): boolean {
-  if (error instanceof UnknownVersionError) return true;
-  // SQLITE_CORRUPT and SQLITE_NOTADB.
-  return [11, 26].includes((error as { errcode?: number }).errcode ?? 0);
+  // Deno 2.9 passes on SQLite's words, and not its number.
+  return error instanceof UnknownVersionError ||
+    /file is not a database|disk image is malformed/.test((error as Error).message);
 }
 
 function removeIfThere(path: string): void {

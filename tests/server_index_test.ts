@@ -1,0 +1,123 @@
+// The index over runs is read off the folders bit by bit, and equals one that was read at once.
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { join } from "@std/path";
+import { fileStart, readTail } from "../src/io/tail.ts";
+import { JsonlWriter } from "../src/io/jsonl.ts";
+import { EventLog } from "../src/run/events.ts";
+import { RunHold } from "../src/run/control.ts";
+import { RunIndex } from "../src/serve/index/run_index.ts";
+import { tables } from "../src/serve/index/schema.ts";
+import { begun, ended, freshRuns, makeRun, root, stepEvent } from "./servers.ts";
+
+/** Everything that an index holds. */
+const contents = (index: RunIndex) =>
+  Object.keys(tables).map((table) => index.database.prepare(`SELECT * FROM ${table}`).all());
+
+Deno.test("an index that followed its runs equals one made from nothing", async () => {
+  const runs = freshRuns();
+  using index = new RunIndex(runs);
+  makeRun(runs, [begun, stepEvent(1), ended(1)]);
+  index.refresh();
+  const run = makeRun(runs, [begun]);
+  {
+    using _hold = await RunHold.take(run.path);
+    using log = new EventLog(run.events);
+    using lines = new JsonlWriter(run.episodes);
+    for (let step = 1; step <= 6; step++) {
+      log.emit(stepEvent(step));
+      lines.append({ step, group: 0, sample: 0, task: "t", reward: 1, correct: step % 2 === 0 });
+      index.refresh();
+    }
+    // The run goes back to its checkpoint.
+    log.rewind(3);
+    lines.keep((line) => (line as { step: number }).step <= 3);
+    log.emit(stepEvent(4, 100));
+    lines.append({ step: 4, group: 0, sample: 0, task: "t", reward: 0, correct: false });
+    index.refresh();
+    log.emit(ended(4));
+  }
+  index.refresh();
+  assertEquals(index.get(run.id)?.state, "finished");
+  assertEquals(index.get(run.id)?.step, 4);
+  const before = contents(index);
+  assertEquals(before.map((rows) => rows.length), [2, 4, 1 * 3 + 4 * 3, 4]);
+  assertEquals(RunIndex.rebuild(runs), 2);
+  assertEquals(contents(index), before);
+});
+
+Deno.test("an index that is deleted, damaged or from the future is made again", () => {
+  const runs = freshRuns();
+  const { id } = makeRun(runs, [begun, stepEvent(1), ended(1)]);
+  const path = join(runs, "index.sqlite");
+  const read = () => {
+    using index = new RunIndex(runs);
+    while (index.refresh()) { /* There is more. */ }
+    return contents(index);
+  };
+  const whole = read();
+  for (const ending of ["", "-wal", "-shm"]) {
+    try {
+      Deno.removeSync(path + ending);
+    } catch {
+      // SQLite has removed it already.
+    }
+  }
+  assertEquals(read(), whole);
+  Deno.writeTextFileSync(path, "not a database, and long enough to be read as one".repeat(100));
+  assertEquals(read(), whole);
+  {
+    using index = new RunIndex(runs);
+    index.database.exec("PRAGMA user_version = 1000; DROP TABLE runs");
+  }
+  assertEquals(read(), whole);
+  Deno.removeSync(join(runs, id), { recursive: true });
+  assertEquals(read().map((rows) => rows.length), [0, 0, 0, 0]);
+});
+
+Deno.test("a damaged run is shown as such, with what is damaged, and mends", () => {
+  const runs = freshRuns();
+  const broken = makeRun(runs, [begun, stepEvent(1)]);
+  const whole = Deno.readTextFileSync(join(broken.path, "config.json"));
+  Deno.writeTextFileSync(join(broken.path, "config.json"), "{");
+  const torn = makeRun(runs, [begun]);
+  Deno.writeTextFileSync(torn.events, "{no JSON}\n", { append: true });
+  using index = new RunIndex(runs);
+  index.refresh();
+  const told = (id: string) => `${index.get(id)!.state}: ${index.get(id)!.message}`;
+  assert(told(broken.id).startsWith("damaged: Cannot read config file"), told(broken.id));
+  assertEquals(told(torn.id), "damaged: events.jsonl: line 2 is not JSON");
+  Deno.writeTextFileSync(join(broken.path, "config.json"), whole);
+  index.refreshRun(broken.id);
+  assertEquals(index.get(broken.id)!.state, "interrupted");
+});
+
+Deno.test("a line file is read on from where it was, and from its start if it changed before that", () => {
+  const path = join(root, "lines.jsonl");
+  const write = (text: string, append = true) => Deno.writeTextFileSync(path, text, { append });
+  const read = (from = fileStart, most?: number) => {
+    const { lines, position, rewound, more } = readTail(path, from, most);
+    const texts = lines.map(({ number, bytes }) => `${number} ${new TextDecoder().decode(bytes)}`);
+    return { texts, position, rewound, more };
+  };
+  assertEquals(read().texts, []);
+  write("one\ntwo\nthr", false);
+  const first = read();
+  assertEquals([first.texts, first.more], [["1 one", "2 two"], true]);
+  write("ee\nfour\n");
+  const second = read(first.position);
+  assertEquals([second.texts, second.rewound], [["3 three", "4 four"], false]);
+  assertEquals(read(second.position).texts, []);
+  // A line is read whole, however long it is.
+  assertEquals(read(fileStart, 2).texts, ["1 one"]);
+  // As long as before, and yet another file.
+  write("one\ntwo\nthree\nFOUR\nfive\n", false);
+  const third = read(second.position);
+  assertEquals([third.texts.length, third.rewound], [5, true]);
+  Deno.truncateSync(path, 8);
+  assertEquals(read(third.position).texts, ["1 one", "2 two"]);
+  Deno.removeSync(path);
+  assertEquals(read(third.position).rewound, true);
+  Deno.mkdirSync(path);
+  assertThrows(() => read());
+});
