@@ -152,6 +152,10 @@ Deno.test("a body that is too large, too deep or no JSON object is refused", asy
     assertEquals(response.status, status, what);
     assertEquals(response.headers.get("content-type"), "application/problem+json", what);
   }
+  // Without its length said in advance.
+  const chunks = ReadableStream.from(Array(20).fill(new TextEncoder().encode("x".repeat(100_000))));
+  const endless = new Request("http://localhost/runs", { ...ask("POST"), body: chunks });
+  assertEquals((await app.request(endless)).status, 413);
   assertEquals(service.index.list({ limit: -1 }), []);
 });
 

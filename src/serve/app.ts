@@ -5,10 +5,8 @@
  */
 
 import { Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { secureHeaders } from "hono/secure-headers";
-import { MAX_BODY } from "./body.ts";
 import { guardIdentity, type GuardOptions, guardOrigin, type ServeEnv } from "./guards.ts";
 import { limitConcurrency, limitRate } from "./limits.ts";
 import { answerProblem, Problem } from "./problem.ts";
@@ -69,12 +67,6 @@ export function buildApp(service: RunService, options: AppOptions) {
   }
   app.use(guardIdentity(options));
   app.use(limitRate(options.rate));
-  app.use(bodyLimit({
-    maxSize: MAX_BODY,
-    onError: () => {
-      throw new Problem(413, `The body has more than ${MAX_BODY} bytes`);
-    },
-  }));
   const routes = app
     .route("/", operationRoutes(service, counts))
     .route("/", runRoutes(service))

@@ -1,0 +1,51 @@
+// The lines of docs/server.md do what it says.
+
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { train } from "../mod.ts";
+import { serveFlags } from "../src/serve/flags.ts";
+import { runStates } from "../src/run/state.ts";
+import { traces } from "./runs.ts";
+import { freshRuns, root, ServerProcess } from "./servers.ts";
+
+const text = Deno.readTextFileSync(new URL("../docs/server.md", import.meta.url));
+
+/** The shell lines of the part below a heading. */
+function linesUnder(heading: string): string {
+  const part = text.split(/^## /m).find((part) => part.startsWith(heading))!;
+  return [...part.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, lines]) => lines).join("");
+}
+
+Deno.test("a run is started, watched, paused, resumed and stopped by the lines of the documentation", async () => {
+  const runs = freshRuns();
+  await using server = await ServerProcess.start(runs);
+  const lines = linesUnder("A run by curl").replaceAll("localhost:8000", server.url);
+  for (const action of ["pause", "resume", "stop", "events", "metrics"]) {
+    assert(lines.includes(`/${action}`), action);
+  }
+  const { success, stdout, stderr } = await new Deno.Command("sh", {
+    args: ["-euc", lines],
+    cwd: root,
+    env: { no_proxy: "127.0.0.1" },
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+  const output = new TextDecoder().decode(stdout);
+  assert(output.includes('"type":"run-end"'), output);
+  assert(!output.includes('"status":4'), output);
+  const { body } = await server.ask("GET", "/runs");
+  assertEquals(body.runs.map(({ state }: { state: string }) => state), ["finished"]);
+
+  const config = JSON.parse(/-d '([^']*)'/.exec(lines)![1]!);
+  const whole = await train(config, { runs: freshRuns() });
+  const made = await traces(join(runs, body.runs[0].id));
+  assertEquals(made, await traces(whole.run));
+  assertEquals(await Deno.readFile(join(root, "model.safetensors")), made.model);
+});
+
+Deno.test("every state and every flag of the server is documented", () => {
+  for (const state of runStates) assert(text.includes(`| \`${state}\` `), state);
+  for (const flag of Object.keys(serveFlags)) {
+    // Where it listens says itself.
+    if (flag !== "port") assert(text.includes(`--${flag}`), flag);
+  }
+});
