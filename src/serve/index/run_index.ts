@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
 import { configJson } from "../../run/config.ts";
 import { readProcess } from "../../run/control.ts";
@@ -54,6 +54,7 @@ export class RunIndex implements Disposable {
   /** For those who read from it. */
   readonly database: DatabaseSync;
   readonly #reader: RunReader;
+  readonly #statements = new Map<string, StatementSync>();
   /** When the folders in which nothing goes on changed last, by name. */
   readonly #quiet = new Map<string, number>();
 
@@ -104,9 +105,8 @@ export class RunIndex implements Disposable {
         : ["(created, id) < (SELECT created, id FROM runs WHERE id = :after)"]),
     ];
     const where = conditions.length > 0 ? `WHERE ${conditions.join(" AND ")}` : "";
-    return this.database.prepare(
-      `SELECT ${COLUMNS} FROM runs ${where} ORDER BY created DESC, id DESC LIMIT :limit`,
-    ).all({
+    const sql = `SELECT ${COLUMNS} FROM runs ${where} ORDER BY created DESC, id DESC LIMIT :limit`;
+    return this.#prepared(sql).all({
       limit,
       ...(state === undefined ? {} : { state }),
       ...(after === undefined ? {} : { after }),
@@ -115,7 +115,7 @@ export class RunIndex implements Disposable {
 
   /** One run; undefined if there is none of that name. */
   get(id: string): (RunRow & { readonly config: string | null }) | undefined {
-    return this.database.prepare(`SELECT ${COLUMNS}, config FROM runs WHERE id = ?`).get(id) as
+    return this.#prepared(`SELECT ${COLUMNS}, config FROM runs WHERE id = ?`).get(id) as
       | (RunRow & { config: string | null })
       | undefined;
   }
@@ -135,6 +135,16 @@ export class RunIndex implements Disposable {
   /** Same as {@linkcode RunIndex.close}. */
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** A statement, which is compiled the first time. */
+  #prepared(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
   }
 
   /** Reads what is new in a folder, if there can be anything. @returns whether there is more */
@@ -162,7 +172,7 @@ export class RunIndex implements Disposable {
   }
 
   #read({ id, path, started: created }: FoundRun): { state: RunState; more: boolean } {
-    const before = this.database.prepare(
+    const before = this.#prepared(
       "SELECT state, steps, last_event, config, message FROM runs WHERE id = ?",
     ).get(id) as Before | undefined;
     const news = this.#reader.events(id, path);
@@ -183,7 +193,7 @@ export class RunIndex implements Disposable {
     const state = damage === null ? runState(path, last) : "damaged";
     const process = readProcess(path);
     const { method = null, reward = null, seed = null } = config === null ? {} : JSON.parse(config);
-    this.database.prepare(
+    this.#prepared(
       `INSERT OR REPLACE INTO runs (${COLUMNS}, last_event, config) VALUES (${"?, ".repeat(12)}?)`,
     ).run(
       id,
