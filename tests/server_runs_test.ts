@@ -55,16 +55,23 @@ Deno.test("runs over HTTP wait for their turn, pause, stop, go on, and equal tho
 const MOMENTS = Number(Deno.env.get("MENTOR_KILLS") ?? 3);
 
 Deno.test("whatever is killed and when, the run goes on to the same bytes", async () => {
-  const whole = await train(await settings({ evaluation: { prompts: 0 }, steps: 6 }));
+  const long = { steps: 60, checkpoint: { everySteps: 4 } };
+  const whole = await train(await settings({ evaluation: { prompts: 0 }, ...long }));
   const runs = freshRuns();
   const allow = ["--allow", await studentFolder()];
   let server = await ServerProcess.start(runs, ...allow);
   try {
-    const { body } = await server.ask("POST", "/runs", await request({ steps: 6 }));
+    const { body } = await server.ask("POST", "/runs", await request(long));
     const path = join(runs, body.id);
+    let kills = 0;
     for (let i = 0; i < MOMENTS; i++) {
-      await until("a process", () => isHeld(path));
-      await new Promise((resolve) => setTimeout(resolve, 500 + Math.random() * 1500));
+      await until(
+        "a process",
+        async () => isHeld(path) || await stateOf(server, body.id) === "finished",
+      );
+      await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 1000));
+      if (!isHeld(path)) break;
+      kills++;
       const victim = ["run", "server", "both"][i % 3]!;
       if (victim !== "run") await server.kill();
       if (victim !== "server" && isHeld(path)) Deno.kill(readProcess(path)!.pid, "SIGKILL");
@@ -75,11 +82,11 @@ Deno.test("whatever is killed and when, the run goes on to the same bytes", asyn
         continue;
       }
       await until("seen", async () => await stateOf(server, body.id) !== "running", 5);
-      if (await stateOf(server, body.id) === "finished") break;
       assertEquals(await stateOf(server, body.id), "interrupted");
       assertEquals((await server.ask("POST", `/runs/${body.id}/resume`)).status, 202);
     }
     await until("finished", async () => await stateOf(server, body.id) === "finished");
+    assert(kills > 0, "it had finished before anything was killed");
     assertEquals(await traces(path), await traces(whole.run));
   } finally {
     await server[Symbol.asyncDispose]();
