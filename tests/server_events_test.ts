@@ -56,6 +56,7 @@ Deno.test("events of a run that has ended come at once, and then no more", async
   const rest = await receive(await watch(app, id, all[1]!.id));
   assertEquals(linesOf(rest), ["3 2", "4 2"]);
   assertEquals((await watch(app, id, all[3]!.id)).status, 204);
+  assertEquals((await app.request(`/runs/${id}/events`, ask("HEAD"))).status, 200);
   assertEquals(service.streams, 0);
 });
 

@@ -111,7 +111,7 @@ export class Supervisor {
   /**
    * Asks a run to wait at the end of its step, saved.
    *
-   * @throws {Problem} 409 if it is not being made
+   * @throws {Problem} 409 if it is not being made, 503 if its process takes long to start
    */
   async pause(id: string): Promise<void> {
     await this.#require(id, "pause", ["running", "paused"]);
@@ -195,6 +195,11 @@ export class Supervisor {
     for (let waited = 0; this.#starting.has(id) && waited < START_MS; waited += START_POLL_MS) {
       await delay(START_POLL_MS);
     }
+    if (this.#starting.has(id)) {
+      throw new Problem(503, `Run "${id}" is only starting; try again later`, {
+        headers: { "retry-after": "5" },
+      });
+    }
     this.#index.refreshRun(id);
     const state = this.#index.get(id)?.state;
     if (state === undefined) throw new Problem(404, `There is no run "${id}"`);
@@ -229,7 +234,7 @@ export class Supervisor {
         if (took) return;
         const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
         this.#gaveUp(folder, child.pid, started, `The process ${how} before it took the run on`);
-      });
+      }).catch(this.#onError);
       this.#exits.add(exit);
       while (
         this.#isOpen && this.#starting.has(id) && readProcess(folder)?.pid !== child.pid

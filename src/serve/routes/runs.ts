@@ -32,7 +32,7 @@ export function runRoutes(service: RunService) {
       summary: what,
       responses: {
         202: answer("Asked; the run does so at the end of its step", runDetail),
-        ...problems(404, 409, 415),
+        ...problems(404, 409, 415, 503),
       },
     });
   const param = validator("param", runParam, refuseInvalid);

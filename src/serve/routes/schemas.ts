@@ -99,7 +99,7 @@ export function problems(...statuses: number[]) {
     409: "The run is not in a state for that",
     415: "The body is not JSON",
     416: "The file has no such bytes",
-    503: "Too many streams",
+    503: "Too much is going on; try again later",
   };
   return Object.fromEntries([400, ...statuses].map((status) => [status, {
     description: meaning[status]!,

@@ -130,6 +130,13 @@ export function watchRoutes(service: RunService) {
         const cursor = feed.after(c.req.header("last-event-id") ?? null);
         // This tells an EventSource not to come back.
         if (feed.isDone(cursor) && cursor.line > 0) return c.body(null, 204);
+        const headers = {
+          "content-type": "text/event-stream",
+          "cache-control": "no-store",
+          "x-accel-buffering": "no",
+        };
+        // Hono drops the body of an answer to HEAD, and would leave the stream open.
+        if (c.req.method === "HEAD") return c.body(null, 200, headers);
         if (service.streams >= MAX_STREAMS) {
           throw new Problem(503, `${MAX_STREAMS} clients are watching already; try again later`, {
             headers: { "retry-after": "10" },
@@ -140,11 +147,7 @@ export function watchRoutes(service: RunService) {
           signal: service.ending.signal,
           onEnd: () => service.streams--,
         });
-        return c.body(stream, 200, {
-          "content-type": "text/event-stream",
-          "cache-control": "no-store",
-          "x-accel-buffering": "no",
-        });
+        return c.body(stream, 200, headers);
       },
     );
 }
