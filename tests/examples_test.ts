@@ -6,8 +6,17 @@ import * as customTool from "../examples/custom_tool.ts";
 import { trainByEntropyWeights } from "../examples/entropy_weights.ts";
 import { againstTeacher, trainOnRegret } from "../examples/regret.ts";
 import { agreement, trainByTurns } from "../examples/turn_credit.ts";
-import { mentorReward, replay, type RunResult, type StepEvent } from "../mod.ts";
-import { train, type TrainOptions } from "../mod.ts";
+import {
+  callTool,
+  mentorReward,
+  openPython,
+  parseTasks,
+  replay,
+  type RunResult,
+  type StepEvent,
+  train,
+  type TrainOptions,
+} from "../mod.ts";
 import { broken, chain, episode, look, mul, wrong } from "./episodes.ts";
 
 const runs = Deno.makeTempDirSync();
@@ -164,6 +173,16 @@ Deno.test("scores of the example's own are those of the sparse reward but for th
     assertEquals(customTool.score(one).total, sparse);
   }
   assertAlmostEquals(customTool.score(episode([look, mul])).total, 0.9, 1e-12);
+});
+
+Deno.test("the calculations of the example for Python come to their answers in Python", async () => {
+  await using python = await openPython();
+  const text = Deno.readTextFileSync(new URL("python/calculations.jsonl", folder));
+  const tasks = parseTasks(text, { source: "calculations.jsonl", tools: [python] });
+  for (const { answer, reference } of tasks) {
+    const [call] = reference!.calls;
+    assertEquals((await callTool(python, call!.arguments, {})).text, answer);
+  }
 });
 
 Deno.test("the README has a line for every example", () => {

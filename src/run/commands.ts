@@ -77,7 +77,9 @@ export async function runTrain(args: Invocation, config: RunConfig): Promise<num
       } else {
         const memory = `${Math.ceil(result.peakBytes / 2 ** 20)} MiB`;
         out(`Done in ${seconds.toFixed(0)} s, in ${memory}. Run: ${run}  Model: ${model}`);
-        out(`Try it:\n  ./mentor generate --from ${model} "34 plus 8 times 3"`);
+        const { tools } = RunFolder.open(run).config;
+        const own = tools === null ? "" : ` --tools ${tools.join(",")}`;
+        out(`Try it:\n  ./mentor generate --from ${model}${own} "34 plus 8 times 3"`);
       }
       if (result.profile) err(`\n${renderProfile(result.profile)}`);
     }
