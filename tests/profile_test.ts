@@ -185,7 +185,7 @@ Deno.test("a profiled run learns the same, and leaves a profile of its steps", a
     assert(onGpu[0]!.ts > step.ts && onGpu[0]!.ts + onGpu[0]!.dur < step.ts + step.dur);
     const names = Array.from(Deno.readDirSync(result.run), ({ name }) => name).sort();
     const expected = ["checkpoint-2", "config.json", "episodes.jsonl", "events.jsonl", "model"];
-    assertEquals(names, [...expected, "profile.json"]);
+    assertEquals(names, [...expected, "process.json", "profile.json", "run.lock"]);
   }
 });
 
