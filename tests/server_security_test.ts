@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { ConfigError } from "../mod.ts";
+import { settings } from "../src/run/config_schema.ts";
 import { MAX_BODY } from "../src/serve/body.ts";
 import { RateLimit } from "../src/serve/rate_limit.ts";
 import type { RequestRecord } from "../src/serve/request_log.ts";
@@ -196,6 +197,9 @@ Deno.test("a config names no file, model, address or code that the operator did 
     ["tools", ["mine.ts"]],
     ["tools", "./mine.ts"],
     ["tools", ["https://evil.example/tool.ts"]],
+    ["tools", ["calculator", "python"]],
+    ["tools", "search:/etc/passwd"],
+    ["tasks", "hf://datasets/org/name/train.parquet"],
     ["distill.teacher", "org/large"],
     ["likelihood.expert", "/etc"],
     ["likelihood.base", "org/large"],
@@ -203,6 +207,11 @@ Deno.test("a config names no file, model, address or code that the operator did 
     ["resume", trained.path],
     ["tuning", "/etc/passwd"],
   ];
+  // Whatever else takes a path, also what is added later.
+  for (const { path, allowed } of settings) {
+    if (!/\bpaths?\b/.test(allowed)) continue;
+    bad.push([path, "/etc/passwd"], [path, join(outside, "tasks.jsonl")]);
+  }
   for (const [path, value] of bad) {
     const keys = path.split(".");
     const config = keys.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value);
