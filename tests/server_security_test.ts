@@ -83,6 +83,8 @@ Deno.test("without tokens the server listens to this machine alone", async () =>
   }
   const server = new MentorServer({ port: 0, runs: freshRuns() });
   assert(server.url.startsWith("http://127.0.0.1:"));
+  const port = Number(new URL(server.url).port);
+  assertThrows(() => new MentorServer({ port, runs: freshRuns() }), ConfigError, String(port));
   await server.close();
 });
 

@@ -49,9 +49,11 @@ async function serve({ own, json: asJson, quiet }: Invocation): Promise<number> 
           : String(error),
       ),
   });
+  // Before anybody is told that it is there, and may end it.
+  const interrupted = new Promise<void>((resolve) => onInterrupt(resolve));
   if (asJson) json({ url: server.url });
   else out(`Serving ${own["runs"] ?? "runs"} at ${server.url}, described at ${server.url}/docs`);
-  await new Promise<void>((resolve) => onInterrupt(resolve));
+  await interrupted;
   if (!quiet && !asJson) {
     err(atExit === "stop" ? "Stopping the runs, then the server" : "Stopping; runs go on");
   }

@@ -67,7 +67,7 @@ export class MentorServer {
   /**
    * Starts to listen, and to look after the runs.
    *
-   * @throws {ConfigError} if it would be open to others without tokens
+   * @throws {ConfigError} if it would be open to others without tokens, or the port is taken
    */
   constructor({ host = "127.0.0.1", port = 8000, ...options }: ServerOptions & Listening = {}) {
     if (!isLoopback(host) && !options.tokens) {
@@ -80,7 +80,16 @@ export class MentorServer {
     this.#service = service;
     // Before anybody is let in: what is wrong with the folder is said at once.
     service.open();
-    this.#http = Deno.serve({ hostname: host, port, onListen: () => {} }, app.fetch);
+    try {
+      this.#http = Deno.serve({ hostname: host, port, onListen: () => {} }, app.fetch);
+    } catch (error) {
+      void service.close();
+      throw new ConfigError(
+        `Cannot listen on ${host}:${port}: ${
+          (error as Error).message
+        }. Choose another --port or --host`,
+      );
+    }
     const { addr } = this.#http;
     const name = addr.hostname.includes(":") ? `[${addr.hostname}]` : addr.hostname;
     this.url = `http://${name}:${addr.port}`;
