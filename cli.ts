@@ -253,11 +253,15 @@ are sound, and measures whether it is worth starting from. Takes some three minu
     run: ({ positional }) => bench(positional),
   },
   serve: {
-    summary: "control runs over HTTP: start, watch, pause, stop",
+    summary: "control runs over HTTP, and talk to models as OpenAI's clients do",
     usage: "./mentor serve [flags]\n       ./mentor serve token NAME [--scope control]",
     about:
       `Runs wait in a queue and are made one after the other, each in a process of its own, which
-goes on when the server ends; docs/server.md has the requests, and how to open it to others.`,
+goes on when the server ends; docs/server.md has the requests, and how to open it to others.
+
+Examples:
+  ./mentor serve
+  ./mentor serve --models nano=assets/base-nano    also OpenAI's API at /v1 (docs/inference.md)`,
     settings: false,
     flags: serveFlags,
     arguments: 2,

@@ -107,14 +107,14 @@ const LAYERS: readonly Layer[] = [
     // Models over HTTP, as OpenAI's clients know them.
     name: "inference",
     files: /^src\/serve\/openai\//,
-    may: ["ops", "model", "generation", "text", "run"],
+    may: ["io", "ops", "model", "generation", "text", "run"],
     ...outside,
   },
   {
     // Runs over HTTP: may know what a run is, and nothing of how one is made.
     name: "serve",
     files: /^src\/serve\//,
-    may: ["run", "io"],
+    may: ["run", "io", "inference"],
     ...outside,
   },
   { name: "bench", files: /^bench\//, may: ["*"], ...outside },

@@ -1,5 +1,5 @@
 /**
- * What clients of a server read off its answers and off failures to reach it.
+ * What clients read off answers and off failures to reach a server, and servers off requests.
  *
  * @module
  */
@@ -21,4 +21,23 @@ export function retryAfter(headers: Headers, now: number): number | null {
 export function rootMessage(error: unknown): string {
   const { message, cause } = error as Error;
   return cause instanceof Error ? rootMessage(cause) : message;
+}
+
+/**
+ * What a request carries, as text.
+ *
+ * @param most bytes
+ * @returns null if it is longer, of which no more was read than that
+ */
+export async function requestText(request: Request, most: number): Promise<string | null> {
+  if (Number(request.headers.get("content-length") ?? 0) > most) return null;
+  const decoder = new TextDecoder();
+  let text = "";
+  let read = 0;
+  for await (const chunk of request.body ?? []) {
+    read += chunk.length;
+    if (read > most) return null;
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
 }

@@ -8,6 +8,7 @@ import { Hono } from "hono";
 import { cors } from "hono/cors";
 import { secureHeaders } from "hono/secure-headers";
 import { guardIdentity, type GuardOptions, guardOrigin, type ServeEnv } from "./guards.ts";
+import { type InferenceEngine, inferenceRoutes } from "./openai/mod.ts";
 import { limitConcurrency, limitRate } from "./limits.ts";
 import { answerProblem, Problem } from "./problem.ts";
 import { logRequests, RequestCounts, type RequestRecord } from "./request_log.ts";
@@ -29,8 +30,8 @@ export interface AppOptions extends GuardOptions {
 /** Requests that are served at the same time; streams of events count only while they begin. */
 const MAX_CONCURRENT = 256;
 
-/** The app over the runs of a service. */
-export function buildApp(service: RunService, options: AppOptions) {
+/** The app over the runs of a service, and the models of an engine. */
+export function buildApp(service: RunService, engine: InferenceEngine, options: AppOptions) {
   const counts = new RequestCounts();
   const app = new Hono<ServeEnv>();
   app.onError(answerProblem);
@@ -71,7 +72,8 @@ export function buildApp(service: RunService, options: AppOptions) {
     .route("/", operationRoutes(service, counts))
     .route("/", runRoutes(service))
     .route("/", watchRoutes(service))
-    .route("/", fileRoutes(service));
+    .route("/", fileRoutes(service))
+    .route("/", inferenceRoutes(engine));
   routes.route("/", docsRoutes(app));
   refuseOtherMethods(app);
   return routes;

@@ -6,6 +6,7 @@
 
 import type { Context } from "hono";
 import type * as v from "valibot";
+import { requestText } from "../io/http.ts";
 import { type FieldError, Problem } from "./problem.ts";
 
 /** Bytes of a body. */
@@ -71,24 +72,11 @@ function toFieldError(issue: v.BaseIssue<unknown>): FieldError {
   return { path, message: `${path}: ${issue.message}` };
 }
 
-/**
- * What a request carries, as text. Hono's own limit makes a second request of the first, at which
- * Deno 2.9 warns on stderr.
- *
- * @throws {Problem} 413 if it is too long
- */
+/** What a request carries, as text. @throws {Problem} 413 if it is too long */
 async function readText(c: Context): Promise<string> {
-  const tooLong = () => new Problem(413, `The body has more than ${MAX_BODY} bytes`);
-  if (Number(c.req.header("content-length") ?? 0) > MAX_BODY) throw tooLong();
-  const decoder = new TextDecoder();
-  let text = "";
-  let read = 0;
-  for await (const chunk of c.req.raw.body ?? []) {
-    read += chunk.length;
-    if (read > MAX_BODY) throw tooLong();
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
+  const text = await requestText(c.req.raw, MAX_BODY);
+  if (text === null) throw new Problem(413, `The body has more than ${MAX_BODY} bytes`);
+  return text;
 }
 
 function isJson(type: string | undefined): boolean {

@@ -8,6 +8,7 @@ import { ConfigError } from "../run/config.ts";
 import { onInterrupt } from "../run/interrupt.ts";
 import type { Invocation } from "../run/commands.ts";
 import { err, json, out } from "../run/commands.ts";
+import { inferenceOptions } from "./openai/flags.ts";
 import type { RequestRecord } from "./request_log.ts";
 import { MentorServer } from "./serve.ts";
 import { newToken, readTokens, scopes } from "./tokens.ts";
@@ -35,6 +36,7 @@ async function serve({ own, json: asJson, quiet }: Invocation): Promise<number> 
     parallel: wholeNumber("parallel", own["parallel"] ?? "1", 1, 1024),
     rate: wholeNumber("rate", own["rate"] ?? "2000", 1, 1e6),
     tokens,
+    inference: inferenceOptions(own),
     allowed: {
       places: list(own["allow"]),
       ...(own["allow-tools"] === undefined ? {} : { tools: list(own["allow-tools"]) }),

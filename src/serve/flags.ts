@@ -4,12 +4,15 @@
  * @module
  */
 
+import { inferenceFlags } from "./openai/flags.ts";
+
 /** The flags of the command, for help. */
 export const serveFlags = {
   host: "Address to listen on (default 127.0.0.1); others than this machine's take tokens",
   port: "Port to listen on; 0 is any that is free (default 8000)",
   runs: "Folder of the runs (default runs)",
   "token-file": "File with the hashes of tokens; without one every program here may ask",
+  ...inferenceFlags,
   parallel: "How many runs are made at the same time (default 1)",
   allow: "Folders and Hub models that requests may name, with commas between (default none)",
   "allow-tools": "Tools that requests may name: built-in ones and modules (default calculator)",

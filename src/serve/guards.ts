@@ -91,7 +91,7 @@ export function guardIdentity(
     if (!isSafe(c.req.method) && c.get("identity").scope !== "control") {
       throw new Problem(
         403,
-        "This token may read alone; starting and stopping takes one for control",
+        "This token may read alone; what starts, stops or generates takes one for control",
       );
     }
     await next();

@@ -9,6 +9,7 @@ import type { Allowed } from "./allowed.ts";
 import { buildApp } from "./app.ts";
 import type { StartChild } from "./child.ts";
 import { isLoopback } from "./guards.ts";
+import { type InferenceEngine, type InferenceOptions, openEngine } from "./openai/mod.ts";
 import type { RequestRecord } from "./request_log.ts";
 import { RunService } from "./service.ts";
 import type { TokenEntry } from "./tokens.ts";
@@ -21,6 +22,8 @@ export interface ServerOptions {
   readonly parallel?: number;
   /** What requests may name: no places, and the calculator. */
   readonly allowed?: Partial<Allowed>;
+  /** Models to talk to, by OpenAI's API; none. */
+  readonly inference?: InferenceOptions;
   /** Who may ask; null is every program of this machine. */
   readonly tokens?: readonly TokenEntry[] | null;
   /** Origins of web pages from elsewhere that may ask; none. */
@@ -47,14 +50,19 @@ export interface Listening {
 export function openApp(options: ServerOptions = {}) {
   const { runs = "runs", parallel = 1, allowed = {}, tokens = null, start } = options;
   const { origins = [], rate = 2000, onRequest = () => {}, onError = () => {} } = options;
-  const service = new RunService({
+  const engine = openEngine(options.inference ?? {}, () => {
+    const [run] = service.supervisor.onGpu();
+    return run === undefined ? null : `run "${run}" has the GPU until it is done, or paused`;
+  });
+  const service: RunService = new RunService({
     runs,
     parallel,
     allowed: { places: [], tools: ["calculator"], ...allowed },
     onError,
+    clear: () => engine.unload(),
     ...(start ? { start } : {}),
   });
-  return { service, app: buildApp(service, { tokens, origins, rate, onRequest }) };
+  return { service, engine, app: buildApp(service, engine, { tokens, origins, rate, onRequest }) };
 }
 
 /** A server that is listening. */
@@ -62,6 +70,7 @@ export class MentorServer {
   /** Where it is found. */
   readonly url: string;
   readonly #service: RunService;
+  readonly #engine: InferenceEngine;
   readonly #http: Deno.HttpServer<Deno.NetAddr>;
 
   /**
@@ -76,8 +85,9 @@ export class MentorServer {
           "./mentor serve token NAME, and name its file by --token-file",
       );
     }
-    const { app, service } = openApp(options);
+    const { app, service, engine } = openApp(options);
     this.#service = service;
+    this.#engine = engine;
     // Before anybody is let in: what is wrong with the folder is said at once.
     service.open();
     try {
@@ -104,5 +114,6 @@ export class MentorServer {
     const drained = this.#http.shutdown();
     await this.#service.close({ stopRuns });
     await drained;
+    await this.#engine[Symbol.asyncDispose]();
   }
 }

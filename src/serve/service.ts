@@ -23,6 +23,8 @@ export interface ServiceOptions {
   readonly allowed: Allowed;
   /** Starts the process of a run; a test may have another. */
   readonly start?: StartChild;
+  /** Called before a run takes the GPU, which it then does. */
+  readonly clear?: () => Promise<void>;
   /** Told of what went wrong while nobody asked for anything. */
   readonly onError: (error: Error) => void;
 }
@@ -103,9 +105,13 @@ export class RunService implements AsyncDisposable {
 
   #open() {
     if (this.#parts) return this.#parts;
-    const { runs, parallel, start, onError } = this.options;
+    const { runs, parallel, start, clear, onError } = this.options;
     const index = new RunIndex(runs);
-    const supervisor = new Supervisor(index, { parallel, onError, ...(start ? { start } : {}) });
+    const supervisor = new Supervisor(index, {
+      ...{ parallel, onError },
+      ...(start ? { start } : {}),
+      ...(clear ? { clear } : {}),
+    });
     this.#parts = { index, supervisor };
     supervisor.open();
     return this.#parts;

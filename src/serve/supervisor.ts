@@ -40,6 +40,7 @@ export class Supervisor {
   #parallel: number;
   readonly #start: StartChild;
   readonly #onError: (error: Error) => void;
+  readonly #clear: () => Promise<void>;
   /** Runs whose processes were started, and may not have taken them on yet. */
   readonly #starting = new Set<string>();
   /** Ends of the processes that this server started. */
@@ -51,9 +52,11 @@ export class Supervisor {
   /** @param parallel how many runs may be made at the same time */
   constructor(
     index: RunIndex,
-    { parallel = 1, start = startTraining, onError }: {
+    { parallel = 1, start = startTraining, clear = () => Promise.resolve(), onError }: {
       parallel?: number;
       start?: StartChild;
+      /** Called before a run takes the GPU, which it then does. */
+      clear?: () => Promise<void>;
       /** Told of what went wrong while nobody asked for anything. */
       onError: (error: Error) => void;
     },
@@ -61,6 +64,7 @@ export class Supervisor {
     this.#index = index;
     this.#parallel = parallel;
     this.#start = start;
+    this.#clear = clear;
     this.#onError = onError;
   }
 
@@ -88,6 +92,12 @@ export class Supervisor {
       making.add(id);
       this.#begin(id).catch(this.#onError);
     }
+  }
+
+  /** The runs that have the GPU, or are about to; a paused one has not. */
+  onGpu(): string[] {
+    const live = (["running", "stopping"] as const).flatMap((state) => this.#inState(state));
+    return [...this.#starting, ...live];
   }
 
   /** The runs that wait for their turn, the next one first. */
@@ -127,8 +137,14 @@ export class Supervisor {
     const state = await this.#require(id, "resume", [
       ...["running", "paused", "stopped", "interrupted", "failed"] as const,
     ]);
-    if (isLive(state)) this.#ask(id, null);
-    else this.#enqueue(id);
+    if (!isLive(state)) return this.#enqueue(id);
+    this.#starting.add(id);
+    try {
+      await this.#clear();
+      this.#ask(id, null);
+    } finally {
+      this.#starting.delete(id);
+    }
   }
 
   /**
@@ -179,9 +195,11 @@ export class Supervisor {
   }
 
   #live(): string[] {
-    return (["running", "paused", "stopping"] as const).flatMap((state) =>
-      this.#index.list({ limit: -1, state }).map(({ id }) => id)
-    );
+    return (["running", "paused", "stopping"] as const).flatMap((state) => this.#inState(state));
+  }
+
+  #inState(state: RunState): string[] {
+    return this.#index.list({ limit: -1, state }).map(({ id }) => id);
   }
 
   #enqueue(id: string): void {
@@ -226,6 +244,7 @@ export class Supervisor {
     this.#starting.add(id);
     const started = new Date().toISOString();
     try {
+      await this.#clear();
       const child = await this.#start(folder);
       const exit = child.exit.then(({ code, signal }) => {
         this.#exits.delete(exit);

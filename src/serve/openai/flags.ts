@@ -1,5 +1,5 @@
 /**
- * The flags that say which models are offered, and in how much memory.
+ * Which models are offered, and in how much memory; as options, and as flags.
  *
  * @module
  */
@@ -16,24 +16,50 @@ export const inferenceFlags = {
   queue: "Completions that may wait for a slot; more are refused (default 64)",
 } as const;
 
+/** What is offered, and in how much memory. */
+export interface InferenceOptions {
+  /** Folders, GGUF files and models of the Hub, by the ids under which clients know them; none. */
+  readonly models?: Readonly<Record<string, string>>;
+  /** Completions generated at the same time; 16. */
+  readonly slots?: number;
+  /** Longest conversation in tokens, where the model knows as long ones; 4096. */
+  readonly context?: number;
+  /** Completions that may wait for a slot; 64. */
+  readonly queue?: number;
+}
+
 /**
- * The engine that flags ask for. Memory is taken when a model is first asked for.
+ * What flags say.
+ *
+ * @throws {ConfigError} if one says something else than its help.
+ */
+export function inferenceOptions(
+  flags: Readonly<Partial<Record<keyof typeof inferenceFlags, string>>>,
+): InferenceOptions {
+  const number = (name: "slots" | "context" | "queue") =>
+    flags[name] === undefined ? {} : { [name]: positive(name, flags[name]) };
+  return {
+    models: readModels(flags.models ?? ""),
+    ...number("slots"),
+    ...number("context"),
+    ...number("queue"),
+  };
+}
+
+/**
+ * An engine. Memory is taken when a model is first asked for.
  *
  * @param busy why nothing may run now, such as a training run on the same GPU; null if it may
- * @throws {ConfigError} if a flag says something else than its help.
  */
 export function openEngine(
-  flags: Readonly<Partial<Record<keyof typeof inferenceFlags, string>>>,
+  { models = {}, slots = 16, context = 4096, queue = 64 }: InferenceOptions,
   busy: () => string | null,
 ): InferenceEngine {
-  const slots = positive("slots", flags.slots ?? "16");
-  const context = positive("context", flags.context ?? "4096");
-  const waiting = positive("queue", flags.queue ?? "64");
   const chat = { format: "auto", system: null } as const;
   return new InferenceEngine({
-    models: readModels(flags.models ?? ""),
+    models,
     load: (path) => loadServed(path, { slots, context, tuning: null, dtype: "auto", chat }),
-    capacity: slots + waiting,
+    capacity: slots + queue,
     busy,
   });
 }

@@ -13,7 +13,8 @@ import { ApiError, asApiError } from "./errors.ts";
 export { InferenceEngine } from "./engine.ts";
 export type { EngineOptions, Lease, ServedModel } from "./engine.ts";
 export { ApiError } from "./errors.ts";
-export { inferenceFlags, openEngine } from "./flags.ts";
+export { inferenceFlags, inferenceOptions, openEngine } from "./flags.ts";
+export type { InferenceOptions } from "./flags.ts";
 export { loadServed } from "./load.ts";
 export type { ServingOptions } from "./load.ts";
 

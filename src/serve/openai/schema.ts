@@ -7,7 +7,11 @@
  */
 
 import * as v from "valibot";
+import { requestText } from "../../io/http.ts";
 import { ApiError } from "./errors.ts";
+
+/** Bytes of a body: a conversation as long as any context. */
+const MAX_BODY = 2 ** 22;
 
 const between = (least: number, most: number) =>
   v.nullish(v.pipe(v.number(), v.minValue(least), v.maxValue(most)));
@@ -120,9 +124,11 @@ export async function readBody<T extends v.GenericSchema>(
   request: Request,
   schema: T,
 ): Promise<v.InferOutput<T>> {
+  const text = await requestText(request, MAX_BODY);
+  if (text === null) throw new ApiError(413, `The body has more than ${MAX_BODY} bytes`);
   let body: unknown;
   try {
-    body = await request.json();
+    body = JSON.parse(text);
   } catch (error) {
     throw new ApiError(400, `The body is not JSON: ${(error as Error).message}`);
   }
