@@ -65,11 +65,21 @@ export function matchesCalls(expected: readonly ExpectedCall[] | string, answer:
   return assignable(wanted, made);
 }
 
-/** Whether each call can have an expected one of its own. */
+/** Whether each expected call can have one of its own: a bipartite matching, by augmenting paths. */
 function assignable(wanted: readonly ExpectedCall[], made: readonly MadeCall[]): boolean {
-  const [first, ...rest] = wanted;
-  if (first === undefined) return true;
-  return made.some((call, i) => matches(first, call) && assignable(rest, made.toSpliced(i, 1)));
+  const fits = wanted.map((each) => made.map((call) => matches(each, call)));
+  /** For each call that was made, which expected one has it. */
+  const owners: (number | undefined)[] = [];
+  const place = (each: number, seen: Set<number>): boolean =>
+    made.some((_, i) => {
+      if (!fits[each]![i] || seen.has(i)) return false;
+      seen.add(i);
+      const owner = owners[i];
+      if (owner !== undefined && !place(owner, seen)) return false;
+      owners[i] = each;
+      return true;
+    });
+  return wanted.every((_, each) => place(each, new Set()));
 }
 
 function matches({ name, arguments: allowed }: ExpectedCall, made: MadeCall): boolean {
@@ -94,6 +104,11 @@ function equal(a: unknown, b: unknown): boolean {
 function only({ name, arguments: args }: MadeCall): ExpectedCall {
   const lists = Object.entries(args).map(([key, value]) => [key, [value]]);
   return { name, arguments: Object.fromEntries(lists) };
+}
+
+/** Whether a text is a JSON list of calls. */
+export function isCallsAnswer(text: string): boolean {
+  return readCalls(text) !== null;
 }
 
 /** Null if the text is no list of calls. */
