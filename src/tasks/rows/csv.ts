@@ -17,7 +17,8 @@ interface Parsed {
  * The rows of a CSV text, by the lines on which they begin.
  *
  * @param delimiter between cells
- * @throws {TaskFormatError} where quotes do not match: what follows cannot be told apart
+ * @throws {TaskFormatError} if two columns have one name, or where quotes do not match: what follows
+ * cannot be told apart
  */
 export async function csvRows(text: string, source: string, delimiter: string): Promise<Rows> {
   const { parse } = await import("csv-parse/sync");
@@ -28,7 +29,7 @@ export async function csvRows(text: string, source: string, delimiter: string): 
   const take = ({ raw, record }: Parsed) => {
     const line = next + breaksIn(/^[\r\n]*/.exec(raw)![0]);
     next += breaksIn(raw);
-    if (header === null) header = record;
+    if (header === null) header = checkedHeader(record, source, line);
     else rows.push(rowOf(header, record, line));
     return null;
   };
@@ -38,9 +39,16 @@ export async function csvRows(text: string, source: string, delimiter: string): 
       on_record: (record: unknown) => take(record as Parsed),
     });
   } catch (error) {
+    if (error instanceof TaskFormatError) throw error;
     throw new TaskFormatError(source, next, `not valid CSV: ${(error as Error).message}`);
   }
   return { rows, textual: true };
+}
+
+function checkedHeader(header: readonly string[], source: string, line: number) {
+  const twice = header.find((name, i) => header.indexOf(name) < i);
+  if (twice === undefined) return header;
+  throw new TaskFormatError(source, line, `two columns are named "${twice}"; rename one of them`);
 }
 
 function rowOf(header: readonly string[], record: readonly string[], line: number): RowOrFault {
