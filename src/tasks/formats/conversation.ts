@@ -79,6 +79,8 @@ export function conversationTask(
   } as const;
 
   if (first.calls.length === 0) {
+    // Its first turn is neither what it answers nor a refusal to call.
+    if (turns.length > 2) return "the assistant goes on after an answer";
     const { text } = first;
     if (text === "") throw new RowError("the assistant says nothing");
     const reference = text === null ? null : { calls: [], answer: text };
