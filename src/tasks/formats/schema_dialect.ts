@@ -31,14 +31,13 @@ export function jsonSchemaOf(parameters: unknown): JsonSchema {
   if (isRecord(parameters.properties) && typeof parameters.properties.type !== "string") {
     return { ...translated(parameters), type: "object" };
   }
-  const properties: Record<string, JsonSchema> = {};
-  const required: string[] = [];
-  for (const [name, value] of Object.entries(parameters)) {
-    const described = isRecord(value) ? value : {};
-    properties[name] = translated(described);
-    if (!isOptional(described)) required.push(name);
-  }
-  return { type: "object", properties, required };
+  const described = Object.entries(parameters)
+    .map(([name, value]) => [name, isRecord(value) ? value : {}] as const);
+  return {
+    type: "object",
+    properties: Object.fromEntries(described.map(([name, each]) => [name, translated(each)])),
+    required: described.flatMap(([name, each]) => isOptional(each) ? [] : [name]),
+  };
 }
 
 /** An argument with a default may be left out, whatever else is said of it. */

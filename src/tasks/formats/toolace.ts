@@ -23,10 +23,11 @@ import {
 } from "./format.ts";
 
 /** Who speaks, by the names that data sets have for them. */
-const roles: Readonly<Record<string, "system" | "user" | "assistant" | "call" | "tool">> = {
-  ...{ system: "system", user: "user", human: "user", assistant: "assistant", gpt: "assistant" },
-  ...{ function_call: "call", tool: "tool", observation: "tool", function_response: "tool" },
-};
+const roles = new Map<string, "system" | "user" | "assistant" | "call" | "tool">([
+  ...[["system", "system"], ["user", "user"], ["human", "user"]] as const,
+  ...[["assistant", "assistant"], ["gpt", "assistant"], ["function_call", "call"]] as const,
+  ...[["tool", "tool"], ["observation", "tool"], ["function_response", "tool"]] as const,
+]);
 
 /** What a list of calls begins with. */
 const CALLS = /^\[\s*[^\s[\](),{}"'][^[\](),{}"']*\(/;
@@ -46,8 +47,11 @@ export const toolace = {
     const known = byName(tools);
     const turns = messages.flatMap((message): Turn[] => {
       const { from, value } = isRecord(message) ? message : {};
-      const role = roles[textOf(from, "conversations[].from")];
-      if (role === undefined) throw new RowError(`"conversations[].from" is ${from}, nobody known`);
+      const role = roles.get(textOf(from, "conversations[].from"));
+      if (role === undefined) {
+        const reason = `"conversations[].from" is none of ${[...roles.keys()].join(", ")}`;
+        throw new RowError(`${reason}: ${JSON.stringify(from)}`, reason);
+      }
       if (role === "system") return [];
       const text = textOf(value, "conversations[].value").trim();
       if (role === "user") return [{ role, text }];
