@@ -347,7 +347,24 @@ const malformed: readonly [format: string, row: Row, message: string, reason?: s
     '"tools" has two different tools named "a_b"',
   ],
   ["xlam", { query: "q", tools: [{}], answers: [] }, "a declaration without a name"],
-  ["toolace", { conversations: [{ from: "who", value: "x" }] }, "who, nobody known"],
+  [
+    "toolace",
+    { conversations: [{ from: "who", value: "x" }] },
+    'observation, function_response: "who"',
+  ],
+  ["toolace", { conversations: [asked, { from: "constructor", value: "x" }] }, '"constructor"'],
+  [
+    "own",
+    { prompt: "p", answer: "twelve", check: "number" },
+    '"answer" must be a number where "check" is "number", got "twelve"',
+    '"answer" must be a number where "check" is "number"',
+  ],
+  [
+    "own",
+    { prompt: "p", answer: "add(1, 2)", check: "calls" },
+    '"answer" must be a JSON list of calls where "check" is "calls"',
+  ],
+  ["own", { prompt: "p", answer: "x", tools: ["add", "add"] }, '"tools" has "add" twice'],
   [
     "toolace",
     { tools: declared, conversations: [asked, reading("[f(x=1]")] },
@@ -412,6 +429,20 @@ Deno.test("conversations that cannot become a task are left out for a reason", (
     ],
     [{ messages: [say("assistant", "a"), say("user", "b")] }, "the assistant speaks first"],
     [{ messages: [say("user", "a")] }, "nobody answers the user"],
+    [
+      {
+        tools: declared,
+        messages: [
+          say("user", "a"),
+          say("assistant", "Let me see."),
+          {
+            ...say("assistant", ""),
+            tool_calls: [{ function: { name: "f", arguments: { x: 1 } } }],
+          },
+        ],
+      },
+      "the assistant goes on after an answer",
+    ],
   ];
   for (const [row, reason] of rows) {
     const { tasks, leftOut, invalid } = readRow("trl", row);
@@ -473,6 +504,12 @@ Deno.test("cells of CSV may hold line breaks, and lines are counted all the same
   const quoted = file("open.csv", 'prompt,answer\na,b\n"c,d\n');
   const error = await assertRejects(() => read(quoted), TaskFormatError, "not valid CSV: Quote");
   assertEquals(error.line, 3);
+  const twice = file("twice.csv", "prompt,answer,prompt\na,1,b\n");
+  await assertRejects(
+    () => read(twice),
+    TaskFormatError,
+    'twice.csv:1: two columns are named "pro',
+  );
   const cell = file("cell.csv", 'prompt,answer,tools\na,b,"[""add"""\n');
   await assertRejects(() => read(cell), TaskFormatError, 'cell.csv:2: "tools" is not valid JSON');
 });
@@ -508,6 +545,10 @@ Deno.test("rows of no known format name what they have, and which formats there 
     TaskFormatError,
     'other.jsonl:1: "answers" must be a list of calls, got nothing',
   );
+  // Some data sets repeat beside a conversation what it begins with.
+  const messages = [{ role: "user", content: "q" }, { role: "assistant", content: "a" }];
+  const repeated = file("repeated.jsonl", JSON.stringify({ prompt: "q", messages }));
+  assertEquals((await read(repeated)).format, "trl");
   const gsm8k = await read(join(data, "gsm8k_sample.jsonl"), { format: "gsm8k", limit: 5 });
   assertEquals([gsm8k.rows, gsm8k.tasks.length], [5, 5]);
 });
@@ -616,8 +657,8 @@ Deno.test("the schema of our own format accepts what the reader does, and nothin
         fault = error.message;
         refused++;
       }
-      // Said beyond the schema: arguments have to fit their tools.
-      if (fault?.includes("of add: ")) return;
+      // Said beyond the schema: arguments have to fit their tools, and answers how they are checked.
+      if (fault?.includes("of add: ") || fault?.includes(' where "check" is ')) return;
       assertEquals(problem === null, fault === null, `${fault} / ${problem}`);
     }),
     { numRuns: 2000, seed: 1 },

@@ -6,10 +6,11 @@
 
 import type { ToolSpec } from "../../text/tool_call.ts";
 import { isDeclared, type Tool } from "../../tools/tool.ts";
-import { answerTo, callsAnswer, type ExpectedCall } from "../call_match.ts";
+import { answerTo, callsAnswer, type ExpectedCall, isCallsAnswer } from "../call_match.ts";
 import {
   type Check,
   checks,
+  parseNumber,
   type Reference,
   type ReferenceCall,
   type Split,
@@ -33,8 +34,9 @@ export const own = {
   name: "own",
   columns: "prompt, answer",
   structured: ["tools", "expected", "world", "reference"],
-  recognises: ({ prompt, completion, reward_model }) =>
-    typeof prompt === "string" && completion === undefined && reward_model === undefined,
+  recognises: ({ prompt, completion, messages, reward_model }) =>
+    typeof prompt === "string" &&
+    [completion, messages, reward_model].every((other) => other === undefined),
   read: readRow,
 } as const satisfies TaskFormat;
 
@@ -59,6 +61,7 @@ function readRow(row: Row, context: RowContext): Task {
     : numeric
     ? String(row.answer)
     : textOf(row.answer, "answer");
+  requireAnswerable(answer, check, expected);
   const task: Task = {
     id: idOf(row.id, context.line),
     domain: row.domain === undefined ? "custom" : textOf(row.domain, "domain"),
@@ -73,6 +76,16 @@ function readRow(row: Row, context: RowContext): Task {
   if (row.system !== undefined) task.system = textOf(row.system, "system");
   if (row.world !== undefined) task.world = row.world;
   return task;
+}
+
+/** Refuses a right answer that no answer can equal. */
+function requireAnswerable(answer: string, check: Check, expected?: readonly ExpectedCall[]): void {
+  const [possible, what] = check === "calls"
+    ? [expected !== undefined || isCallsAnswer(answer), "a JSON list of calls"]
+    : [check === "exact" || parseNumber(answer) !== null, "a number"];
+  if (possible) return;
+  const reason = `"answer" must be ${what} where "check" is "${check}"`;
+  throw new RowError(`${reason}, got ${JSON.stringify(answer)}`, reason);
 }
 
 function idOf(value: unknown, line: number): string {
@@ -95,11 +108,14 @@ function oneOf<T extends string>(
 
 function toolList(value: unknown, { tools, declare }: RowContext): readonly Tool[] {
   if (value === undefined) return [...tools.values()];
-  return listOf(value, "tools", "names or declarations").map((item) => {
+  const found = listOf(value, "tools", "names or declarations").map((item) => {
     if (!isRecord(item)) return tools.get(item as string) ?? unknownTool(item, tools);
     const { name, description = "", parameters } = item;
     return declare({ name, description, parameters } as ToolSpec);
   });
+  const twice = found.find(({ name }, i) => found.findIndex((tool) => tool.name === name) < i);
+  if (twice === undefined) return found;
+  throw new RowError(`"tools" has "${twice.name}" twice`, '"tools" has a tool twice');
 }
 
 function unknownTool(name: unknown, known: ReadonlyMap<string, Tool>): never {
