@@ -197,7 +197,8 @@ export function requireReferences(
   }
   const more = others.length > 0 ? `, nor have ${others.length} others` : "";
   throw new MissingReferenceError(
-    `Cannot use a reward that compares with a teacher: task "${first.id}"${place} has no ` +
-      `reference${more}; add "reference" to the line, or choose the "sparse" reward`,
+    `Cannot imitate a teacher or compare calls with one: task "${first.id}"${place} has no ` +
+      `reference${more}; add "reference" to the line, collect references with ./mentor teach, or do ` +
+      "without: --reward sparse --warmup-sft 0",
   );
 }
