@@ -515,7 +515,7 @@ Deno.test("cells of CSV may hold line breaks, and lines are counted all the same
 });
 
 Deno.test("files that cannot be read are told apart", async () => {
-  await assertRejects(() => read(join(folder, "none.jsonl")), CheckpointError, "Cannot read tasks");
+  await assertRejects(() => read(join(folder, "none.jsonl")), CheckpointError, "Check the path");
   const list = file("list.json", '[\n{"prompt":"p","answer":"x"},\n{"prompt":}\n]');
   const error = await assertRejects(() => read(list), TaskFormatError, "not valid JSON");
   assertEquals(error.line, 3);
@@ -531,7 +531,10 @@ Deno.test("files that cannot be read are told apart", async () => {
     "row",
   ]);
   const parquet = file("not.parquet", "nothing of the kind");
-  await assertRejects(() => read(parquet), CheckpointError, 'Cannot read tasks "');
+  await assertRejects(() => read(parquet), CheckpointError, 'not.parquet": it is not Parquet');
+  const latin = join(folder, "latin.csv");
+  Deno.writeFileSync(latin, Uint8Array.from("prompt,answer\ncafé,1\n", (c) => c.charCodeAt(0)));
+  await assertRejects(() => read(latin), CheckpointError, 'latin.csv": it is not text in UTF-8');
   assertEquals((await read(file("empty.jsonl", "\n"))).tasks, []);
 });
 

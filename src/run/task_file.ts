@@ -8,6 +8,7 @@ import { CheckpointError } from "../io/checkpoint.ts";
 import { fileSource } from "../io/file_source.ts";
 import type { HubOptions } from "../io/hub.ts";
 import { datasetFile, isHubAddress } from "../io/hub_dataset.ts";
+import { readTextFile } from "../io/text_file.ts";
 import type { TaskFormat } from "../tasks/formats/format.ts";
 import { detectFormat, type TaskFormatName, taskFormats } from "../tasks/formats/mod.ts";
 import { type RowCounts, TaskReader } from "../tasks/formats/reader.ts";
@@ -15,7 +16,7 @@ import { csvRows } from "../tasks/rows/csv.ts";
 import { jsonRows } from "../tasks/rows/json.ts";
 import { parquetRows } from "../tasks/rows/parquet.ts";
 import { checkLimit, type RowOrFault, type Rows } from "../tasks/rows/row.ts";
-import { type Task, TaskFormatError } from "../tasks/task.ts";
+import type { Task } from "../tasks/task.ts";
 import type { Tool } from "../tools/tool.ts";
 import { BFCL_NAME, bfclCategoryOf, readBfclFile } from "./bfcl_file.ts";
 import { ConfigError } from "./config.ts";
@@ -105,9 +106,7 @@ export async function locateTasks(source: string, hub?: HubOptions): Promise<str
 }
 
 async function readText(source: string, hub?: HubOptions): Promise<string> {
-  return await Deno.readTextFile(await locateTasks(source, hub)).catch((error) => {
-    throw unreadable(source, error);
-  });
+  return await readTextFile(await locateTasks(source, hub), source);
 }
 
 async function openRows(source: string, hub?: HubOptions): Promise<Rows & AsyncDisposable> {
@@ -128,21 +127,18 @@ async function openRows(source: string, hub?: HubOptions): Promise<Rows & AsyncD
   return { ...rows, [Symbol.asyncDispose]: () => Promise.resolve() };
 }
 
-/** The same rows; what goes wrong under way names the file. */
+/** The same rows of Parquet; what goes wrong under way names the file. */
 async function* explained(rows: Rows["rows"], source: string): AsyncGenerator<RowOrFault> {
   try {
     yield* rows;
   } catch (error) {
-    throw unreadable(source, error);
+    if (error instanceof CheckpointError) throw error;
+    const { message } = error as Error;
+    throw new CheckpointError(
+      `Cannot read "${source}": it is not Parquet, or damaged: ${message}. Fetch or make it anew`,
+      { cause: error },
+    );
   }
-}
-
-function unreadable(source: string, error: unknown): CheckpointError | TaskFormatError {
-  if (error instanceof CheckpointError || error instanceof TaskFormatError) return error;
-  const { message } = error as Error;
-  return new CheckpointError(`Cannot read tasks "${source}": ${message}. Check the path`, {
-    cause: error,
-  });
 }
 
 /** The format of a file, by its first rows; an empty one has that of any. */
