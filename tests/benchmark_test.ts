@@ -29,6 +29,11 @@ Deno.test("a missing file is named with where to get it, a wrong name with what 
   await refuse("bfcl:multiple", nowhere, `no BFCL_v4_multiple.json in "${nowhere}"`);
   await refuse("bfcl", nowhere, "Python package bfcl-eval");
   await refuse("gsm8k", DATA, "no test.jsonl");
+  const folder = await Deno.makeTempDir();
+  const questions = "BFCL_v4_multiple.json";
+  await Deno.copyFile(join(DATA, "bfcl", questions), join(folder, questions));
+  await refuse("bfcl:multiple", folder, `no ${join("possible_answer", questions)} in`);
+  await Deno.remove(folder, { recursive: true });
   await refuse("gsm8k", join(DATA, "README.md"), "https://github.com/openai/grade-school-math");
   await refuse("bfcl:simple_pyton", DATA, '(did you mean "bfcl:simple_python"?)');
   await refuse("mmlu", DATA, "There are gsm8k, gsm8k:no-tools, bfcl, bfcl:simple_python");
@@ -40,6 +45,7 @@ Deno.test("GSM8K is asked with the calculator or without, and the last number co
     await Deno.copyFile(join(DATA, "gsm8k_sample.jsonl"), join(folder, "test.jsonl"));
     const [withTools] = await readBenchmark("gsm8k", folder, null);
     const [without] = await readBenchmark("gsm8k:no-tools", folder, null);
+    assertEquals(without!.leftOut, 0);
     assertEquals([withTools!.tasks.length, without!.tasks.length], [20, 20]);
     assertEquals(withTools!.tasks[0]!.tools.map(({ name }) => name), ["add", "sub", "mul", "div"]);
     const [task] = without!.tasks;
@@ -55,6 +61,10 @@ Deno.test("GSM8K is asked with the calculator or without, and the last number co
     for (const answer of ["", "72 of 73", "seventy-two", "-72", "7 2"]) {
       assert(!checkAnswer(task!, answer), answer);
     }
+    const unanswered = JSON.stringify({ question: "q", answer: "It cannot be said" });
+    await Deno.writeTextFile(join(folder, "test.jsonl"), `${unanswered}\n`, { append: true });
+    const [more] = await readBenchmark("gsm8k", folder, null);
+    assertEquals([more!.tasks.length, more!.leftOut], [20, 1]);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -81,7 +91,9 @@ Deno.test("the embedded student answers each question once, and is told what is 
   const spoken = await ask("bfcl:live_irrelevance");
   assertEquals(spoken.tasks + spoken.leftOut, 3);
   assert(spoken.leftOut > 0);
-  assert(renderBenchmark([spoken]).includes("conversations of several turns are not asked"));
+  assert(
+    renderBenchmark([spoken]).includes(`${spoken.leftOut} questions of the file are not asked`),
+  );
 });
 
 Deno.test("a question that does not fit the context is a wrong answer; where none fits, that is said", async () => {

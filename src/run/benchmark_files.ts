@@ -6,15 +6,12 @@
 
 import { join } from "@std/path";
 import { CheckpointError } from "../io/checkpoint.ts";
-import {
-  bfclCategories,
-  type BfclCategory,
-  hasAnswers,
-  type NamedText,
-  parseBfcl,
-} from "../tasks/bfcl/read.ts";
+import { readTextFile } from "../io/text_file.ts";
+import { bfclCategories, type BfclCategory } from "../tasks/bfcl/read.ts";
 import { parseGsm8k } from "../tasks/formats/gsm8k.ts";
+import { total } from "../tasks/formats/reader.ts";
 import type { Task } from "../tasks/task.ts";
+import { bfclFileName, readBfclFile } from "./bfcl_file.ts";
 import { ConfigError } from "./config.ts";
 import { suggestion } from "./suggest.ts";
 
@@ -47,6 +44,7 @@ const names = [
  * @param folder with the files, or with a folder `bfcl` or `gsm8k` of them
  * @param limit read so many questions of each file; null is all
  * @throws {ConfigError} if there is no such benchmark, or a file is missing.
+ * @throws {CheckpointError} if a file cannot be read.
  * @throws {TaskFormatError} naming file and line of a malformed question.
  */
 export async function readBenchmark(
@@ -60,26 +58,27 @@ export async function readBenchmark(
         `There are ${names.join(", ")}`,
     );
   }
-  const options = limit === null ? {} : { limit };
-  if (name.startsWith("gsm8k")) return [await readGsm8k(name, folder, options)];
-  if (name !== "bfcl") {
-    return [await readCategory(name.slice(5) as BfclCategory, folder, options)];
-  }
+  if (name.startsWith("gsm8k")) return [await readGsm8k(name, folder, limit)];
+  if (name !== "bfcl") return [await readCategory(name.slice(5) as BfclCategory, folder, limit)];
   const found: BfclCategory[] = [];
   for (const category of bfclCategories) {
-    if (await find("bfcl", folder, questionsOf(category)) !== null) found.push(category);
+    if (await find("bfcl", folder, bfclFileName(category)) !== null) found.push(category);
   }
-  if (found.length === 0) throw missing(name, folder, questionsOf("simple_python"));
-  return await Promise.all(found.map((category) => readCategory(category, folder, options)));
+  if (found.length === 0) throw missing(name, folder, bfclFileName("simple_python"));
+  return await Promise.all(found.map((category) => readCategory(category, folder, limit)));
 }
 
 async function readGsm8k(
   name: string,
   folder: string,
-  options: { limit?: number },
+  limit: number | null,
 ): Promise<BenchmarkSet> {
-  const { source, text } = await read(name, folder, "test.jsonl");
-  const { tasks } = parseGsm8k(text, { source, ...options, keepUnreferenced: true });
+  const source = await find(name, folder, "test.jsonl");
+  if (source === null) throw missing(name, folder, "test.jsonl");
+  const { tasks, report } = parseGsm8k(await readTextFile(source), {
+    ...{ source, keepUnreferenced: true },
+    ...(limit === null ? {} : { limit }),
+  });
   const without = name === "gsm8k:no-tools";
   return {
     name,
@@ -88,7 +87,7 @@ async function readGsm8k(
       check: "last-number",
       ...(without ? { tools: [], reference: null } : {}),
     })),
-    leftOut: 0,
+    leftOut: report.total - tasks.length,
     room: ROOM_FOR_WORK,
   };
 }
@@ -96,46 +95,40 @@ async function readGsm8k(
 async function readCategory(
   category: BfclCategory,
   folder: string,
-  options: { limit?: number },
+  limit: number | null,
 ): Promise<BenchmarkSet> {
   const name = `bfcl:${category}`;
-  const { tasks, conversations } = parseBfcl(category, {
-    questions: await read(name, folder, questionsOf(category)),
-    ...(hasAnswers(category)
-      ? { answers: await read(name, folder, join("possible_answer", questionsOf(category))) }
-      : {}),
-    ...options,
-  });
-  return { name, tasks, leftOut: conversations, room: ROOM_FOR_CALLS };
-}
-
-function questionsOf(category: BfclCategory): string {
-  return `BFCL_v4_${category}.json`;
-}
-
-async function read(name: string, folder: string, file: string): Promise<NamedText> {
-  const source = await find(name.replace(/:.*/, ""), folder, file);
+  const file = bfclFileName(category);
+  const source = await find(name, folder, file);
   if (source === null) throw missing(name, folder, file);
-  try {
-    return { source, text: await Deno.readTextFile(source) };
-  } catch (error) {
-    throw new CheckpointError(`Cannot read "${source}": ${(error as Error).message}`);
-  }
+  const { tasks, leftOut } = await readBfclFile(source, limit, async (path) => {
+    if (await isFile(path)) return await readTextFile(path);
+    throw missing(name, folder, join("possible_answer", file));
+  });
+  return { name, tasks, leftOut: total(leftOut), room: ROOM_FOR_CALLS };
 }
 
 /** The path of a file, in the folder or in that of its benchmark. */
-async function find(benchmark: string, folder: string, file: string): Promise<string | null> {
-  for (const path of [join(folder, file), join(folder, benchmark, file)]) {
-    try {
-      if ((await Deno.stat(path)).isFile) return path;
-    } catch (error) {
-      const absent = [Deno.errors.NotFound, Deno.errors.NotADirectory];
-      if (!absent.some((kind) => error instanceof kind)) {
-        throw new CheckpointError(`Cannot read "${path}": ${(error as Error).message}`);
-      }
-    }
+async function find(name: string, folder: string, file: string): Promise<string | null> {
+  for (const path of [join(folder, file), join(folder, familyOf(name), file)]) {
+    if (await isFile(path)) return path;
   }
   return null;
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFile;
+  } catch (error) {
+    const absent = [Deno.errors.NotFound, Deno.errors.NotADirectory];
+    if (absent.some((kind) => error instanceof kind)) return false;
+    throw new CheckpointError(`Cannot read "${path}": ${(error as Error).message}`);
+  }
+}
+
+/** `bfcl` or `gsm8k`. */
+function familyOf(name: string): string {
+  return name.replace(/:.*/, "");
 }
 
 function missing(name: string, folder: string, file: string): ConfigError {
@@ -145,6 +138,6 @@ function missing(name: string, folder: string, file: string): ConfigError {
       "https://github.com/ShishirPatil/gorilla/tree/main/berkeley-function-call-leaderboard";
   return new ConfigError(
     `Cannot evaluate on ${name}: there is no ${file} in "${folder}" or its folder ` +
-      `${name.replace(/:.*/, "")}. ${where}`,
+      `${familyOf(name)}. ${where}`,
   );
 }

@@ -6,11 +6,17 @@
  */
 
 import { bfclCategories, type BfclCategory, hasAnswers, parseBfcl } from "../tasks/bfcl/read.ts";
+import { total } from "../tasks/formats/reader.ts";
 import { ConfigError } from "./config.ts";
 import type { TaskFile } from "./task_file.ts";
 
 /** How files are named, for people. */
 export const BFCL_NAME = "BFCL_v4_CATEGORY.json";
+
+/** The name of a category's file of questions, and of that of its answers. */
+export function bfclFileName(category: BfclCategory): string {
+  return BFCL_NAME.replace("CATEGORY", category);
+}
 
 /** The category whose questions are in a file, by its name; null if that is none of the benchmark's. */
 export function bfclCategoryOf(source: string): BfclCategory | null {
@@ -39,20 +45,11 @@ export async function readBfclFile(
     );
   }
   const answers = source.replace(/[^/\\]+$/, "possible_answer/$&");
-  const { tasks, conversations } = parseBfcl(category, {
+  const { tasks, leftOut } = parseBfcl(category, {
     questions: { source, text: await read(source) },
     ...(hasAnswers(category) ? { answers: { source: answers, text: await read(answers) } } : {}),
     ...(limit === null ? {} : { limit }),
   });
-  const lines = new Set(tasks.map(({ origin }) => origin!.line));
-  let firstLine = 1;
-  while (lines.has(firstLine)) firstLine++;
-  return {
-    source,
-    format: "bfcl",
-    rows: tasks.length + conversations,
-    tasks,
-    leftOut: conversations > 0 ? { "several user turns": { count: conversations, firstLine } } : {},
-    invalid: {},
-  };
+  const rows = tasks.length + total(leftOut);
+  return { source, format: "bfcl", rows, tasks, leftOut, invalid: {} };
 }

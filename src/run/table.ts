@@ -114,7 +114,7 @@ export function renderBenchmark(rows: readonly BenchmarkRow[]): string {
     Object.entries(errors).map(([error, times]) => [name, error, String(times)])
   );
   const notes = rows.filter(({ leftOut }) => leftOut > 0)
-    .map(({ name, leftOut }) => `${name}: ${leftOut} conversations of several turns are not asked`);
+    .map(({ name, leftOut }) => `${name}: ${leftOut} questions of the file are not asked`);
   return [
     table(header, scores),
     ...(errors.length > 0 ? ["", table(["benchmark", "what is wrong", "answers"], errors)] : []),

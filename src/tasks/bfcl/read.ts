@@ -8,6 +8,7 @@
 import { parseTypedJson } from "../../text/typed_json.ts";
 import { declaredTool, type Tool } from "../../tools/tool.ts";
 import type { ExpectedCall } from "../call_match.ts";
+import { count, type RowCounts } from "../formats/reader.ts";
 import { jsonLines } from "../rows/json.ts";
 import { checkLimit, firstRows, soundRows } from "../rows/row.ts";
 import { type Task, TaskFormatError } from "../task.ts";
@@ -47,12 +48,12 @@ export interface BfclFiles {
   readonly limit?: number;
 }
 
-/** Tasks, and how many questions are none. */
+/** Tasks, and the questions that are none. */
 export interface BfclTasks {
   /** In the order of the file. */
   readonly tasks: Task[];
   /** Questions at the end of a conversation of several turns, which a task has no place for. */
-  readonly conversations: number;
+  readonly leftOut: RowCounts;
 }
 
 /** Stands behind each description, as the benchmark has it. */
@@ -77,7 +78,7 @@ export function parseBfcl(
   }
   const allowed = answers && readAnswers(answers);
   const tasks: Task[] = [];
-  let conversations = 0;
+  const leftOut: RowCounts = {};
   const { source, text } = questions;
   const rows = firstRows(jsonLines(text), checkLimit(limit, source));
   for (const { line, value } of soundRows(rows, source)) {
@@ -91,7 +92,7 @@ export function parseBfcl(
     if (!isConversation(messages)) return fail('"question" must be a list of one list of messages');
     const { system, prompt } = singleTurn(messages);
     if (prompt === undefined) {
-      conversations++;
+      count(leftOut, "several user turns", line);
       continue;
     }
     const tools = functions.map((each, i) =>
@@ -117,7 +118,7 @@ export function parseBfcl(
       origin: { source: questions.source, line },
     });
   }
-  return { tasks, conversations };
+  return { tasks, leftOut };
 }
 
 interface Message {
