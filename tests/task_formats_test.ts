@@ -275,6 +275,9 @@ Deno.test("arguments are described in JSON Schema, whatever a data set calls its
   };
   assertEquals(JSON.stringify(jsonSchemaOf(proper)), JSON.stringify(proper));
   assertEquals(jsonSchemaOf(undefined), { type: "object", properties: {} });
+  const odd = jsonSchemaOf(JSON.parse('{"__proto__":{"type":"str"},"constructor":{"type":"int"}}'));
+  assertEquals(odd.required, ["__proto__", "constructor"]);
+  assertEquals(Object.keys(odd.properties!), odd.required);
 });
 
 /** Reads one row. */

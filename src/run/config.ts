@@ -6,6 +6,7 @@
 
 import * as v from "valibot";
 import { parse as parseYaml } from "yaml";
+import { isRecord } from "../text/json_value.ts";
 import { checkTogether } from "./config_checks.ts";
 import { runConfigSchema, settings } from "./config_schema.ts";
 import { ConfigError, type RunConfig } from "./run_config.ts";
@@ -150,8 +151,4 @@ export function mergeSettings(
 
 function show(value: unknown): string {
   return JSON.stringify(value) ?? String(value);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

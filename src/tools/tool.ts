@@ -8,6 +8,7 @@
  */
 
 import { type JsonSchema, validateArguments } from "../text/json_schema.ts";
+import { isRecord } from "../text/json_value.ts";
 import type { ToolSpec } from "../text/tool_call.ts";
 
 /** What a tool may know besides its arguments. */
@@ -332,8 +333,4 @@ function truncate(text: string, limit: number): string {
 function atBoundary(bytes: Uint8Array, position: number, direction: -1 | 1): number {
   while (((bytes[position] ?? 0) & 0xc0) === 0x80) position += direction;
   return position;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -5,6 +5,7 @@
  */
 
 import type { JsonSchema } from "../../text/json_schema.ts";
+import { isRecord } from "../../text/json_value.ts";
 
 /** JSON Schema of each type; what may be anything is not restricted. */
 const types: Readonly<Record<string, JsonSchema>> = {
@@ -47,8 +48,4 @@ function translateAll(properties: unknown, path: string): Record<string, JsonSch
   return Object.fromEntries(
     Object.entries(properties).map(([name, each]) => [name, toJsonSchema(each, `${path}.${name}`)]),
   );
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -11,6 +11,7 @@
  */
 
 import type { JsonSchema } from "../../text/json_schema.ts";
+import { isRecord } from "../../text/json_value.ts";
 
 /** Types as Python has them. */
 type Type = "str" | "int" | "float" | "bool" | "list" | "dict" | "none";
@@ -102,7 +103,7 @@ function typeError(
 function dictError(value: unknown, allowed: readonly unknown[]): ValueError | null {
   let problem: ValueError = "dict_checker:unclear";
   for (const template of allowed) {
-    if (!isDict(template) || !isDict(value)) continue;
+    if (!isRecord(template) || !isRecord(value)) continue;
     const found = entriesError(value, template);
     if (found === null) return null;
     problem = found;
@@ -180,7 +181,7 @@ function equal(a: unknown, b: unknown): boolean {
   if (Array.isArray(a) && Array.isArray(b)) {
     return a.length === b.length && a.every((each, i) => equal(each, b[i]));
   }
-  if (isDict(a) && isDict(b)) {
+  if (isRecord(a) && isRecord(b)) {
     const keys = Object.keys(a);
     return keys.length === Object.keys(b).length &&
       keys.every((key) => Object.hasOwn(b, key) && equal(a[key], b[key]));
@@ -192,8 +193,4 @@ function equal(a: unknown, b: unknown): boolean {
 function numeric(value: unknown): number | bigint | null {
   if (typeof value === "boolean") return Number(value);
   return typeof value === "number" || typeof value === "bigint" ? value : null;
-}
-
-function isDict(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -12,11 +12,12 @@
  * @module
  */
 
+import { isRecord, kind } from "../../text/json_value.ts";
 import { isDeclared, type Tool } from "../../tools/tool.ts";
 import { callsAnswer, type MadeCall } from "../call_match.ts";
 import { parseNumber, type ReferenceCall, type Task } from "../task.ts";
 import { byName, calledTool, requireFit, toolName } from "./declarations.ts";
-import { isRecord, jsonOf, kind, type RowContext, RowError, textOf } from "./format.ts";
+import { jsonOf, type RowContext, RowError, textOf } from "./format.ts";
 
 /** A call, with what ties its result to it. */
 export interface ConversationCall extends MadeCall {

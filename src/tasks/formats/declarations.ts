@@ -8,8 +8,9 @@
  */
 
 import { validateArguments } from "../../text/json_schema.ts";
+import { isRecord } from "../../text/json_value.ts";
 import { declaredTool, type Tool } from "../../tools/tool.ts";
-import { isRecord, jsonOf, listOf, type RowContext, RowError } from "./format.ts";
+import { jsonOf, listOf, type RowContext, RowError } from "./format.ts";
 import { jsonSchemaOf } from "./schema_dialect.ts";
 
 /** Makes each tool once, however many rows declare it. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { kind } from "../../text/json_value.ts";
 import type { ToolSpec } from "../../text/tool_call.ts";
 import type { Tool } from "../../tools/tool.ts";
 import type { Task } from "../task.ts";
@@ -59,20 +60,6 @@ export class RowError extends Error {
     super(problem);
     this.reason = reason;
   }
-}
-
-/** Whether a value is an object with fields. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** What a value is, with its article. */
-export function kind(value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (value === null) return "null";
-  return Array.isArray(value)
-    ? "a list"
-    : `${/^[aeiou]/.test(typeof value) ? "an" : "a"} ${typeof value}`;
 }
 
 /**

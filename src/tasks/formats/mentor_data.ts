@@ -9,11 +9,12 @@
  * @module
  */
 
+import { isRecord } from "../../text/json_value.ts";
 import type { Tool } from "../../tools/tool.ts";
 import type { Reference, Task } from "../task.ts";
 import { checkOf } from "./conversation.ts";
 import { byName, calledTool, declaredTools, toolName } from "./declarations.ts";
-import { isRecord, jsonOf, listOf, type Row, RowError, type TaskFormat, textOf } from "./format.ts";
+import { jsonOf, listOf, type Row, RowError, type TaskFormat, textOf } from "./format.ts";
 
 /** A problem per row. */
 export const mentorData = {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isRecord, kind } from "../../text/json_value.ts";
 import type { ToolSpec } from "../../text/tool_call.ts";
 import { isDeclared, type Tool } from "../../tools/tool.ts";
 import { answerTo, callsAnswer, type ExpectedCall, isCallsAnswer } from "../call_match.ts";
@@ -18,16 +19,7 @@ import {
   type Task,
 } from "../task.ts";
 import { byName, requireFit } from "./declarations.ts";
-import {
-  isRecord,
-  kind,
-  listOf,
-  type Row,
-  type RowContext,
-  RowError,
-  type TaskFormat,
-  textOf,
-} from "./format.ts";
+import { listOf, type Row, type RowContext, RowError, type TaskFormat, textOf } from "./format.ts";
 
 /** Rows of {@linkcode rowOf}. */
 export const own = {

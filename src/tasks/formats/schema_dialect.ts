@@ -8,7 +8,7 @@
  */
 
 import type { JsonSchema } from "../../text/json_schema.ts";
-import { isRecord } from "./format.ts";
+import { isRecord } from "../../text/json_value.ts";
 
 const types: Readonly<Record<string, string>> = {
   ...{ str: "string", string: "string", text: "string" },

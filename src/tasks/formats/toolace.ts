@@ -6,13 +6,13 @@
  */
 
 import { PythonReader } from "../../text/calls/python_reader.ts";
+import { isRecord } from "../../text/json_value.ts";
 import { parameterNames } from "../../text/tool_call.ts";
 import { untyped } from "../../text/typed_json.ts";
 import type { Tool } from "../../tools/tool.ts";
 import { callOf, type ConversationCall, conversationTask, type Turn } from "./conversation.ts";
 import { byName, declaredTools, toolName } from "./declarations.ts";
 import {
-  isRecord,
   jsonOf,
   listOf,
   type Row,

@@ -6,17 +6,10 @@
  * @module
  */
 
+import { isRecord } from "../../text/json_value.ts";
 import { callOf, conversationTask } from "./conversation.ts";
 import { declaredTools } from "./declarations.ts";
-import {
-  isRecord,
-  jsonOf,
-  listOf,
-  type RowContext,
-  RowError,
-  type TaskFormat,
-  textOf,
-} from "./format.ts";
+import { jsonOf, listOf, type RowContext, RowError, type TaskFormat, textOf } from "./format.ts";
 
 /** A tool in the system message: `1. Name: X`, `Description: ...` and `Parameters: {...}`. */
 const TOOL = /^\d+\. Name: (.*)\nDescription: ([\s\S]*?)\nParameters: (\{.*\})$/gm;

@@ -5,18 +5,10 @@
  * @module
  */
 
+import { isRecord, kind } from "../../text/json_value.ts";
 import { callOf, conversationTask, type Turn } from "./conversation.ts";
 import { declaredTools } from "./declarations.ts";
-import {
-  isRecord,
-  jsonOf,
-  kind,
-  listOf,
-  type Row,
-  RowError,
-  type TaskFormat,
-  textOf,
-} from "./format.ts";
+import { jsonOf, listOf, type Row, RowError, type TaskFormat, textOf } from "./format.ts";
 
 /** Messages as OpenAI's API has them. */
 export const trl = {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isRecord, kind } from "../../text/json_value.ts";
 import { TaskFormatError } from "../task.ts";
 import type { RowOrFault, Rows } from "./row.ts";
 
@@ -76,10 +77,7 @@ function faultIn(text: string): number {
 }
 
 function rowOf(value: unknown, line: number, text?: string): RowOrFault {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return { line, value: value as Record<string, unknown>, ...(text ? { text } : {}) };
-  }
-  const found = value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
+  if (isRecord(value)) return { line, value, ...(text ? { text } : {}) };
   const reason = "expected a JSON object";
-  return { line, fault: `${reason}, got ${found}`, reason };
+  return { line, fault: `${reason}, got ${kind(value)}`, reason };
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isRecord } from "../json_value.ts";
 import { earlier, findMark, findPattern } from "../marks.ts";
 import { checkedCall, type ParsedCall, type ToolSpec } from "../tool_call.ts";
 import {
@@ -148,10 +149,6 @@ function readObject(value: unknown, specs: readonly ToolSpec[]): ParsedCall {
   }
   if (!isRecord(args)) return malformedCall("arguments must be a JSON object", name);
   return checkedCall(name, args, specs);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Where the JSON object or array at `start` ends; -1 if it does not. */
