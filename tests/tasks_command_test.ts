@@ -170,6 +170,15 @@ Deno.test("the command exits with 1 where rows are malformed, and prints JSON fo
   assertEquals([code, document.tasks, document.unit], [1, 1, undefined]);
   assertEquals(Object.keys(document.invalid), ['"answer" is missing']);
   assertEquals((await mentor("tasks", bad, "--skip-invalid")).code, 0);
+  // Those of the file for evaluation count as well.
+  const good = file("good.jsonl", [sum(1, 2)]);
+  const compared = await mentor("tasks", good, "--eval", bad);
+  assertEquals(compared.code, 1);
+  assertStringIncludes(compared.out, `${bad}: 2 rows in the format own, 1 tasks, 1 malformed`);
+  assertStringIncludes(compared.out, "like one of this: 1 the same, 0 nearly");
+  const both = await mentor("tasks", good, "--eval", bad, "--out", join(folder, "both.jsonl"));
+  assertEquals(both.code, 2);
+  assertStringIncludes(both.err, "give --out or --eval");
   assertEquals((await mentor("tasks")).code, 2);
   const other = await mentor("tasks", file("other.jsonl", [{ text: "x" }]));
   assertEquals(other.code, 2);

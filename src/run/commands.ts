@@ -252,6 +252,9 @@ export async function runTasks(
   using watcher = new RunWatcher({ quiet, write: err });
   const { progress: onProgress } = watcher;
   if (config.out !== null) {
+    if (own.eval !== undefined) {
+      throw new ConfigError("Cannot convert tasks and compare them: give --out or --eval");
+    }
     const { tasks, ...file } = await convertTaskFile(source, config.out, config, onProgress);
     watcher.finish();
     for (const note of notesOf({ ...file, tasks }, tasks)) err(note);
@@ -267,5 +270,6 @@ export async function runTasks(
   watcher.finish();
   if (asJson) json(found);
   else out(renderInspection(found));
-  return total(found.invalid) > 0 && !config.skipInvalid ? 1 : 0;
+  const malformed = total(found.invalid) + total(found.evaluation?.file.invalid ?? {});
+  return malformed > 0 && !config.skipInvalid ? 1 : 0;
 }

@@ -59,9 +59,13 @@ export interface TaskSample {
   readonly demonstration: string | null;
 }
 
-/** Everything about a file of tasks. */
-export interface TaskInspection extends Omit<TaskFile, "tasks"> {
+/** What became of the rows of a file. */
+export interface FileAccount extends Omit<TaskFile, "tasks"> {
   readonly tasks: number;
+}
+
+/** Everything about a file of tasks. */
+export interface TaskInspection extends FileAccount {
   readonly groups: readonly TaskGroup[];
   /** Tasks by the number of calls in their reference. */
   readonly calls: readonly { readonly calls: number; readonly tasks: number }[];
@@ -73,8 +77,8 @@ export interface TaskInspection extends Omit<TaskFile, "tasks"> {
   readonly duplicates: Overlap;
   /** Tasks held out by their hash that resemble one that is trained on. */
   readonly heldOut: Overlap;
-  /** Tasks of the file for evaluation that resemble one of this; null without such a file. */
-  readonly evaluation: Overlap | null;
+  /** The file for evaluation, and its tasks that resemble one of this; null without such a file. */
+  readonly evaluation: Overlap & { readonly file: FileAccount } | null;
   /** How many references were run, and what is wrong with any. */
   readonly references: { readonly run: number; readonly problems: RowCounts };
   readonly samples: readonly TaskSample[];
@@ -86,8 +90,8 @@ export interface InspectionOptions {
   readonly tokenizer: Tokenizer;
   /** Whether lengths are counted in tokens. */
   readonly countTokens: boolean;
-  /** Tasks for evaluation that lie in another file. */
-  readonly evaluation?: readonly Task[];
+  /** Another file, for evaluation. */
+  readonly evaluation?: TaskFile | undefined;
 }
 
 /** Tasks that are shown. */
@@ -116,7 +120,12 @@ export async function inspectTasks(
     tokens: countTokens ? tokensOf(lengths, chat) : null,
     duplicates: duplicates(tasks),
     heldOut: overlap(held, trained),
-    evaluation: evaluation ? overlap(evaluation, tasks) : null,
+    evaluation: evaluation
+      ? {
+        ...overlap(evaluation.tasks, tasks),
+        file: { ...evaluation, tasks: evaluation.tasks.length },
+      }
+      : null,
     references: await checkReferences(lengths, new Set(read)),
     samples: samplesOf(tasks).map((task) => sample(task, chat, tokenizer)),
   };

@@ -24,7 +24,7 @@ export interface TasksOptions {
 }
 
 /**
- * Inspects a file of tasks; malformed rows are counted.
+ * Inspects a file of tasks, and another for evaluation; malformed rows are counted.
  *
  * @throws {ConfigError} if the rows have no known format.
  * @throws {CheckpointError} if a file, or the model whose chat format is shown, cannot be read.
@@ -35,21 +35,16 @@ export async function inspectTaskFile(
   { evaluation, countTokens, onProgress }: TasksOptions,
 ): Promise<TaskInspection> {
   await using box = await openTools(config.tools);
-  const reading = readingOf(config, box.tools, onProgress);
-  const file = await readTaskFile(source, { ...reading, skipInvalid: true });
+  const reading = { ...readingOf(config, box.tools, onProgress), skipInvalid: true };
+  const file = await readTaskFile(source, reading);
   const other = evaluation === undefined
     ? undefined
-    : (await readTaskFile(evaluation, { ...reading, format: "auto", limit: null })).tasks;
+    : await readTaskFile(evaluation, { ...reading, format: "auto", limit: null });
   const tokenizer = config.from === "scratch"
     ? Tokenizer.bytes()
     : await loadTokenizer((await locateModel(config.from, hubProgress(onProgress))).path);
   const chat = chatOf(tokenizer, config.chat);
-  return await inspectTasks(file, {
-    chat,
-    tokenizer,
-    countTokens,
-    ...(other ? { evaluation: other } : {}),
-  });
+  return await inspectTasks(file, { chat, tokenizer, countTokens, evaluation: other });
 }
 
 /**

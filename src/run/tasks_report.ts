@@ -5,7 +5,7 @@
  */
 
 import { type RowCounts, total } from "../tasks/formats/reader.ts";
-import type { Spread, TaskInspection } from "./inspect_tasks.ts";
+import type { FileAccount, Spread, TaskInspection } from "./inspect_tasks.ts";
 import { table } from "./table.ts";
 import { NEAR, type Overlap } from "./task_overlap.ts";
 
@@ -14,17 +14,9 @@ const TOOLS = 20;
 
 /** Everything that an inspection found. */
 export function renderInspection(found: TaskInspection): string {
-  const { source, format, rows, tasks, leftOut, invalid, references, unit } = found;
-  const aside = [
-    [total(leftOut), "left out"],
-    [total(invalid), "malformed"],
-  ] as const;
-  const head = `${source}: ${rows} rows in the format ${format}, ${tasks} tasks` +
-    aside.map(([n, what]) => n > 0 ? `, ${n} ${what}` : "").join("");
+  const { references, evaluation, unit } = found;
   return [
-    head,
-    problems("Rows left out", leftOut, unit),
-    problems("Malformed rows", invalid, unit),
+    ...account(found),
     groups(found),
     lengths(found),
     histogram(found),
@@ -33,7 +25,8 @@ export function renderInspection(found: TaskInspection): string {
     problems("Problems of references", references.problems, unit),
     twins("Duplicates: tasks like an earlier one", found.duplicates),
     twins("Leaks: held-out tasks like one trained on", found.heldOut),
-    found.evaluation ? twins("Leaks: tasks for evaluation like one of this", found.evaluation) : "",
+    ...(evaluation ? account(evaluation.file) : []),
+    evaluation ? twins("Leaks: tasks for evaluation like one of this", evaluation) : "",
     ...found.samples.map(({ id, prompt, demonstration }) =>
       [
         `Task ${id}, as the model sees it:`,
@@ -45,10 +38,24 @@ export function renderInspection(found: TaskInspection): string {
   ].filter((part) => part !== "").join("\n\n");
 }
 
+function account({ source, format, rows, tasks, leftOut, invalid, unit }: FileAccount): string[] {
+  const aside = [
+    [total(leftOut), "left out"],
+    [total(invalid), "malformed"],
+  ] as const;
+  return [
+    `${source}: ${rows} rows in the format ${format}, ${tasks} tasks` +
+    aside.map(([n, what]) => n > 0 ? `, ${n} ${what}` : "").join(""),
+    problems("Rows left out", leftOut, unit),
+    problems("Malformed rows", invalid, unit),
+  ];
+}
+
 function problems(title: string, counts: RowCounts, unit: "row" | undefined): string {
   const rows = Object.entries(counts).map(([reason, { count, firstLine, example }]) => [
     reason,
-    clip(example ?? ""),
+    // What goes on where the reason ends need not repeat it.
+    clip(example?.replace(`${reason}: `, "") ?? ""),
     `${firstLine}`,
     `${count}`,
   ]);
