@@ -522,6 +522,20 @@ Deno.test("files that cannot be read are told apart", async () => {
   const list = file("list.json", '[\n{"prompt":"p","answer":"x"},\n{"prompt":}\n]');
   const error = await assertRejects(() => read(list), TaskFormatError, "not valid JSON");
   assertEquals(error.line, 3);
+  const faults: [text: string, line: number][] = [
+    ['[\n{"prompt":"p"},\nfoo,\n{"prompt":"p"}\n]', 3],
+    ['[{"prompt":"p"}\n{"prompt":"p"},\n{"prompt":"p"}\n]', 2],
+    ['[5,\n{"prompt":"p"},\n"x", null,\n{"prompt":tru}, 5\n]', 4],
+    ['[\n{"prompt":"p"},\n', 3],
+  ];
+  for (const [text, line] of faults) {
+    const path = file("fault.json", text);
+    const { message } = await assertRejects(() => read(path), TaskFormatError);
+    assert(message.includes(`fault.json:${line}: not valid JSON`), message);
+  }
+  const line = file("line.jsonl", '{"prompt":"p","answer":"x"}\n{"prompt":"p" "answer":"x"}');
+  const { message } = await assertRejects(() => read(line), TaskFormatError, "line.jsonl:2: not");
+  assert(!message.includes("(line 1"), message);
   const rows = file("rows.json", '[{"prompt":"p","answer":"x"}, 5, {"prompt":""}]');
   await assertRejects(
     () => read(rows),

@@ -29,7 +29,9 @@ export function* jsonLines(text: string): Generator<RowOrFault> {
     try {
       value = JSON.parse(raw);
     } catch (error) {
-      const fault = `not valid JSON: ${(error as Error).message}`;
+      // The engine counts lines from this one, which would contradict the file's.
+      const message = (error as Error).message.replace(/ \(line 1 column \d+\)$/, "");
+      const fault = `not valid JSON: ${message}`;
       yield { line, fault, reason: "not valid JSON" };
       continue;
     }
@@ -47,8 +49,11 @@ function* jsonList(text: string, source: string): Generator<RowOrFault> {
   try {
     list = JSON.parse(text.replace(/^\ufeff/, ""));
   } catch (error) {
-    const line = text.slice(0, faultIn(text)).split("\n").length;
-    throw new TaskFormatError(source, line, `not valid JSON: ${(error as Error).message}`);
+    const { message } = error as Error;
+    const told = / at position (\d+)/.exec(message)?.[1];
+    const line =
+      text.slice(0, told === undefined ? faultIn(text) : Number(told)).split("\n").length;
+    throw new TaskFormatError(source, line, `not valid JSON: ${message}`);
   }
   for (const [i, value] of list.entries()) yield rowOf(value, i + 1);
 }
@@ -56,6 +61,7 @@ function* jsonList(text: string, source: string): Generator<RowOrFault> {
 /** Where in a list the first element begins that is not JSON; the engine does not always say. */
 function faultIn(text: string): number {
   let [depth, start] = [0, 0];
+  let end = text.indexOf("[") + 1;
   let quoted = false;
   for (let i = 0; i < text.length; i++) {
     const character = text[i]!;
@@ -64,16 +70,26 @@ function faultIn(text: string): number {
       else if (character === '"') quoted = false;
     } else if (character === '"') quoted = true;
     else if (character === "{" || character === "[") {
-      if (++depth === 2) start = i;
+      if (++depth !== 2) continue;
+      // What stands between elements is commas, or elements that have no brackets.
+      const between = text.slice(end, i).replace(/^\s*,/, "").replace(/,\s*$/, "");
+      if (!isJson(`[${between}]`)) return end + text.slice(end, i).search(/[^\s,]|$/);
+      start = i;
     } else if ((character === "}" || character === "]") && --depth === 1) {
-      try {
-        JSON.parse(text.slice(start, i + 1));
-      } catch {
-        return start;
-      }
+      end = i + 1;
+      if (!isJson(text.slice(start, end))) return start;
     }
   }
   return depth > 1 ? start : text.length;
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function rowOf(value: unknown, line: number, text?: string): RowOrFault {
