@@ -59,7 +59,7 @@ export async function datasetFile(address: string, options: HubOptions = {}): Pr
 function parse(address: string): { id: string; revision?: string; name: string } {
   const found = /^hf:\/\/datasets\/(\w[\w.-]*\/\w[\w.-]*)(?:@([^/]+))?\/(.+)$/.exec(address);
   const [, id = "", revision, name = ""] = found ?? [];
-  const branch = revision && decodeURIComponent(revision);
+  const branch = revision?.replaceAll(/%2F/gi, "/");
   if (!found || /\.\.|--/.test(id) || !isInside(name) || (branch && !isInside(branch))) {
     throw new HubError(
       "name",
