@@ -349,6 +349,16 @@ const malformed: readonly [format: string, row: Row, message: string, reason?: s
     { query: "q", tools: [{ name: "a b" }, { name: "a_b", description: "x" }], answers: [] },
     '"tools" has two different tools named "a_b"',
   ],
+  [
+    "xlam",
+    {
+      query: "q",
+      tools: declared,
+      answers: '[{"name": "f", "arguments": {"x": 12345678901234567890}}]',
+    },
+    "the call of f: an integer is too large for its digits to be kept",
+    "an integer is too large for its digits to be kept",
+  ],
   ["xlam", { query: "q", tools: [{}], answers: [] }, "a declaration without a name"],
   [
     "toolace",
@@ -421,6 +431,13 @@ Deno.test("a malformed row of any format is named with its place and what is wro
     new Set(malformed.map(([format]) => format)),
     new Set(taskFormats.map(({ name }) => name)),
   );
+});
+
+Deno.test("large numbers of few digits are arguments like others", () => {
+  for (const x of [9.46e15, 6.02e23, 2 ** 53 - 1, -1e20]) {
+    const row = { query: "q", tools: declared, answers: [{ name: "f", arguments: { x } }] };
+    assertEquals(readRow("xlam", row).tasks.length, 1, String(x));
+  }
 });
 
 Deno.test("conversations that cannot become a task are left out for a reason", () => {

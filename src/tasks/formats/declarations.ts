@@ -102,13 +102,24 @@ export function calledTool(name: string, known: ReadonlyMap<string, Tool>): Tool
 }
 
 /**
- * Refuses arguments that a tool's schema does.
+ * Refuses arguments that a tool's schema does, and those that are not what the file has.
  *
  * @param what they are, for messages
  * @throws {RowError} saying where they do not fit
  */
 export function requireFit(tool: Tool, args: Record<string, unknown>, what: string): void {
   const problem = validateArguments(tool.parameters, args);
-  if (problem === null) return;
-  throw new RowError(`${what}: ${problem}`, "a call breaks its tool's schema");
+  if (problem !== null) {
+    throw new RowError(`${what}: ${problem}`, "a call breaks its tool's schema");
+  }
+  if (!isInexact(args)) return;
+  const reason = "an integer is too large for its digits to be kept";
+  throw new RowError(`${what}: ${reason}`, reason);
+}
+
+/** Whether an integer beyond 2^53 has lost digits, as far as can be told: 9.46e15 has none to lose. */
+function isInexact(value: unknown): boolean {
+  if (typeof value === "object" && value !== null) return Object.values(value).some(isInexact);
+  if (typeof value !== "number") return false;
+  return !Number.isSafeInteger(value) && /^-?\d{16,}$/.test(String(value).replace(/0+$/, ""));
 }
