@@ -629,6 +629,12 @@ Deno.test("a file of a data set is fetched alone, in the shared layout, and foun
       "there is no such file; the data set has data/train.parquet, data/test.jsonl",
     );
     await assertFault(
+      () => fetch("org/data"),
+      "file",
+      "no file of it; the data set has data/train.parquet, data/test.jsonl",
+    );
+    await assertFault(() => fetch("org/data", { offline: true }), "offline", "never fetched");
+    await assertFault(
       () => fetch("org/other/x.csv"),
       "repository",
       "there is no such data set",

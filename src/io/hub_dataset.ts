@@ -11,6 +11,9 @@ import { HubError } from "./hub_client.ts";
 
 const SCHEME = "hf://";
 
+/** Files that may hold tasks. */
+const DATA = /\.(jsonl?|csv|tsv|parquet)$/;
+
 /** Whether a path is an address of the Hub. */
 export function isHubAddress(path: string): boolean {
   return path.startsWith(SCHEME);
@@ -29,7 +32,8 @@ export async function datasetFile(address: string, options: HubOptions = {}): Pr
   const cache = new HubCache(options.cacheDir ?? hubPlaces().cache, id, "datasets");
   if (isOffline(options)) {
     const commit = await cache.commit(revision);
-    if (commit !== null && await cache.has(commit, name)) return join(cache.snapshot(commit), name);
+    const known = commit !== null && name !== "" && await cache.has(commit, name);
+    if (known) return join(cache.snapshot(commit), name);
     throw new HubError(
       "offline",
       `Cannot take "${address}" from the cache: it was never fetched. Fetch it once with a ` +
@@ -40,10 +44,13 @@ export async function datasetFile(address: string, options: HubOptions = {}): Pr
   signal?.throwIfAborted();
   const { commit, names } = await client.repository();
   if (!names.includes(name)) {
-    const others = names.filter((each) => /\.(jsonl?|csv|tsv|parquet)$/.test(each));
+    const others = names.filter((each) => DATA.test(each));
+    const problem = name === ""
+      ? "it names a data set, and no file of it"
+      : "there is no such file";
     throw new HubError(
       "file",
-      `Cannot fetch "${address}": there is no such file` +
+      `Cannot fetch "${address}": ${problem}` +
         (others.length > 0 ? `; the data set has ${some(others)}` : ""),
     );
   }
@@ -57,17 +64,20 @@ export async function datasetFile(address: string, options: HubOptions = {}): Pr
 }
 
 function parse(address: string): { id: string; revision?: string; name: string } {
-  const found = /^hf:\/\/datasets\/(\w[\w.-]*\/\w[\w.-]*)(?:@([^/]+))?\/(.+)$/.exec(address);
-  const [, id = "", revision, name = ""] = found ?? [];
+  const found = /^hf:\/\/datasets\/(\w[\w.-]*\/\w[\w.-]*)(?:@([^/]+))?(?:\/(.+))?$/.exec(address);
+  const [, id = "", revision, name] = found ?? [];
   const branch = revision?.replaceAll(/%2F/gi, "/");
-  if (!found || /\.\.|--/.test(id) || !isInside(name) || (branch && !isInside(branch))) {
+  const paths = [name, branch].filter((path) => path !== undefined);
+  // Two names of which the second is a file's lack the one of the organisation.
+  const lacksName = name === undefined && DATA.test(id);
+  if (!found || lacksName || /\.\.|--/.test(id) || !paths.every(isInside)) {
     throw new HubError(
       "name",
       `Cannot fetch "${address}": a file of a data set is named hf://datasets/org/name/file, or ` +
         "hf://datasets/org/name@revision/file",
     );
   }
-  return { id, name, ...(branch ? { revision: branch } : {}) };
+  return { id, name: name ?? "", ...(branch ? { revision: branch } : {}) };
 }
 
 /** The first of many names. */
