@@ -363,7 +363,8 @@ const malformed: readonly [format: string, row: Row, message: string, reason?: s
   [
     "toolace",
     { conversations: [{ from: "who", value: "x" }] },
-    'observation, function_response: "who"',
+    '"conversations[].from" is nobody known: "who"; known are system, user',
+    '"conversations[].from" is nobody known',
   ],
   ["toolace", { conversations: [asked, { from: "constructor", value: "x" }] }, '"constructor"'],
   [

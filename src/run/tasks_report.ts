@@ -54,8 +54,8 @@ function account({ source, format, rows, tasks, leftOut, invalid, unit }: FileAc
 function problems(title: string, counts: RowCounts, unit: "row" | undefined): string {
   const rows = Object.entries(counts).map(([reason, { count, firstLine, example }]) => [
     reason,
-    // What goes on where the reason ends need not repeat it.
-    clip(example?.replace(`${reason}: `, "") ?? ""),
+    // An example that goes on where the reason ends need not repeat it.
+    clip(example?.startsWith(reason) ? example.slice(reason.length + 2) : example ?? ""),
     `${firstLine}`,
     `${count}`,
   ]);

@@ -49,8 +49,9 @@ export const toolace = {
       const { from, value } = isRecord(message) ? message : {};
       const role = roles.get(textOf(from, "conversations[].from"));
       if (role === undefined) {
-        const reason = `"conversations[].from" is none of ${[...roles.keys()].join(", ")}`;
-        throw new RowError(`${reason}: ${JSON.stringify(from)}`, reason);
+        const reason = '"conversations[].from" is nobody known';
+        const known = [...roles.keys()].join(", ");
+        throw new RowError(`${reason}: ${JSON.stringify(from)}; known are ${known}`, reason);
       }
       if (role === "system") return [];
       const text = textOf(value, "conversations[].value").trim();
