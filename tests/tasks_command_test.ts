@@ -203,6 +203,13 @@ Deno.test("a data set is converted to our own format, whole or not at all", asyn
   assertStringIncludes(refused.err, 'half.jsonl:2: "answer" is missing');
   assertEquals(parseTasks(Deno.readTextFileSync(target), { source: "", tools: [] }).length, 2);
   assertEquals((await mentor("tasks", bad, "--out", target, "--skip-invalid")).code, 0);
+  const nowhere = await mentor(
+    "tasks",
+    file("one.jsonl", [sum(1, 2)]),
+    "--out",
+    join(folder, "none", "out.jsonl"),
+  );
+  assertStringIncludes(nowhere.err, "The folder is not there");
 });
 
 /** What a run makes of a task file. */

@@ -228,7 +228,8 @@ function remedy(error: unknown): string {
   }
   if (code === "EFBIG") return "The file may not grow that large: raise the limit (ulimit -f)";
   if (code === "ENOTDIR" || code === "EEXIST") return "A file is in the way: choose another folder";
-  if (["EACCES", "EPERM", "EROFS", "ENOENT"].includes(code)) {
+  if (code === "ENOENT") return "The folder is not there: make it, or choose another one";
+  if (["EACCES", "EPERM", "EROFS"].includes(code)) {
     return "The folder is not writable: choose another one, or change its permissions";
   }
   return "Choose another folder, or repair this one";
