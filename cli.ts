@@ -210,12 +210,9 @@ weights, gradients, optimizer, activations and KV cache. Nothing of the model is
       using watcher = new RunWatcher({ quiet, write: err });
       const written = await exportModel(flags, watcher.progress);
       watcher.finish();
+      const merged = written.merged ? ", adapters merged" : "";
       if (asJson) json(written);
-      else {
-        out(
-          `Wrote ${written.folder} in ${written.dtype}${written.merged ? ", adapters merged" : ""}`,
-        );
-      }
+      else out(`Wrote ${written.folder} in ${written.dtype}${merged}`);
       return 0;
     },
   },
