@@ -54,7 +54,7 @@ const LAYERS: readonly Layer[] = [
   },
   { name: "text", files: /^src\/text\//, may: [], ...library },
   // Programs and servers of others', which are talked to through the official client.
-  { name: "mcp", files: /^src\/tools\/mcp\//, may: ["text", "tools"], ...outside },
+  { name: "mcp", files: /^src\/tools\/mcp\//, may: ["io", "text", "tools"], ...outside },
   {
     // Subprocesses, and in child/ what runs in them.
     name: "sandbox",

@@ -18,7 +18,7 @@ import { openTools } from "../src/run/tools.ts";
 import { parseTasks } from "../src/tasks/jsonl.ts";
 import { loadMcpSdk } from "../src/tools/mcp/sdk.ts";
 import { McpServer } from "../src/tools/mcp/server.ts";
-import type { McpServerSpec } from "../src/tools/mcp/spec.ts";
+import { type McpServerSpec, withoutSecrets } from "../src/tools/mcp/spec.ts";
 import { mcpTools } from "../src/tools/mcp/tools.ts";
 import { callTool, type Tool } from "../src/tools/tool.ts";
 import { serveFake } from "./fake_mcp.ts";
@@ -236,7 +236,33 @@ Deno.test("a server that cannot be used is named with what it said, and without 
   const { url, server: http } = serveFake("another");
   await open({ url, headers: { Authorization: "Bearer open sesame" } }, /MCP server "mine"/);
   await http.shutdown();
-  await open({ url }, /MCP server "mine"/);
+  await open({ url }, /MCP server "mine": .*[Cc]onnect/);
+});
+
+Deno.test("no message has a secret of an address, nor half of one that is long", async () => {
+  Deno.env.set("MENTOR_TEST_KEY", "0123456789".repeat(60));
+  const { url, server: http } = serveFake("another");
+  await http.shutdown();
+  const servers = [
+    { url: `${url}?key=\${MENTOR_TEST_KEY}` },
+    { command: "deno", args: args("--broken"), env: { SECRET: "${MENTOR_TEST_KEY}" } },
+  ];
+  for (const mine of servers) {
+    const path = written({ mcpServers: { mine } });
+    const error = await assertRejects(() => openMcpServers(path), ConfigError) as Error;
+    assertStringIncludes(error.message, "***");
+    assertEquals(error.message.includes("0123456789"), false, error.message);
+  }
+});
+
+Deno.test("a secret is left out whole, and each of its words alone", () => {
+  const place = {
+    url: "http://localhost",
+    headers: { Authorization: "Bearer 12345678", Other: "12345678-and-more" },
+  };
+  const spec = { name: "x", place, tools: null, timeoutMs: 1, secrets: ["from the address"] };
+  const said = "no 12345678-and-more, no Bearer 12345678, no 12345678, not from the address";
+  assertEquals(withoutSecrets(spec, said), "no ***, no ***, no ***, not ***");
 });
 
 /** The official server that has a bit of everything, as the example starts it. */

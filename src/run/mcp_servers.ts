@@ -102,7 +102,13 @@ export function readMcpServers(path: string): McpServerSpec[] {
   const { mcpServers } = parsed.output as v.InferOutput<typeof file>;
   return Object.entries(mcpServers).map(([name, raw]) => {
     const where = `mcpServers.${name}`;
-    const server = expand(raw, where, fail) as typeof raw;
+    const secrets = new Set<string>();
+    const lookUp = (variable: string) => {
+      const value = Deno.env.get(variable);
+      if (value !== undefined) secrets.add(value);
+      return value;
+    };
+    const server = expand(raw, where, lookUp, fail) as typeof raw;
     if (("command" in server) === ("url" in server)) {
       fail(`${where} needs either a "command" or a "url"`);
     }
@@ -111,7 +117,8 @@ export function readMcpServers(path: string): McpServerSpec[] {
     const { tools, timeout: timeoutMs, ...rest } = result.output as v.InferOutput<
       typeof program | typeof endpoint
     >;
-    return { name, tools, timeoutMs, place: "url" in rest ? rest : withNetwork(rest) };
+    const place = "url" in rest ? rest : withNetwork(rest);
+    return { name, tools, timeoutMs, place, secrets: [...secrets] };
   });
 }
 
@@ -137,18 +144,25 @@ function withNetwork(
 }
 
 /** A value with the variables in all its texts replaced. */
-function expand(value: unknown, where: string, fail: (problem: string) => never): unknown {
-  if (Array.isArray(value)) return value.map((item, i) => expand(item, `${where}.${i}`, fail));
+function expand(
+  value: unknown,
+  where: string,
+  lookUp: (variable: string) => string | undefined,
+  fail: (problem: string) => never,
+): unknown {
+  const inner = (item: unknown, key: string | number) =>
+    expand(item, `${where}.${key}`, lookUp, fail);
+  if (Array.isArray(value)) return value.map(inner);
   if (typeof value === "object" && value !== null) {
     return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => [key, expand(item, `${where}.${key}`, fail)]),
+      Object.entries(value).map(([key, item]) => [key, inner(item, key)]),
     );
   }
   if (typeof value !== "string") return value;
   return value.replaceAll(
     /\$\{(\w+)(?::-([^}]*))?\}/g,
     (_, name: string, fallback?: string) =>
-      Deno.env.get(name) ?? fallback ??
+      lookUp(name) ?? fallback ??
         fail(
           `${where} needs the environment variable ${name}, which is not set. Set it, or give a ` +
             `default: \${${name}:-default}`,

@@ -8,6 +8,7 @@ import { stripVTControlCharacters } from "node:util";
 import type { CallToolResult, Client } from "@modelcontextprotocol/client";
 import * as v from "valibot";
 import project from "../../../deno.json" with { type: "json" };
+import { rootMessage } from "../../io/http.ts";
 import { ToolUnavailableError } from "../tool.ts";
 import type { McpSdk } from "./sdk.ts";
 import { type McpServerSpec, withoutSecrets } from "./spec.ts";
@@ -22,6 +23,8 @@ const PING_MS = 5_000;
 const LONGEST_MESSAGE = 64 * 2 ** 20;
 /** Characters of what a program last wrote to its standard error, for messages. */
 const LAST_WORDS = 400;
+/** Characters of it that are kept: a secret that is cut in two would not be known as one. */
+const KEPT_WORDS = 16 * LAST_WORDS;
 /** Code of the error that stands for an answer that broke off; one that no server uses. */
 const BROKEN_OFF = Number.MIN_SAFE_INTEGER;
 
@@ -122,7 +125,7 @@ export class McpSession {
       const late = error instanceof SdkError && error.code === "REQUEST_TIMEOUT";
       // A tool that is slow is the call's fault, a server that does not answer at all is not.
       if (late && await this.#answers()) throw new Error(`timed out after ${timeout} ms`);
-      this.#end(late ? `it has not answered for ${timeout} ms` : (error as Error).message);
+      this.#end(late ? `it has not answered for ${timeout} ms` : this.#reason(error as Error));
       throw new ToolUnavailableError(this.#over!, { cause: error });
     }
   }
@@ -151,16 +154,17 @@ export class McpSession {
 
   #reason(error: Error & { readonly code?: unknown }): string {
     const { place } = this.#spec;
-    if (error.code !== "ENOENT" || "url" in place) return error.message;
+    if ("url" in place) return rootMessage(error);
+    if (error.code !== "ENOENT") return error.message;
     const folder = place.cwd === null ? "" : `, or no folder "${place.cwd}"`;
     return `there is no program "${place.command}"${folder}`;
   }
 
   #saying(why: string): string {
-    const words = stripVTControlCharacters(this.#lastWords).replaceAll(/\s+/g, " ").trim();
-    const text = `MCP server "${this.#spec.name}": ${why}` +
+    const plain = (text: string) => withoutSecrets(this.#spec, stripVTControlCharacters(text));
+    const words = plain(this.#lastWords).replaceAll(/\s+/g, " ").trim().slice(-LAST_WORDS);
+    return plain(`MCP server "${this.#spec.name}": ${why}`) +
       (words === "" ? "" : `; it wrote: ${words}`);
-    return withoutSecrets(this.#spec, text);
   }
 
   #transport() {
@@ -190,7 +194,7 @@ export class McpSession {
       ...{ maxBufferSize: LONGEST_MESSAGE, ...(cwd === null ? {} : { cwd }) },
     });
     transport.stderr?.on("data", (bytes: Uint8Array) => {
-      this.#lastWords = (this.#lastWords + new TextDecoder().decode(bytes)).slice(-LAST_WORDS);
+      this.#lastWords = (this.#lastWords + new TextDecoder().decode(bytes)).slice(-KEPT_WORDS);
     });
     return transport;
   }

@@ -30,14 +30,22 @@ export interface McpServerSpec {
   readonly tools: readonly string[] | null;
   /** Milliseconds until a call is given up. */
   readonly timeoutMs: number;
+  /** What else may be secret: variables of the environment that its arguments or address have. */
+  readonly secrets?: readonly string[];
 }
 
 /** Shorter texts are as likely to be part of a word as to be a secret. */
 const SHORTEST_SECRET = 8;
 
-/** A text of the server's without the values of variables and headers, which may be secrets. */
-export function withoutSecrets({ place }: McpServerSpec, text: string): string {
-  return Object.values("url" in place ? place.headers : place.env)
+/**
+ * A text of the server's without the values of variables and headers, which may be secrets, and
+ * without the words of these: what follows "Bearer" is one by itself.
+ */
+export function withoutSecrets({ place, secrets = [] }: McpServerSpec, text: string): string {
+  return [...Object.values("url" in place ? place.headers : place.env), ...secrets]
+    .flatMap((value) => [value, ...value.split(/\s+/)])
     .filter((value) => value.length >= SHORTEST_SECRET)
+    // One may be the beginning of another.
+    .sort((a, b) => b.length - a.length)
     .reduce((rest, secret) => rest.replaceAll(secret, "***"), text);
 }

@@ -4,12 +4,10 @@
  * @module
  */
 
-import { type Tool, tool } from "../tool.ts";
+import { LONGEST_TIMER_MS, type Tool, tool } from "../tool.ts";
 import type { McpServer } from "./server.ts";
 import type { CallToolResult, ListedTool } from "./session.ts";
 
-/** The server's own time-outs begin when a call is sent, which may be long after it was made. */
-const NEVER_MS = 2 ** 31 - 1;
 /** Characters of the longest name of a tool. */
 const LONGEST_NAME = 64;
 
@@ -58,7 +56,9 @@ function toolOf({ server, listed }: Offer, name: string): Tool {
   const { $schema: _dialect, ...schema } = inputSchema;
   try {
     return tool({
-      ...{ name, description, timeoutMs: NEVER_MS },
+      ...{ name, description },
+      // The server's own time-outs begin when a call is sent, which may be long after it was made.
+      timeoutMs: LONGEST_TIMER_MS,
       parameters: { ...schema, type: "object" },
       execute: async (args, context) => valueOf(await server.call(own, args, context)),
     });
