@@ -168,6 +168,15 @@ Deno.test("a query that cannot be meant says what there is", async () => {
     [{ aggregate: "sum", of: "city" }, /column city holds "London", which is no number/],
     [{ aggregate: "sum" }, /sum of which column/],
     [{ where: [{ column: "age", is: "like", value: 1 }] }, /error/],
+    // No row comes as far as to the second condition, nor to what is shown.
+    [
+      {
+        where: [{ column: "age", is: ">", value: 99 }, { column: "towm", is: "=", value: "Oslo" }],
+      },
+      /no column towm/,
+    ],
+    [{ where: [{ column: "age", is: ">", value: 99 }], select: ["nam"] }, /no column nam/],
+    [{ aggregate: "count", by: "city", sort: "age" }, /no column age; the columns are city, count/],
     [{ limit: 0 }, /error/],
   ];
   for (const [args, message] of rows) assertMatch(await call("query", args) as string, message);
@@ -177,4 +186,16 @@ Deno.test("a query that cannot be meant says what there is", async () => {
   assertMatch(await several("query", { table: "x" }) as string, /no table x; the tables are/);
   assertEquals(await calling(tableTools, { people })("query", { limit: 1 }), [people[0]]);
   assertMatch(await calling(tableTools)("query", {}) as string, /there is no table/);
+});
+
+Deno.test("a table of many rows, most of which lack a column, is queried at once", async () => {
+  const rows = Array.from({ length: 200_000 }, (_, i) => i === 7 ? { n: i, mark: 1 } : { n: i });
+  const began = performance.now();
+  const where = [{ column: "mark", is: "=", value: 1 }];
+  const some = calling(tableTools, rows.slice(0, 20_000));
+  assertEquals(await some("query", { where, select: ["n"] }), [{ n: 7 }]);
+  assert(performance.now() - began < 5000, "it looks at all rows for each row");
+  // More values than a function takes arguments.
+  const call = calling(tableTools, rows);
+  assertEquals(await call("query", { aggregate: "max", of: "n" }), 199_999);
 });

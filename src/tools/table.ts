@@ -85,18 +85,20 @@ const query = tool({
     const { where = [], aggregate, of, by, sort, descending = false, select, limit } =
       args as Query;
     const all = rowsOf(world, table as string | undefined);
-    const rows = all.filter((row) =>
-      where.every((one) => holds(one, cellOf(row, one.column, all)))
-    );
+    const known = columnsOf(all);
+    requireColumns(known, [...where.map(({ column }) => column), ...select ?? [], of, by]);
+    const rows = all.filter((row) => where.every((one) => holds(one, cellOf(row, one.column))));
     if (aggregate === undefined) {
-      return picked(sorted(rows, sort, descending, all).slice(0, limit), select, all);
+      requireColumns(known, [sort]);
+      return picked(sorted(rows, sort, descending).slice(0, limit), select);
     }
-    if (by === undefined) return aggregated(aggregate, of, rows, all);
-    const groups = [...Map.groupBy(rows, (row) => cellOf(row, by, all))].map(([key, group]) => ({
+    if (by === undefined) return aggregated(aggregate, of, rows);
+    requireColumns([by, aggregate], [sort]);
+    const groups = [...Map.groupBy(rows, (row) => cellOf(row, by))].map(([key, group]) => ({
       [by]: key,
-      [aggregate]: aggregated(aggregate, of, group, all),
+      [aggregate]: aggregated(aggregate, of, group),
     }));
-    return sorted(groups, sort ?? by, descending, groups).slice(0, limit);
+    return sorted(groups, sort ?? by, descending).slice(0, limit);
   },
 });
 
@@ -117,12 +119,16 @@ function columnsOf(rows: readonly Row[]): string[] {
   return [...new Set(rows.flatMap(Object.keys))];
 }
 
-/** A cell; null where the row has none. @param all the rows that say which columns there are */
-function cellOf(row: Row, name: string, all: readonly Row[]): Cell {
-  if (Object.hasOwn(row, name)) return row[name]!;
-  const known = columnsOf(all);
-  if (known.includes(name)) return null;
-  throw new RangeError(`no column ${name}; the columns are ${known.join(", ")}`);
+/** @throws {RangeError} if one of those that are named is not known. */
+function requireColumns(known: readonly string[], names: readonly (string | undefined)[]): void {
+  const other = names.find((name) => name !== undefined && !known.includes(name));
+  if (other === undefined) return;
+  throw new RangeError(`no column ${other}; the columns are ${known.join(", ")}`);
+}
+
+/** A cell; null where the row has none. */
+function cellOf(row: Row, name: string): Cell {
+  return Object.hasOwn(row, name) ? row[name]! : null;
 }
 
 function holds({ column, is, value }: Condition, cell: Cell): boolean {
@@ -158,39 +164,31 @@ function sorted(
   rows: readonly Row[],
   name: string | undefined,
   descending: boolean,
-  all: readonly Row[],
 ): readonly Row[] {
   if (name === undefined) return rows;
   return rows.toSorted((one, other) => {
-    const [a, b] = [cellOf(one, name, all), cellOf(other, name, all)];
+    const [a, b] = [cellOf(one, name), cellOf(other, name)];
     if (a === b) return 0;
     if (a === null || b === null) return a === null ? 1 : -1;
     return (a < b ? -1 : 1) * (descending ? -1 : 1);
   });
 }
 
-function picked(
-  rows: readonly Row[],
-  names: readonly string[] | undefined,
-  all: readonly Row[],
-): readonly Row[] {
+function picked(rows: readonly Row[], names: readonly string[] | undefined): readonly Row[] {
   if (names === undefined) return rows;
-  return rows.map((row) => Object.fromEntries(names.map((name) => [name, cellOf(row, name, all)])));
+  return rows.map((row) => Object.fromEntries(names.map((name) => [name, cellOf(row, name)])));
 }
 
 function aggregated(
   aggregate: typeof AGGREGATES[number],
   of: string | undefined,
   rows: readonly Row[],
-  all: readonly Row[],
 ): number | null {
   if (aggregate === "count") {
-    return of === undefined
-      ? rows.length
-      : rows.filter((row) => cellOf(row, of, all) !== null).length;
+    return of === undefined ? rows.length : rows.filter((row) => cellOf(row, of) !== null).length;
   }
   if (of === undefined) throw new RangeError(`${aggregate} of which column? Say so in "of"`);
-  const values = rows.map((row) => cellOf(row, of, all)).filter((cell) => cell !== null);
+  const values = rows.map((row) => cellOf(row, of)).filter((cell) => cell !== null);
   const other = values.find((value) => typeof value !== "number");
   if (other !== undefined) {
     throw new TypeError(`column ${of} holds ${JSON.stringify(other)}, which is no number`);
@@ -199,7 +197,7 @@ function aggregated(
   if (aggregate === "sum") return withoutDust(sum(numbers));
   if (numbers.length === 0) return null;
   if (aggregate === "mean") return withoutDust(sum(numbers) / numbers.length);
-  return aggregate === "min" ? Math.min(...numbers) : Math.max(...numbers);
+  return numbers.reduce((a, b) => aggregate === "min" ? Math.min(a, b) : Math.max(a, b));
 }
 
 function sum(numbers: readonly number[]): number {
