@@ -201,6 +201,20 @@ Deno.test("a tool that cannot be had ends the episode, which then says nothing a
   assertEquals(whole.episode.unscorable, undefined);
 });
 
+Deno.test("what a tool does to the world of a task, it does to that of one episode", async () => {
+  const take = tool({
+    name: "take",
+    description: "Takes one, and tells how many are left.",
+    parameters: empty,
+    execute: (_, { world }) => --(world as { left: number }).left,
+  });
+  const played = { ...task, tools: [take], world: { left: 9 } };
+  for (let i = 0; i < 2; i++) {
+    const { episode } = await play([call("take"), call("take"), answer("7")], { played });
+    assertEquals(episode.attempts.map(({ result }) => result), [8, 7]);
+  }
+});
+
 Deno.test("a task checked by its calls ends with the first turn, and runs nothing", async () => {
   const spec = { name: "look", description: "", parameters: add.parameters };
   const wanted = [{ name: "look", arguments: { a: [2, 4], b: [3, ""] } }];

@@ -16,7 +16,7 @@ import { checkAnswer, type Task } from "../tasks/task.ts";
 import type { ToolResult } from "../text/calls/mod.ts";
 import type { ChatFormat, Turn } from "../text/chat_template.ts";
 import type { ParsedCall } from "../text/tool_call.ts";
-import { runCall } from "../tools/run_call.ts";
+import { type EpisodeContext, episodeContext, runCall } from "../tools/run_call.ts";
 import { callIdentity, type Episode, type ToolAttempt } from "./episode.ts";
 
 /** One episode with what training needs of it. */
@@ -120,8 +120,8 @@ class Recorder {
   /** Null once it has finished. */
   #cut: Rollout["cut"] | null = "context";
   #unavailable: string | null = null;
-  /** What tools may hang their memory of this episode on. */
-  readonly #identity = Object.freeze({});
+  /** Made for the first call, since many episodes have none. */
+  #context: EpisodeContext | null = null;
   #sampled = 0;
   #lastCall = "";
   #inARow = 0;
@@ -204,7 +204,8 @@ class Recorder {
     this.#attempts.push(attempt);
     const { tools, world } = this.#task;
     const { signal } = this.#options;
-    const context = { world, episode: this.#identity, ...(signal ? { signal } : {}) };
+    this.#context ??= episodeContext(world);
+    const context = { ...this.#context, ...(signal ? { signal } : {}) };
     const { unavailable, ...outcome } = await runCall(call, tools, context);
     attempt.status = outcome.status;
     if (unavailable?.permanent) throw unavailable;

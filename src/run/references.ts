@@ -5,6 +5,7 @@
  */
 
 import { type Reference, type ReferenceCall, type Task, TaskFormatError } from "../tasks/task.ts";
+import { episodeContext } from "../tools/run_call.ts";
 import { callTool, isDeclared } from "../tools/tool.ts";
 
 /** So many references are run at the same time: tools may be processes. */
@@ -32,7 +33,7 @@ export function isRunnable({ check, reference, tools }: Task): boolean {
  */
 export async function rerun({ reference, tools, world }: Task): Promise<Rerun> {
   const calls: ReferenceCall[] = [];
-  const context = { world, episode: Object.freeze({}) };
+  const context = episodeContext(world);
   for (const call of reference!.calls) {
     const tool = tools.find(({ name }) => name === call.name)!; // the reader has seen to that
     const { status, result, text, unavailable } = await callTool(tool, call.arguments, context);

@@ -5,7 +5,15 @@
  */
 
 import type { CallStatus, ParsedCall } from "../text/tool_call.ts";
-import { callTool, type Tool, type ToolUnavailableError } from "./tool.ts";
+import { callTool, type Tool, type ToolContext, type ToolUnavailableError } from "./tool.ts";
+
+/** What the tools of one episode know of it. */
+export type EpisodeContext = Pick<ToolContext, "world"> & Required<Pick<ToolContext, "episode">>;
+
+/** That of a new episode: what its tools do to the world of the task, they do to a copy. */
+export function episodeContext(world: unknown): EpisodeContext {
+  return { world: structuredClone(world), episode: Object.freeze({}) };
+}
 
 /** What became of a call. */
 export interface CallOutcome {

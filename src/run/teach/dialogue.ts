@@ -6,7 +6,7 @@
 
 import { hashText } from "../../random.ts";
 import type { Task } from "../../tasks/task.ts";
-import { runCall } from "../../tools/run_call.ts";
+import { type EpisodeContext, episodeContext, runCall } from "../../tools/run_call.ts";
 import { INSTRUCTION } from "./answer.ts";
 import { type Client, GivenUpError } from "./client.ts";
 import type { Journal } from "./journal.ts";
@@ -39,6 +39,7 @@ export interface DialogueOptions {
  *
  * @throws what {@linkcode Client.ask} does; a {@linkcode GivenUpError} also where a tool could not be
  * had, which says nothing about the teacher.
+ * @throws {ToolUnavailableError} if a tool is gone for good.
  */
 export async function converse(job: Job, options: DialogueOptions): Promise<Trajectory> {
   const { client, journal, maxCalls } = options;
@@ -78,16 +79,13 @@ export async function converse(job: Job, options: DialogueOptions): Promise<Traj
 /** Runs the calls of one trajectory. */
 class Desk {
   readonly #task: Task;
-  /** Its own: a tool that changes the world changes that of no other trajectory. */
-  readonly #world: unknown;
-  /** What tools know the trajectory by. */
-  readonly #identity = Object.freeze({});
+  readonly #context: EpisodeContext;
   /** Whether earlier calls matter to later ones, and have to be made again where they were not here. */
   readonly #stateful: boolean;
 
   constructor(task: Task) {
     this.#task = task;
-    this.#world = structuredClone(task.world);
+    this.#context = episodeContext(task.world);
     this.#stateful = task.tools.some(({ stateful }) => stateful);
   }
 
@@ -98,10 +96,10 @@ class Desk {
   ): Promise<TeacherCall[]> {
     if (ran && !this.#stateful) return [...ran];
     const results: TeacherCall[] = [];
-    const context = { world: this.#world, episode: this.#identity };
     for (const { call } of wanted) {
-      const outcome = await runCall(call, this.#task.tools, context);
+      const outcome = await runCall(call, this.#task.tools, this.#context);
       const { status, text, result, unavailable } = outcome;
+      if (unavailable?.permanent) throw unavailable;
       if (unavailable) throw new GivenUpError(`tool "${call.name}": ${unavailable.message}`);
       const { name, arguments: args } = call;
       const returned = status === "ok" ? { result: result ?? null } : {};

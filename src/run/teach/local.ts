@@ -103,7 +103,7 @@ async function solveBatch(
       const { task, episode, ids } = one;
       const job = { task, sample };
       if (episode.unscorable) {
-        reasons.push(`a tool of task "${task.id}" could not be had`);
+        reasons.push(`a tool of task "${task.id}" could not be had: ${one.unavailable}`);
         continue;
       }
       const { tokens: output } = episode;

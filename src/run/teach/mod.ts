@@ -41,6 +41,7 @@ export type { TeachResult } from "./statistics.ts";
  * @throws {TaskFormatError} naming file and line of a malformed task.
  * @throws {CheckpointError} if files cannot be read or written, or another process is at work.
  * @throws {TeacherError} if the endpoint refuses what it is asked.
+ * @throws {ToolUnavailableError} if a tool can't be had on this machine, or is gone for good.
  */
 export async function teach(
   input: Readonly<Record<string, unknown>>,
