@@ -9,6 +9,7 @@ import { tool } from "../src/tools/tool.ts";
 import { openTools } from "../src/run/tools.ts";
 import { openTasks, requireValidation } from "../src/run/tasks.ts";
 import { evaluationSuite, validationSuite } from "../src/tasks/domains/mod.ts";
+import { MissingReferenceError } from "../src/tasks/task.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 
 const folder = Deno.makeTempDirSync();
@@ -33,7 +34,9 @@ function sums(count: number) {
 Deno.test("a file's prompts are for training, for evaluation, or to choose models by", async () => {
   const config = sums(400);
   const { draw, evaluation } = await openTasks(config, calculator().all, chat, 2048);
-  const { evaluation: validation } = await openTasks(config, calculator().all, chat, 2048, 1000);
+  const { evaluation: validation } = await openTasks(config, calculator().all, chat, 2048, {
+    validation: 1000,
+  });
   const promptsOf = (tasks: readonly { prompt: string }[]) =>
     new Set(tasks.map(({ prompt }) => prompt));
   const trained = promptsOf(draw(0, 0, 400));
@@ -47,7 +50,8 @@ Deno.test("a file's prompts are for training, for evaluation, or to choose model
   );
   assertEquals(new Set(evaluation.map(({ split }) => split)), new Set(["train", "depth"]));
   assertEquals(validation.map(({ split }) => split), ["train"]);
-  const [few] = (await openTasks(config, calculator().all, chat, 2048, 3)).evaluation;
+  const [few] =
+    (await openTasks(config, calculator().all, chat, 2048, { validation: 3 })).evaluation;
   assertEquals(few!.tasks.length, 3);
   await requireValidation(config);
 });
@@ -56,7 +60,7 @@ Deno.test("a file with nothing to choose by is refused where a model has to be c
   const config = sums(3);
   await assertRejects(() => requireValidation(config), ConfigError, "none is held out for that");
   await assertRejects(
-    () => openTasks(config, calculator().all, chat, 2048, 24),
+    () => openTasks(config, calculator().all, chat, 2048, { validation: 24 }),
     ConfigError,
     "of its 3 tasks",
   );
@@ -99,6 +103,41 @@ Deno.test("the calls of a reference whose results are left out are one episode",
   for (const { reference } of draw(0, 0, 2)) {
     assertEquals(reference!.calls.map(({ result }) => result), [1, 3, 6]);
   }
+});
+
+Deno.test("what a reference does to the world of its task, no other episode sees", async () => {
+  const take = tool({
+    name: "take",
+    description: "Takes one, and tells how many are left",
+    parameters: { type: "object", properties: {} },
+    execute: (_, { world }) => --(world as { left: number }).left,
+  });
+  const tasks = join(folder, "world.jsonl");
+  const reference = { calls: [{ name: "take", arguments: {} }], answer: "8" };
+  const lines = Array.from({ length: 8 }, (_, i) => ({ prompt: `${i}`, answer: 8, reference }));
+  const world = { left: 9 };
+  Deno.writeTextFileSync(tasks, lines.map((line) => JSON.stringify({ ...line, world })).join("\n"));
+  const { draw } = await openTasks(resolveConfig({ flags: { tasks } }), [take], chat, 2048);
+  for (const { world } of draw(0, 0, 2)) assertEquals(world, { left: 9 });
+});
+
+Deno.test("to be measured, a model needs nobody to show how, and a file no prompt to train on", async () => {
+  const tasks = join(folder, "unreferenced.jsonl");
+  const write = (numbers: readonly number[]) =>
+    Deno.writeTextFileSync(
+      tasks,
+      numbers.map((n) => JSON.stringify({ prompt: `${n} plus 5`, answer: n + 5 })).join("\n"),
+    );
+  const open = (use = {}) =>
+    openTasks(resolveConfig({ flags: { tasks } }), calculator().all, chat, 2048, use);
+  const numbers = Array.from({ length: 100 }, (_, i) => i);
+  write(numbers);
+  await assertRejects(() => open(), MissingReferenceError);
+  const { evaluation: [all] } = await open({ evaluationOnly: true });
+  assert(all!.tasks.length > 3);
+  write(numbers.filter((n) => all!.tasks.some(({ prompt }) => prompt === `${n} plus 5`)));
+  const { evaluation } = await open({ evaluationOnly: true });
+  assertEquals(evaluation[0]!.tasks.length, all!.tasks.length);
 });
 
 Deno.test("tools come from modules and by name, and no two may have one name", async () => {

@@ -94,7 +94,8 @@ export async function evaluateStudent(
 ): Promise<Evaluation> {
   const { model, chat } = student;
   await using box = await openTools(config.tools);
-  const tasks = await openTasks(config, box.tools, chat, model.config.maxPositions, validation);
+  const use = { evaluationOnly: true, ...(validation === undefined ? {} : { validation }) };
+  const tasks = await openTasks(config, box.tools, chat, model.config.maxPositions, use);
   if (tasks.evaluation.length === 0) {
     throw new ConfigError(
       "Cannot evaluate: there are no evaluation tasks; raise evaluation.prompts, or give a larger task file",

@@ -44,13 +44,22 @@ export interface TaskSource {
  */
 const BUILT_IN_TOKENS = 128;
 
+/** What tasks are wanted for. */
+export interface TaskUse {
+  /**
+   * Evaluate on up to so many prompts per domain trained on that are there to choose by, and on no
+   * prompt of the config's evaluation.
+   */
+  readonly validation?: number;
+  /** Nothing is learned from them, so that nobody has to show how, and none has to be drawn. */
+  readonly evaluationOnly?: boolean;
+}
+
 /**
  * Opens the tasks that a config names.
  *
  * @param tools that the lines of a task file may name
  * @param context longest sequence of the model
- * @param validation evaluate on up to so many prompts per domain trained on that are there to choose
- * by, and on no prompt of the config's evaluation
  * @throws {TaskFormatError} naming file and line of a malformed task.
  * @throws {ConfigError} if no task is left to train on, or none to choose by.
  * @throws {ToolUnavailableError} if a tool cannot be had that a reference's result is to come from.
@@ -60,18 +69,18 @@ export async function openTasks(
   tools: readonly Tool[],
   chat: ChatFormat,
   context: number,
-  validation?: number,
+  use: TaskUse = {},
 ): Promise<TaskSource> {
   return config.tasks === null
-    ? builtIn(config, chat, context, validation)
-    : await fromFile(config, tools, chat, context, validation);
+    ? builtIn(config, chat, context, use)
+    : await fromFile(config, tools, chat, context, use);
 }
 
 function builtIn(
   { domains, seed, teacher, evaluation, rollout, tokenBudget, limit }: RunConfig,
   chat: ChatFormat,
   context: number,
-  validation: number | undefined,
+  { validation }: TaskUse,
 ): TaskSource {
   const taught = (task: DomainTask, key: string): DomainTask => ({
     ...task,
@@ -113,7 +122,7 @@ async function fromFile(
   tools: readonly Tool[],
   chat: ChatFormat,
   context: number,
-  validation: number | undefined,
+  { validation, evaluationOnly = false }: TaskUse,
 ): Promise<TaskSource> {
   const source = config.tasks!;
   const file = await readTasks(config, tools);
@@ -121,7 +130,7 @@ async function fromFile(
   const notes = notesOf(file, all);
   const { method, warmupSft, reward } = config;
   const imitates = method === "sft" || method === "dpo" || warmupSft !== 0;
-  if (imitates || needsReference(reward)) {
+  if (!evaluationOnly && (imitates || needsReference(reward))) {
     requireReferences(all, { names: !imitates && comparesNames(reward) });
   }
   const lengths = new Map(all.map((task) => [task, transcriptLength(chat, task)]));
@@ -139,7 +148,7 @@ async function fromFile(
     ? fitting.filter(({ prompt }) => promptPurpose(prompt) === "eval" && !isForValidation(prompt))
     : forValidation(source, fitting);
   const training = fitting.filter(({ prompt }) => promptPurpose(prompt) === "train");
-  if (training.length === 0) {
+  if (training.length === 0 && !evaluationOnly) {
     throw new ConfigError(
       `Cannot train on "${source}": none of its ${all.length} tasks fits a context of ${maxTokens} tokens; ` +
         "raise rollout.maxTokens or shorten the prompts",
