@@ -16,6 +16,7 @@ import {
   teach,
   TeacherError,
   type TeachOptions,
+  ToolUnavailableError,
 } from "../mod.ts";
 import { CheckpointError } from "../src/io/checkpoint.ts";
 import { retryAfter } from "../src/io/http.ts";
@@ -498,10 +499,14 @@ Deno.test("a budget is kept to, in tokens and in money, and more of it goes on",
 
 Deno.test("tokens that the endpoint does not count are estimated, and it is said", async () => {
   await using endpoint = new FakeEndpoint();
-  endpoint.usage = undefined;
-  const result = await ask(endpoint, taskFile(sums(3)));
-  assertEquals(result.tokens.estimated, 9);
-  assert(result.tokens.input > 1000 && result.tokens.output > 100);
+  // What is null is not nothing.
+  const silent = { prompt_tokens: null, completion_tokens: null };
+  for (const usage of [undefined, null, silent] as (typeof endpoint.usage)[]) {
+    endpoint.usage = usage;
+    const result = await ask(endpoint, taskFile(sums(3)));
+    assertEquals(result.tokens.estimated, 9);
+    assert(result.tokens.input > 1000 && result.tokens.output > 100);
+  }
 });
 
 Deno.test("an interrupt waits for the answers under way, and nothing is asked twice", async () => {
@@ -595,6 +600,29 @@ Deno.test("a tool that can't be had gives the trajectory up, and is tried again"
   assertStringIncludes(first.stopped!.message, 'tool "look": its server is gone');
   const second = await teach(settings, { endpoint: endpoint.url });
   assertEquals([second.accepted, endpoint.asked.length], [1, 2]);
+});
+
+Deno.test("a tool that is gone for good ends it, and what was paid for is kept", async () => {
+  const tools = freshPath().replace(".jsonl", ".ts");
+  const library = new URL("../mod.ts", import.meta.url).href;
+  Deno.writeTextFileSync(
+    tools,
+    `import { tool, ToolUnavailableError } from "${library}";
+    export const look = tool({
+      name: "look", description: "", parameters: { type: "object", properties: {} },
+      execute() {
+        throw new ToolUnavailableError("its server is gone", { permanent: true });
+      },
+    });`,
+  );
+  await using endpoint = new FakeEndpoint(() => calling(["look", {}]));
+  const tasks = lines(...["a", "b", "c"].map((id) => ({ id, prompt: id, answer: "oak" })));
+  const settings = { tasks, tools, from: "fake", out: freshPath() };
+  const options = { endpoint: endpoint.url, concurrency: 1 };
+  for (let i = 0; i < 2; i++) {
+    await assertRejects(() => teach(settings, options), ToolUnavailableError, "server is gone");
+    assertEquals(endpoint.asked.length, 1);
+  }
 });
 
 Deno.test("problems of GSM8K are taught, also those whose solution has no calculations", async () => {

@@ -196,7 +196,10 @@ function parsed(text: string): unknown {
 
 /** @throws {PassingError} if it is no completion. */
 function readCompletion(said: unknown): Completion {
-  const { choices, usage } = (said ?? {}) as { choices?: unknown; usage?: Record<string, unknown> };
+  const { choices, usage } = (said ?? {}) as {
+    choices?: unknown;
+    usage?: Record<string, unknown> | null;
+  };
   const [choice] = Array.isArray(choices) ? choices : [];
   const message = choice?.message;
   if (typeof message !== "object" || message === null) {
@@ -204,12 +207,16 @@ function readCompletion(said: unknown): Completion {
     const what = said === undefined ? "is not JSON" : "has no message of the teacher";
     throw new PassingError(`the answer ${what}${fault === null ? "" : ` (${clip(fault)})`}`, true);
   }
-  const [input, output] = [usage?.prompt_tokens, usage?.completion_tokens].map(Number);
+  const { prompt_tokens: input, completion_tokens: output } = usage ?? {};
   return {
     message: { ...message, role: "assistant" },
     finish: typeof choice.finish_reason === "string" ? choice.finish_reason : null,
-    usage: input! >= 0 && output! >= 0 ? { input: input!, output: output! } : null,
+    usage: isCount(input) && isCount(output) ? { input, output } : null,
   };
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && value >= 0;
 }
 
 /** Code and text of an error, in the forms that endpoints have for it. */
