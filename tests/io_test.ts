@@ -307,6 +307,8 @@ Deno.test("a line file has one writer", async () => {
     const path = join(folder, "events.jsonl");
     using _writer = new JsonlWriter(path);
     assertThrows(() => new JsonlWriter(path), CheckpointError, "another process is writing");
+    // It may be a run's, or stand alone.
+    assertThrows(() => new JsonlWriter(path), CheckpointError, "choose another --out");
   });
 });
 

@@ -86,7 +86,7 @@ export class JsonlWriter implements Disposable {
       if (!file.tryLockSync(true)) {
         throw new CheckpointError(
           `Cannot write "${this.path}": another process is writing to it. ` +
-            "Wait until that run has ended, or choose another folder with --out",
+            "Wait until that one has ended, or choose another --out",
         );
       }
       this.#cut(wholeLines(Deno.readFileSync(this.path)), file);
