@@ -191,12 +191,13 @@ export async function chatAtTerminal(
     readonly write: (text: string) => void;
   },
 ): Promise<void> {
-  using gpu = await openAdapter(config);
   const { dtype, tools, seed, rollout, chat } = config;
+  // A name that is wrong is told before gigabytes are read.
+  await using box = await openTools(tools);
+  using gpu = await openAdapter(config);
   using student = await loadStudent(gpu, config.from, { dtype, chat, onProgress });
   const write = (text: string) => void Deno.stdout.writeSync(new TextEncoder().encode(text));
   const { topK, topP, maxCalls, maxTokens, temperature } = rollout;
-  await using box = await openTools(tools);
   using conversation = new Chat(
     student,
     box.tools,

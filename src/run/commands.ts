@@ -151,12 +151,13 @@ export async function runGenerate(args: Invocation, config: RunConfig): Promise<
     throw new ConfigError('Cannot generate: no prompt given; write it in quotes: "34 plus 8"');
   }
   const sampled = args.given("rollout.temperature");
+  // A name that is wrong is told before gigabytes are read.
+  await using box = await openTools(config.tools);
   using gpu = await openAdapter(config);
   using watcher = new RunWatcher({ quiet, write: err });
   const { progress: onProgress } = watcher;
   using student = await loadStudent(gpu, config.from, { ...config, onProgress });
   watcher.finish();
-  await using box = await openTools(config.tools);
   const { maxPositions } = student.model.config;
   const { maxTokens, maxCalls, temperature, topK, topP } = config.rollout;
   const results = [];
