@@ -179,10 +179,11 @@ export class SandboxProcess {
     if (!this.#question) return this.#kill("it spoke without being asked");
     this.#line += text;
     if (this.#line.length > this.#lineChars) return this.#kill("its reply is too long");
-    const end = this.#line.indexOf("\n");
+    // What came before has been looked through.
+    const end = text.indexOf("\n");
     if (end < 0) return;
     const { nonce, take } = this.#question;
-    const answer = end === this.#line.length - 1 ? parseLine(this.#line) : null;
+    const answer = end === text.length - 1 ? parseLine(this.#line) : null;
     if (answer?.nonce !== nonce || !take(answer)) {
       return this.#kill("it did not keep to the protocol");
     }
