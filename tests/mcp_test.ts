@@ -101,6 +101,33 @@ Deno.test("lists of many pages are read to their end, and schemas without a type
   });
 });
 
+/** The process group of each child of this process, as Linux has them. */
+function groupsOfChildren(): number[] {
+  return [...Deno.readDirSync("/proc")].flatMap(({ name }) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const [, parent, group] = Deno.readTextFileSync(`/proc/${name}/stat`).split(") ")[1]!.split(
+        " ",
+      );
+      return Number(parent) === Deno.pid ? [Number(group)] : [];
+    } catch {
+      return []; // it has ended
+    }
+  });
+}
+
+Deno.test({
+  name: "Ctrl-C, which a terminal sends to a group, does not reach a server",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const [own] = Deno.readTextFileSync("/proc/self/stat").split(") ")[1]!.split(" ").slice(2);
+    await using server = await start();
+    const groups = groupsOfChildren();
+    assert(groups.length > 0 && !groups.includes(Number(own)), `${groups}, and here ${own}`);
+    assertEquals((await server.call("sum", { a: 2, b: 3 })).result, "5");
+  },
+});
+
 Deno.test("a run that is aborted does not wait for a server", async () => {
   await using server = await start();
   const stop = new AbortController();

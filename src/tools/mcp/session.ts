@@ -10,6 +10,7 @@ import * as v from "valibot";
 import project from "../../../deno.json" with { type: "json" };
 import { rootMessage } from "../../io/http.ts";
 import { ToolUnavailableError } from "../tool.ts";
+import { inOwnGroup, NO_PROGRAM } from "./own_group.ts";
 import type { McpSdk } from "./sdk.ts";
 import { type McpServerSpec, withoutSecrets } from "./spec.ts";
 
@@ -65,7 +66,7 @@ export class McpSession {
   static async open(sdk: McpSdk, spec: McpServerSpec): Promise<McpSession> {
     const session = new McpSession(sdk, spec);
     try {
-      await session.#client.connect(session.#transport(), { timeout: START_MS });
+      await session.#client.connect(await session.#transport(), { timeout: START_MS });
     } catch (error) {
       await session.close();
       throw new Error(session.#saying(session.#reason(error as Error)), { cause: error });
@@ -155,7 +156,7 @@ export class McpSession {
   #reason(error: Error & { readonly code?: unknown }): string {
     const { place } = this.#spec;
     if ("url" in place) return rootMessage(error);
-    if (error.code !== "ENOENT") return error.message;
+    if (error.code !== "ENOENT" && !NO_PROGRAM.test(this.#lastWords)) return error.message;
     const folder = place.cwd === null ? "" : `, or no folder "${place.cwd}"`;
     return `there is no program "${place.command}"${folder}`;
   }
@@ -167,7 +168,7 @@ export class McpSession {
       (words === "" ? "" : `; it wrote: ${words}`);
   }
 
-  #transport() {
+  async #transport() {
     const { place } = this.#spec;
     const { StdioClientTransport, StreamableHTTPClientTransport } = this.#sdk;
     if ("url" in place) {
@@ -188,9 +189,9 @@ export class McpSession {
         });
       return transport;
     }
-    const { command, args, env, cwd } = place;
+    const { env, cwd } = place;
     const transport = new StdioClientTransport({
-      ...{ command, args: [...args], env: { ...env }, stderr: "pipe" },
+      ...{ ...await inOwnGroup(place), env: { ...env }, stderr: "pipe" },
       ...{ maxBufferSize: LONGEST_MESSAGE, ...(cwd === null ? {} : { cwd }) },
     });
     transport.stderr?.on("data", (bytes: Uint8Array) => {
