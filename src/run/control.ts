@@ -16,6 +16,7 @@
  * @module
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import { join } from "@std/path";
 import { CheckpointError, replaceFile, writeError } from "../io/checkpoint.ts";
 
@@ -178,8 +179,4 @@ export function removeFile(path: string): void {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw writeError(path, error);
   }
-}
-
-function delay(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import { join } from "@std/path";
 import { replaceFile } from "../io/checkpoint.ts";
 import type { RunConfig } from "../run/config.ts";
@@ -272,8 +273,4 @@ export class Supervisor {
     writeProcess(folder, { pid, started, ended: new Date().toISOString(), error });
     removeFile(queueFile(folder));
   }
-}
-
-function delay(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
