@@ -4,6 +4,8 @@
  * @module
  */
 
+import { isRecord } from "../text/json_value.ts";
+
 /** How two strings are compared: equal after normalisation, or 1 - normalised edit distance. */
 export type StringComparison = "exact" | "edit";
 
@@ -31,7 +33,7 @@ export const EXACT_ASSIGNMENT_LIMIT = 8;
  */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
-  if (isObject(value)) {
+  if (isRecord(value)) {
     const entries = Object.keys(value).sort().filter((key) => value[key] !== undefined)
       .map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`);
     return `{${entries.join(",")}}`;
@@ -103,7 +105,7 @@ export function valueSimilarity(
   if (Array.isArray(reference) && Array.isArray(student)) {
     return arraySimilarity(reference, student, schema, options);
   }
-  if (isObject(reference) && isObject(student)) {
+  if (isRecord(reference) && isRecord(student)) {
     return argumentSimilarity(reference, student, schema, options);
   }
   return canonicalJson(reference) === canonicalJson(student) ? 1 : 0;
@@ -233,9 +235,5 @@ function sameNumber(a: number, b: number, integer: boolean): boolean {
 
 /** Reads a field of a JSON Schema (or of anything else) without trusting its shape. */
 function field(schema: unknown, key: string): unknown {
-  return isObject(schema) && Object.hasOwn(schema, key) ? schema[key] : undefined;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return isRecord(schema) && Object.hasOwn(schema, key) ? schema[key] : undefined;
 }

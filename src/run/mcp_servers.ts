@@ -5,6 +5,7 @@
  */
 
 import * as v from "valibot";
+import { isRecord } from "../text/json_value.ts";
 import { loadMcpSdk } from "../tools/mcp/sdk.ts";
 import { McpServer } from "../tools/mcp/server.ts";
 import type { McpProgram, McpServerSpec } from "../tools/mcp/spec.ts";
@@ -153,7 +154,7 @@ function expand(
   const inner = (item: unknown, key: string | number) =>
     expand(item, `${where}.${key}`, lookUp, fail);
   if (Array.isArray(value)) return value.map(inner);
-  if (typeof value === "object" && value !== null) {
+  if (isRecord(value)) {
     return Object.fromEntries(
       Object.entries(value).map(([key, item]) => [key, inner(item, key)]),
     );

@@ -5,6 +5,7 @@
  */
 
 import { malformedCall, parseJson, toolJson } from "../../text/calls/format.ts";
+import { isRecord } from "../../text/json_value.ts";
 import { checkedCall, type ParsedCall, type ToolSpec } from "../../text/tool_call.ts";
 import { formatTypedJson } from "../../text/typed_json.ts";
 import { ConfigError } from "../config.ts";
@@ -119,9 +120,7 @@ function readArguments(written: unknown): Record<string, unknown> | null {
   const text = typeof written === "string" ? written.trim() : JSON.stringify(written ?? {});
   try {
     const value = text === "" ? {} : parseJson(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? value as Record<string, unknown>
-      : null;
+    return isRecord(value) ? value : null;
   } catch {
     return null;
   }

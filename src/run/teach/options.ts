@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isRecord } from "../../text/json_value.ts";
 import { ConfigError } from "../config.ts";
 import { flagName } from "../flags.ts";
 import type { Budget, Prices } from "./ledger.ts";
@@ -174,6 +175,6 @@ function readRequest(text: string): unknown {
   } catch {
     // Named below.
   }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  if (isRecord(value)) return value;
   throw new ConfigError(`Cannot use --request ${text}: allowed is a JSON object of fields`);
 }

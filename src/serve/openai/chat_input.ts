@@ -5,6 +5,7 @@
  */
 
 import type { Message } from "../../text/conversation.ts";
+import { isRecord } from "../../text/json_value.ts";
 import type { ToolSpec } from "../../text/tool_call.ts";
 import { invalid } from "./errors.ts";
 import type { ChatRequest } from "./schema.ts";
@@ -108,8 +109,6 @@ function readArguments(text: string, param: string): Record<string, unknown> {
   } catch {
     value = null;
   }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return value as Record<string, unknown>;
-  }
+  if (isRecord(value)) return value;
   throw invalid(`Invalid '${param}': expected a JSON object`, param);
 }
