@@ -117,18 +117,21 @@ Deno.test("a question that does not fit the context is a wrong answer; where non
   );
 });
 
-Deno.test("--benchmark and --data go together", async () => {
+Deno.test("--benchmark and --data go together, and without tools of the user's", async () => {
   const said: string[] = [];
   const { error } = console;
   console.error = (text: string) => said.push(text);
   try {
     assertEquals(await main(["eval", "--benchmark", "bfcl"]), 2);
     assertEquals(await main(["eval", "--data", DATA]), 2);
+    const own = ["eval", "--benchmark", "bfcl", "--data", DATA, "--tools", "python"];
+    assertEquals(await main(own), 2);
     assertEquals(await main(["eval", "--benchmark", "bfcl", "--data", join(DATA, "none")]), 2);
   } finally {
     console.error = error;
   }
   assert(said[0]!.includes("--data FOLDER"), said[0]);
   assertEquals(said[0], said[1]);
-  assert(said[2]!.includes("BFCL_v4_simple_python.json"), said[2]);
+  assert(said[2]!.includes("--tools python: a benchmark has its own"), said[2]);
+  assert(said[3]!.includes("BFCL_v4_simple_python.json"), said[3]);
 });

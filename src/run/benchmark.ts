@@ -75,6 +75,14 @@ export async function evaluateBenchmark(
   options: EvaluateOptions = {},
 ): Promise<BenchmarkResult> {
   const given = resolveConfig({ flags: input });
+  const other = (["tasks", "tools"] as const).find((name) => given[name] !== null);
+  if (other !== undefined) {
+    throw new ConfigError(
+      `Cannot evaluate on ${name} with --${other} ${
+        given[other]
+      }: a benchmark has its own. Leave it out`,
+    );
+  }
   const maxCalls = valueAt(input, "rollout.maxCalls") === undefined
     ? MAX_CALLS
     : given.rollout.maxCalls;
