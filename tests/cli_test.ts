@@ -86,6 +86,14 @@ Deno.test("a command or flag that does not exist exits with 2 and names the near
   assertStringIncludes(value.stderr, "many");
 });
 
+Deno.test("generate and chat tell of a tool that is none before they look for the model", async () => {
+  for (const command of [["generate", "2 plus 3"], ["chat"]]) {
+    const { code, stderr } = await mentor([...command, "--model", "nowhere", "--tools", "nosuch"]);
+    assertEquals(code, 2, stderr);
+    assertStringIncludes(stderr, 'tools = "nosuch"');
+  }
+});
+
 Deno.test("a malformed task file exits with 2, names file and line, and makes no run", async () => {
   const tasks = join(folder, "bad.jsonl");
   await Deno.writeTextFile(tasks, '{"prompt":"1 plus 1","answer":2}\n{"prompt":\n');

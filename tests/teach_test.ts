@@ -830,3 +830,23 @@ Deno.test("a model that runs here can be the teacher, too", async () => {
   const again = await teach(settings, { samples: 8 });
   assertEquals([again.ended, Deno.readTextFileSync(again.out)], [56, before]);
 });
+
+Deno.test("why a tool could not be had is said of a model that runs here, too", async () => {
+  const tools = freshPath().replace(".jsonl", ".ts");
+  const library = new URL("../mod.ts", import.meta.url).href;
+  Deno.writeTextFileSync(
+    tools,
+    `import { calculator, tool, ToolUnavailableError } from "${library}";
+    export default calculator().all.map((one) => tool({ ...one, execute() {
+      throw new ToolUnavailableError("its server is gone");
+    } }));`,
+  );
+  const tasks = lines(...[12, 19, 26].map((n) => ({ prompt: `${n} times 3`, answer: 3 * n })));
+  const { stopped, ended } = await teach(
+    { tasks, tools, from: "assets/base-nano", out: freshPath(), rollout: { maxTokens: 128 } },
+    { samples: 4 },
+  );
+  assert(ended < 12);
+  assertEquals(stopped!.by, "unanswered");
+  assertMatch(stopped!.message, /^a tool of task ".*" could not be had: its server is gone$/);
+});
