@@ -28,13 +28,13 @@ import {
   runTrain,
 } from "./src/run/commands.ts";
 import { armNames } from "./src/run/compare/arms.ts";
-import { mergeSettings, readConfigFile, resolveConfig, valueAt } from "./src/run/config.ts";
+import { mergeSettings, readConfigFile, resolveConfig, valueAt } from "./src/run/config/mod.ts";
 import { doctor, renderDoctor } from "./src/run/doctor.ts";
-import { flagHelp, parseFlags, takeFlags } from "./src/run/flags.ts";
-import { renderPlan } from "./src/run/plan.ts";
+import { flagHelp, parseFlags, takeFlags } from "./src/run/config/flags.ts";
+import { renderPlan } from "./src/run/plan/mod.ts";
 import { Progress } from "./src/run/progress.ts";
 import { listRuns } from "./src/run/store.ts";
-import { suggestion } from "./src/run/suggest.ts";
+import { suggestion } from "./src/run/config/suggest.ts";
 import { teachFlags } from "./src/run/teach/options.ts";
 import { RunWatcher } from "./src/run/watch.ts";
 import { serveFlags } from "./src/serve/flags.ts";

@@ -98,12 +98,12 @@ export type {
 export type { Rollout } from "./src/rl/rollout.ts";
 export { scoreTokens } from "./src/rl/score_tokens.ts";
 export type { ScoreOptions, TokenScores } from "./src/rl/score_tokens.ts";
-export { ConfigError } from "./src/run/config.ts";
-export type { DomainName, MethodName, RewardName, RunConfig } from "./src/run/config.ts";
+export { ConfigError } from "./src/run/config/mod.ts";
+export type { DomainName, MethodName, RewardName, RunConfig } from "./src/run/config/mod.ts";
 export { compare } from "./src/run/compare/mod.ts";
 export type { CompareOptions, CompareResult } from "./src/run/compare/mod.ts";
-export { evaluateBenchmark } from "./src/run/benchmark.ts";
-export type { Benchmark, BenchmarkResult, BenchmarkRow } from "./src/run/benchmark.ts";
+export { evaluateBenchmark } from "./src/run/benchmark/mod.ts";
+export type { Benchmark, BenchmarkResult, BenchmarkRow } from "./src/run/benchmark/mod.ts";
 export { evaluate } from "./src/run/evaluate.ts";
 export type { DomainResult, EvaluateOptions, EvaluationResult } from "./src/run/evaluate.ts";
 export type {
@@ -125,7 +125,7 @@ export type { KernelTime, PhaseTime, Profile } from "./src/run/profile.ts";
 export { exportModel } from "./src/run/export.ts";
 export type { Exported } from "./src/run/export.ts";
 export type { OnProgress } from "./src/run/student.ts";
-export { plan } from "./src/run/plan.ts";
+export { plan } from "./src/run/plan/mod.ts";
 export type {
   ArmMeasures,
   BaseGate,
@@ -140,7 +140,7 @@ export type {
   Hypothesis,
   Scope,
 } from "./src/run/report/comparison.ts";
-export type { Plan } from "./src/run/plan.ts";
+export type { Plan } from "./src/run/plan/mod.ts";
 export { TeacherError } from "./src/run/teach/endpoint.ts";
 export { teach } from "./src/run/teach/mod.ts";
 export type { TeachHalt, TeachOptions, TeachResult } from "./src/run/teach/mod.ts";

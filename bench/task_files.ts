@@ -7,8 +7,8 @@
 
 import process from "node:process";
 import { basename, join } from "@std/path";
-import { withResults } from "../src/run/references.ts";
-import { readTaskFile } from "../src/run/task_file.ts";
+import { withResults } from "../src/run/tasks/references.ts";
+import { readTaskFile } from "../src/run/tasks/file.ts";
 import { calculator } from "../src/tools/calculator.ts";
 import type { BenchRow } from "./report.ts";
 import { median, spread } from "./statistics.ts";

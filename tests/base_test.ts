@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { Gpu } from "../mod.ts";
-import { resolveConfig } from "../src/run/config.ts";
+import { resolveConfig } from "../src/run/config/mod.ts";
 import { evaluateStudent } from "../src/run/evaluate.ts";
 import { judge } from "../src/run/pretrain.ts";
 import { loadStudent } from "../src/run/student.ts";

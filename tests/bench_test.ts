@@ -17,7 +17,7 @@ import { workloads } from "../bench/workloads.ts";
 import { Gpu, type GpuInfo } from "../src/gpu/device.ts";
 import { deviceClass, tunings } from "../src/gpu/tuning.ts";
 import { openAdapter } from "../src/run/adapter.ts";
-import { ConfigError } from "../src/run/config.ts";
+import { ConfigError } from "../src/run/config/mod.ts";
 
 const folder = Deno.makeTempDirSync();
 Deno.test.afterAll(() => Deno.removeSync(folder, { recursive: true }));

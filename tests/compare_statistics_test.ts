@@ -13,7 +13,7 @@ import { crossedBootstrap } from "../src/run/compare/bootstrap.ts";
 import { judgeBases, warnOfBases } from "../src/run/compare/gate.ts";
 import { conclude, judgeHypotheses, rolloutsToTarget } from "../src/run/compare/hypotheses.ts";
 import { differences, summarize } from "../src/run/compare/statistics.ts";
-import { resolveConfig } from "../src/run/config.ts";
+import { resolveConfig } from "../src/run/config/mod.ts";
 import type {
   ComparisonRun,
   DomainMeasures,

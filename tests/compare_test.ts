@@ -14,7 +14,7 @@ import { candidates } from "../src/run/compare/bench.ts";
 import { ComparisonFolder } from "../src/run/compare/folder.ts";
 import { compare } from "../src/run/compare/mod.ts";
 import { commandOf, regimeOf, regimeText } from "../src/run/compare/regime.ts";
-import { ConfigError, configJson, resolveConfig } from "../src/run/config.ts";
+import { ConfigError, configJson, resolveConfig } from "../src/run/config/mod.ts";
 import type { Comparison, FailedRun } from "../src/run/report/comparison.ts";
 import { report } from "../src/run/report/mod.ts";
 import "../mod.ts";

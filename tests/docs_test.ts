@@ -6,7 +6,7 @@ import { Decoder } from "../src/model/decoder.ts";
 import { ValueHead } from "../src/model/value_head.ts";
 import { Learner } from "../src/rl/learner.ts";
 import { ppoUpdate } from "../src/rl/ppo.ts";
-import { settings } from "../src/run/config_schema.ts";
+import { settings } from "../src/run/config/schema.ts";
 import { tiny } from "./models.ts";
 
 const text = Deno.readTextFileSync(new URL("../docs/algorithms.md", import.meta.url));

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import type { SequenceQueue } from "../src/model/sequence.ts";
-import { ConfigError } from "../src/run/config.ts";
+import { ConfigError } from "../src/run/config/mod.ts";
 import {
   InferenceEngine,
   inferenceFlags,

@@ -7,7 +7,7 @@ import { grpoStep } from "../src/rl/grpo.ts";
 import { Learner } from "../src/rl/learner.ts";
 import type { Reward, RewardTerms } from "../src/rl/reward.ts";
 import { demonstration, sftStep } from "../src/rl/sft.ts";
-import { resolveConfig } from "../src/run/config.ts";
+import { resolveConfig } from "../src/run/config/mod.ts";
 import { grpoOptions } from "../src/run/options.ts";
 import { digitChat as chat, digitConfig as config, digitTask as task } from "./digits.ts";
 

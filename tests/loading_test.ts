@@ -13,7 +13,7 @@ import { Chat } from "../src/run/chat.ts";
 import { exportModel } from "../src/run/export.ts";
 import { openAuxiliaries } from "../src/run/auxiliary.ts";
 import { loadStudent } from "../src/run/student.ts";
-import { resolveConfig } from "../src/run/config.ts";
+import { resolveConfig } from "../src/run/config/mod.ts";
 import { train } from "../src/run/train.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { calculator } from "../src/tools/calculator.ts";

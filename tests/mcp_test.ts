@@ -11,10 +11,10 @@ import {
 } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import { train } from "../mod.ts";
-import { ConfigError } from "../src/run/config.ts";
+import { ConfigError } from "../src/run/config/mod.ts";
 import { readEvents } from "../src/run/events.ts";
-import { openMcpServers, readMcpServers } from "../src/run/mcp_servers.ts";
-import { openTools } from "../src/run/tools.ts";
+import { openMcpServers, readMcpServers } from "../src/run/tools/mcp_servers.ts";
+import { openTools } from "../src/run/tools/mod.ts";
 import { parseTasks } from "../src/tasks/jsonl.ts";
 import { loadMcpSdk } from "../src/tools/mcp/sdk.ts";
 import { McpServer } from "../src/tools/mcp/server.ts";
@@ -360,7 +360,7 @@ Deno.test("a run whose server dies now and then learns from the rest", async () 
 
 Deno.test("without permission to run programs, the error names the flag", async () => {
   const path = written({ mcpServers: { mine: { command: "deno", args: args() } } });
-  const module = new URL("../src/run/mcp_servers.ts", import.meta.url);
+  const module = new URL("../src/run/tools/mcp_servers.ts", import.meta.url);
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       ...["eval", "--no-lock", `--config=${fromFileUrl(new URL("../deno.json", import.meta.url))}`],

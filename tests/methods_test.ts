@@ -22,7 +22,7 @@ import {
   train,
 } from "../mod.ts";
 import { saveFolder } from "../src/io/checkpoint.ts";
-import { resolveConfig } from "../src/run/config.ts";
+import { resolveConfig } from "../src/run/config/mod.ts";
 import { readEvents, type RunEvent, type StepEvent } from "../src/run/events.ts";
 import { RunFolder } from "../src/run/store.ts";
 import { studentFiles } from "../src/run/student.ts";

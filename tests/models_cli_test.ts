@@ -8,7 +8,7 @@ import { saveFolder } from "../src/io/checkpoint.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { evaluate } from "../src/run/evaluate.ts";
 import { linesOf } from "../src/run/chat.ts";
-import { plan } from "../src/run/plan.ts";
+import { plan } from "../src/run/plan/mod.ts";
 import { studentFiles } from "../src/run/student.ts";
 import { train } from "../src/run/train.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";

@@ -2,9 +2,9 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
-import { ConfigError } from "../src/run/config.ts";
-import { readCorpus } from "../src/run/corpus.ts";
-import { openTools } from "../src/run/tools.ts";
+import { ConfigError } from "../src/run/config/mod.ts";
+import { readCorpus } from "../src/run/tools/corpus.ts";
+import { openTools } from "../src/run/tools/mod.ts";
 import { parseTasks } from "../src/tasks/jsonl.ts";
 import { TaskFormatError } from "../src/tasks/task.ts";
 import { type RetrievalOptions, retrievalTool } from "../src/tools/retrieval.ts";

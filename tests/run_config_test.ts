@@ -7,10 +7,10 @@ import {
   readConfigFile,
   resolveConfig,
   warmupSteps,
-} from "../src/run/config.ts";
-import { settings } from "../src/run/config_schema.ts";
+} from "../src/run/config/mod.ts";
+import { settings } from "../src/run/config/schema.ts";
 import { EventLog, readEvents, type RunEventBody } from "../src/run/events.ts";
-import { flagHelp, parseFlags } from "../src/run/flags.ts";
+import { flagHelp, parseFlags } from "../src/run/config/flags.ts";
 import { duration, Progress, type ProgressOutput } from "../src/run/progress.ts";
 import { listRuns, newRunId, RunFolder } from "../src/run/store.ts";
 

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { CheckpointError, train } from "../mod.ts";
-import { resolveConfig } from "../src/run/config.ts";
+import { resolveConfig } from "../src/run/config/mod.ts";
 import {
   isHeld,
   queueFile,

@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { hc } from "hono/client";
 import { join } from "@std/path";
-import { settings } from "../src/run/config_schema.ts";
+import { settings } from "../src/run/config/schema.ts";
 import type { App } from "../server.ts";
 import {
   ask,

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { ConfigError } from "../mod.ts";
-import { settings } from "../src/run/config_schema.ts";
+import { settings } from "../src/run/config/schema.ts";
 import { MAX_BODY } from "../src/serve/body.ts";
 import { RateLimit } from "../src/serve/rate_limit.ts";
 import type { RequestRecord } from "../src/serve/request_log.ts";

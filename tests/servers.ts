@@ -1,7 +1,7 @@
 // A server over a folder of runs, in this process or in one of its own.
 
 import { fromFileUrl, join } from "@std/path";
-import { resolveConfig } from "../src/run/config.ts";
+import { resolveConfig } from "../src/run/config/mod.ts";
 import type { EpisodeRecord } from "../src/run/episode_record.ts";
 import { EventLog, type RunEventBody } from "../src/run/events.ts";
 import { RunFolder } from "../src/run/store.ts";

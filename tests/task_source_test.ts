@@ -2,12 +2,12 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
-import { ConfigError, resolveConfig } from "../src/run/config.ts";
+import { ConfigError, resolveConfig } from "../src/run/config/mod.ts";
 import { chatOf } from "../src/run/student.ts";
 import { calculator } from "../src/tools/calculator.ts";
 import { tool } from "../src/tools/tool.ts";
-import { openTools } from "../src/run/tools.ts";
-import { openTasks, requireValidation } from "../src/run/tasks.ts";
+import { openTools } from "../src/run/tools/mod.ts";
+import { openTasks, requireValidation } from "../src/run/tasks/source.ts";
 import { evaluationSuite, validationSuite } from "../src/tasks/domains/mod.ts";
 import { MissingReferenceError } from "../src/tasks/task.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";

@@ -18,7 +18,7 @@ import { Outages } from "../src/rl/outages.ts";
 import { ppoStep } from "../src/rl/ppo_step.ts";
 import { rewardOf } from "../src/rl/reward.ts";
 import type { RolloutOptions } from "../src/rl/rollout.ts";
-import { resolveConfig } from "../src/run/config.ts";
+import { resolveConfig } from "../src/run/config/mod.ts";
 import { readEvents } from "../src/run/events.ts";
 import { distillOptions, dpoOptions, grpoOptions, ppoOptions } from "../src/run/options.ts";
 import { RunFolder } from "../src/run/store.ts";

@@ -7,7 +7,7 @@
 import * as v from "valibot";
 import { Gpu, type GpuOptions } from "../gpu/device.ts";
 import type { Tuning } from "../gpu/tuning.ts";
-import { ConfigError, type RunConfig } from "./config.ts";
+import { ConfigError, type RunConfig } from "./config/mod.ts";
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const tile = v.strictObject({

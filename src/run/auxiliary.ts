@@ -16,7 +16,7 @@ import { ValueHead } from "../model/value_head.ts";
 import { Learner } from "../rl/learner.ts";
 import { CRITIC_FILE, HEAD_FILE } from "./checkpoint.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { ConfigError, type RunConfig, warmupSteps } from "./config.ts";
+import { ConfigError, type RunConfig, warmupSteps } from "./config/mod.ts";
 import { locateModel } from "./model_source.ts";
 import { learnerOptions } from "./options.ts";
 import { loadStudent, loraOf, restoreAdapter, type Student } from "./student.ts";

@@ -11,9 +11,9 @@ import type { ParsedCall } from "../text/tool_call.ts";
 import { runCall } from "../tools/run_call.ts";
 import type { Tool } from "../tools/tool.ts";
 import { openAdapter } from "./adapter.ts";
-import type { RunConfig } from "./config.ts";
+import type { RunConfig } from "./config/mod.ts";
 import { loadStudent, type Student } from "./student.ts";
-import { openTools } from "./tools.ts";
+import { openTools } from "./tools/mod.ts";
 
 /** How a conversation is held. */
 export interface ChatOptions extends SamplingOptions {

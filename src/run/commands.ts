@@ -6,26 +6,26 @@
 
 import { total } from "../tasks/formats/reader.ts";
 import { openAdapter } from "./adapter.ts";
-import { evaluateBenchmark } from "./benchmark.ts";
+import { evaluateBenchmark } from "./benchmark/mod.ts";
 import { chatAtTerminal } from "./chat.ts";
 import { compare } from "./compare/mod.ts";
-import { ConfigError, type RunConfig, warmupSteps } from "./config.ts";
+import { ConfigError, type RunConfig, warmupSteps } from "./config/mod.ts";
 import { converse, renderConversation } from "./converse.ts";
 import { evaluate } from "./evaluate.ts";
-import type { ParsedFlags } from "./flags.ts";
+import type { ParsedFlags } from "./config/flags.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { makeBase, renderBase } from "./pretrain.ts";
 import type { Profile } from "./profile.ts";
 import { RunFolder } from "./store.ts";
 import { loadStudent } from "./student.ts";
 import { renderArms, renderBenchmark, renderComparison, renderScores } from "./table.ts";
-import { notesOf } from "./task_account.ts";
-import { convertTaskFile, inspectTaskFile } from "./tasks_command.ts";
-import { renderInspection } from "./tasks_report.ts";
+import { notesOf } from "./tasks/account.ts";
+import { convertTaskFile, inspectTaskFile } from "./tasks/command.ts";
+import { renderInspection } from "./tasks/report.ts";
 import { teach } from "./teach/mod.ts";
 import { optionsOf } from "./teach/options.ts";
 import { renderTeaching } from "./teach/statistics.ts";
-import { openTools } from "./tools.ts";
+import { openTools } from "./tools/mod.ts";
 import { train } from "./train.ts";
 import { renderProfile, RunWatcher } from "./watch.ts";
 

@@ -9,12 +9,12 @@ import { Generator } from "../model/generator.ts";
 import { evaluateModel, type Evaluation, type Scores } from "../rl/evaluate.ts";
 import type { Split } from "../tasks/task.ts";
 import { openAdapter } from "./adapter.ts";
-import { ConfigError, resolveConfig, type RunConfig } from "./config.ts";
+import { ConfigError, resolveConfig, type RunConfig } from "./config/mod.ts";
 import type { RunEvent } from "./events.ts";
 import { type Profile, RunProfile } from "./profile.ts";
 import { loadStudent, type Student } from "./student.ts";
-import { openTools } from "./tools.ts";
-import { openTasks, type TaskSource } from "./tasks.ts";
+import { openTools } from "./tools/mod.ts";
+import { openTasks, type TaskSource } from "./tasks/source.ts";
 
 /** How to watch an evaluation. */
 export interface EvaluateOptions {

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { MethodName } from "./run_config.ts";
+import type { MethodName } from "./config/run_config.ts";
 import { JsonlWriter, readJsonl } from "../io/jsonl.ts";
 
 /** How long something took: the whole, and parts of it by name. */

@@ -8,7 +8,7 @@ import { saveFolder } from "../io/checkpoint.ts";
 import { findModel } from "../io/model_files.ts";
 import { Decoder } from "../model/decoder.ts";
 import { openAdapter } from "./adapter.ts";
-import { ConfigError, resolveConfig } from "./config.ts";
+import { ConfigError, resolveConfig } from "./config/mod.ts";
 import { loadTokenizer, locateModel } from "./model_source.ts";
 import {
   hubProgress,

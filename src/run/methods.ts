@@ -17,7 +17,7 @@ import { ppoStep } from "../rl/ppo_step.ts";
 import type { RolloutOptions } from "../rl/rollout.ts";
 import { demonstration, sftStep } from "../rl/sft.ts";
 import type { Auxiliaries } from "./auxiliary.ts";
-import type { RunConfig } from "./config.ts";
+import type { RunConfig } from "./config/mod.ts";
 import type { StepEvent } from "./events.ts";
 import {
   distillOptions,
@@ -28,7 +28,7 @@ import {
   samplingOptions,
 } from "./options.ts";
 import type { Student } from "./student.ts";
-import type { TaskSource } from "./tasks.ts";
+import type { TaskSource } from "./tasks/source.ts";
 
 /** What methods work with. */
 export interface Workshop {

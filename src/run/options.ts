@@ -11,7 +11,7 @@ import type { GrpoOptions } from "../rl/grpo.ts";
 import type { LearnerOptions } from "../rl/learner.ts";
 import type { PpoStepOptions } from "../rl/ppo_step.ts";
 import type { RolloutOptions } from "../rl/rollout.ts";
-import type { RunConfig } from "./config.ts";
+import type { RunConfig } from "./config/mod.ts";
 
 /** What cispo bounds its weights by where nothing is said. */
 const CISPO_BOUND = 5;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConfigError } from "./config.ts";
+import { ConfigError } from "./config/mod.ts";
 import { readEvents } from "./events.ts";
 import type { RunFolder } from "./store.ts";
 

@@ -8,7 +8,7 @@ import type { Evaluation, EvaluationRow } from "../rl/evaluate.ts";
 import { Learner } from "../rl/learner.ts";
 import { pretrain } from "../rl/pretrain.ts";
 import { openAdapter } from "./adapter.ts";
-import type { RunConfig } from "./config.ts";
+import type { RunConfig } from "./config/mod.ts";
 import { evaluateStudent } from "./evaluate.ts";
 import { renderScores } from "./table.ts";
 import { newStudent, type Student, studentFiles } from "./student.ts";

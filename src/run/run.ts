@@ -14,7 +14,7 @@ import { Watchdog } from "../rl/watchdog.ts";
 import { ToolUnavailableError } from "../tools/tool.ts";
 import { type RunAuxiliaries, staysClose } from "./auxiliary.ts";
 import { restoreOptimizers, saveCheckpoint, type Trained } from "./checkpoint.ts";
-import { type RunConfig, warmupSteps } from "./config.ts";
+import { type RunConfig, warmupSteps } from "./config/mod.ts";
 import type { RunHold, RunRequest } from "./control.ts";
 import { episodeRecord } from "./episode_record.ts";
 import { EventLog, readEvents, type RunEvent, type RunEventBody } from "./events.ts";
@@ -27,7 +27,7 @@ import { pretrainStudent } from "./pretrain.ts";
 import type { Phases } from "./profile.ts";
 import type { RunFolder } from "./store.ts";
 import { saveStudent, type Student } from "./student.ts";
-import type { TaskSource } from "./tasks.ts";
+import type { TaskSource } from "./tasks/source.ts";
 import type { RunResult, TrainOptions } from "./train.ts";
 
 /** Where a run is made, and from which checkpoint it goes on. */

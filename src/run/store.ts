@@ -19,7 +19,7 @@
 import { basename, join } from "@std/path";
 import { CheckpointError, writeError } from "../io/checkpoint.ts";
 import { readJsonl } from "../io/jsonl.ts";
-import { configJson, readConfigFile, resolveConfig, type RunConfig } from "./config.ts";
+import { configJson, readConfigFile, resolveConfig, type RunConfig } from "./config/mod.ts";
 import type { RunEvent } from "./events.ts";
 import { type RunState, runState } from "./state.ts";
 

@@ -16,7 +16,7 @@ import type { FloatType } from "../tensor.ts";
 import { type ChatFormat, compactChat } from "../text/chat_template.ts";
 import { templateChat } from "../text/template_chat.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
-import { ConfigError, type RunConfig } from "./config.ts";
+import { ConfigError, type RunConfig } from "./config/mod.ts";
 import { type AdapterSource, loadTokenizer, locateModel } from "./model_source.ts";
 
 /** A model that can talk. */

@@ -6,7 +6,7 @@
 
 import type { EvaluationRow, Scores } from "../rl/evaluate.ts";
 import type { Interval } from "../rl/statistics.ts";
-import type { BenchmarkRow } from "./benchmark.ts";
+import type { BenchmarkRow } from "./benchmark/mod.ts";
 import type { DomainResult } from "./evaluate.ts";
 import type { Comparison } from "./report/comparison.ts";
 

@@ -10,18 +10,18 @@ import type { Potential } from "../rl/experience.ts";
 import type { Reward } from "../rl/reward.ts";
 import { openAdapter } from "./adapter.ts";
 import { openAuxiliaries } from "./auxiliary.ts";
-import { resolveConfig, type RunConfig } from "./config.ts";
+import { resolveConfig, type RunConfig } from "./config/mod.ts";
 import { RunHold } from "./control.ts";
 import type { EventListener } from "./events.ts";
 import type { DomainResult } from "./evaluate.ts";
 import { ownParts, requireOwnParts } from "./own_parts.ts";
-import { requireFit } from "./plan.ts";
+import { requireFit } from "./plan/mod.ts";
 import { type Profile, RunProfile, unprofiled } from "./profile.ts";
 import { Run } from "./run.ts";
 import { RunFolder } from "./store.ts";
 import { loadStudent, newStudent } from "./student.ts";
-import { openTools } from "./tools.ts";
-import { openTasks } from "./tasks.ts";
+import { openTools } from "./tools/mod.ts";
+import { openTasks } from "./tasks/source.ts";
 
 /** How to watch and stop a run. */
 export interface TrainOptions {

@@ -12,8 +12,8 @@ import {
   type RunConfig,
   settingErrors,
   valueAt,
-} from "../run/config.ts";
-import { settings } from "../run/config_schema.ts";
+} from "../run/config/mod.ts";
+import { settings } from "../run/config/schema.ts";
 import { invalid } from "./body.ts";
 import type { FieldError } from "./problem.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConfigError } from "../run/config.ts";
+import { ConfigError } from "../run/config/mod.ts";
 import { onInterrupt } from "../run/interrupt.ts";
 import type { Invocation } from "../run/commands.ts";
 import { err, json, out } from "../run/commands.ts";

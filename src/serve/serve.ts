@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConfigError } from "../run/config.ts";
+import { ConfigError } from "../run/config/mod.ts";
 import type { Allowed } from "./allowed.ts";
 import { buildApp } from "./app.ts";
 import type { StartChild } from "./child.ts";

@@ -10,7 +10,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { join } from "@std/path";
 import { replaceFile } from "../io/checkpoint.ts";
-import type { RunConfig } from "../run/config.ts";
+import type { RunConfig } from "../run/config/mod.ts";
 import {
   isHeld,
   queueFile,

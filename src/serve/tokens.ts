@@ -13,7 +13,7 @@
  */
 
 import { createHash, timingSafeEqual } from "node:crypto";
-import { ConfigError } from "../run/config.ts";
+import { ConfigError } from "../run/config/mod.ts";
 
 /** What a token lets its bearer do: look, or also start and stop. */
 export const scopes = ["read", "control"] as const;

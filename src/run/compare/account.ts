@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { RunConfig } from "../config.ts";
+import type { RunConfig } from "../config/mod.ts";
 import type { RunEvent } from "../events.ts";
 import type { ComparisonRun, CurvePoint } from "../report/comparison.ts";
 

@@ -8,9 +8,9 @@
  */
 
 import { basename, extname } from "@std/path";
-import { ConfigError, readConfigFile, valueAt } from "../config.ts";
+import { ConfigError, readConfigFile, valueAt } from "../config/mod.ts";
 import type { ComparisonArm, Scope } from "../report/comparison.ts";
-import { suggestion } from "../suggest.ts";
+import { suggestion } from "../config/suggest.ts";
 
 /** The arms by name, in the order of the report. */
 const known: readonly ComparisonArm[] = [

@@ -9,7 +9,7 @@ import { LogitsError } from "../../model/decode_slots.ts";
 import type { Evaluation } from "../../rl/evaluate.ts";
 import { DivergedError } from "../../rl/learner.ts";
 import { ToolUnavailableError } from "../../tools/tool.ts";
-import { type RunConfig, valueAt } from "../config.ts";
+import { type RunConfig, valueAt } from "../config/mod.ts";
 import { readEvents, type RunEvent } from "../events.ts";
 import { evaluate } from "../evaluate.ts";
 import { makeBase } from "../pretrain.ts";

@@ -8,8 +8,8 @@ import { createHash, type Hash } from "node:crypto";
 import { join } from "@std/path";
 import { CheckpointError } from "../../io/checkpoint.ts";
 import { locateModel } from "../model_source.ts";
-import { locateTasks } from "../task_file.ts";
-import { toolFile } from "../tools.ts";
+import { locateTasks } from "../tasks/file.ts";
+import { toolFile } from "../tools/mod.ts";
 import type { Regime } from "./regime.ts";
 
 /** Files of a model's folder that decide what it does. */

@@ -17,7 +17,7 @@
 
 import { dirname, join } from "@std/path";
 import { CheckpointError, replaceFile, writeError } from "../../io/checkpoint.ts";
-import { ConfigError } from "../config.ts";
+import { ConfigError } from "../config/mod.ts";
 import { flatten } from "../report/format.ts";
 
 /** Reads and writes what has been done of a comparison; no other process can while it is open. */

@@ -6,10 +6,10 @@
  */
 
 import { openAdapter } from "../adapter.ts";
-import { ConfigError, configJson, type RunConfig } from "../config.ts";
+import { ConfigError, configJson, type RunConfig } from "../config/mod.ts";
 import type { Comparison, ComparisonRun, FailedRun } from "../report/comparison.ts";
 import type { OnProgress } from "../student.ts";
-import { requireValidation } from "../tasks.ts";
+import { requireValidation } from "../tasks/source.ts";
 import { armNames, armsNamed } from "./arms.ts";
 import { Bench } from "./bench.ts";
 import { contentsOf } from "./contents.ts";

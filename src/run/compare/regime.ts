@@ -5,8 +5,8 @@
  */
 
 import { sizes } from "../../model/config.ts";
-import { ConfigError, resolveConfig, type RunConfig, valueAt } from "../config.ts";
-import { flagName } from "../flags.ts";
+import { ConfigError, resolveConfig, type RunConfig, valueAt } from "../config/mod.ts";
+import { flagName } from "../config/flags.ts";
 import type { ComparisonArm } from "../report/comparison.ts";
 import { flatten } from "../report/format.ts";
 import { armNames, defaults, imitationRates } from "./arms.ts";

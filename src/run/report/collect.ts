@@ -7,7 +7,7 @@
 import { basename, join } from "@std/path";
 import * as v from "valibot";
 import { eachJsonl } from "../../io/jsonl.ts";
-import { readConfigFile } from "../config.ts";
+import { readConfigFile } from "../config/mod.ts";
 import { readEvents, type RunEvent } from "../events.ts";
 
 /** A number; JSON has null for what is none. */

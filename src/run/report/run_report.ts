@@ -5,7 +5,7 @@
  */
 
 import { splits } from "../../tasks/task.ts";
-import { resolveConfig } from "../config.ts";
+import { resolveConfig } from "../config/mod.ts";
 import type { DomainScore, EvalEvent, RunEvent } from "../events.ts";
 import { collectRunReport, type RunReport } from "./collect.ts";
 import {

@@ -8,7 +8,7 @@
  */
 
 import { retryAfter, rootMessage } from "../../io/http.ts";
-import { ConfigError } from "../config.ts";
+import { ConfigError } from "../config/mod.ts";
 import type { Usage } from "./ledger.ts";
 import type { Message } from "./message.ts";
 

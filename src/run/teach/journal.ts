@@ -13,7 +13,7 @@ import { JsonlWriter, readJsonl } from "../../io/jsonl.ts";
 import { hashText } from "../../random.ts";
 import { canonicalJson } from "../../rl/arguments.ts";
 import type { Task } from "../../tasks/task.ts";
-import { ConfigError } from "../config.ts";
+import { ConfigError } from "../config/mod.ts";
 import type { Completion } from "./endpoint.ts";
 import { Ledger, type Usage } from "./ledger.ts";
 import type { Job, TeacherCall, Trajectory } from "./trajectory.ts";

@@ -9,7 +9,7 @@ import { type Rollout, rollout, type RolloutOptions } from "../../rl/rollout.ts"
 import type { Task } from "../../tasks/task.ts";
 import type { ChatFormat } from "../../text/chat_template.ts";
 import { openAdapter } from "../adapter.ts";
-import type { RunConfig } from "../config.ts";
+import type { RunConfig } from "../config/mod.ts";
 import { chatOf, loadStudent } from "../student.ts";
 import { INSTRUCTION } from "./answer.ts";
 import type { Usage } from "./ledger.ts";

@@ -8,7 +8,7 @@ import { malformedCall, parseJson, toolJson } from "../../text/calls/format.ts";
 import { isRecord } from "../../text/json_value.ts";
 import { checkedCall, type ParsedCall, type ToolSpec } from "../../text/tool_call.ts";
 import { formatTypedJson } from "../../text/typed_json.ts";
-import { ConfigError } from "../config.ts";
+import { ConfigError } from "../config/mod.ts";
 
 /** A message of a conversation; fields that are not named here are the endpoint's own. */
 export interface Message {

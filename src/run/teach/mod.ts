@@ -8,9 +8,9 @@
 import { replaceFile } from "../../io/checkpoint.ts";
 import { formatTasks } from "../../tasks/jsonl.ts";
 import type { Task } from "../../tasks/task.ts";
-import { ConfigError, resolveConfig, valueAt } from "../config.ts";
-import { readTasks } from "../tasks.ts";
-import { openTools } from "../tools.ts";
+import { ConfigError, resolveConfig, valueAt } from "../config/mod.ts";
+import { readTasks } from "../tasks/source.ts";
+import { openTools } from "../tools/mod.ts";
 import { Journal } from "./journal.ts";
 import { costOf } from "./ledger.ts";
 import { localTeacher } from "./local.ts";

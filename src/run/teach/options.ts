@@ -5,8 +5,8 @@
  */
 
 import { isRecord } from "../../text/json_value.ts";
-import { ConfigError } from "../config.ts";
-import { flagName } from "../flags.ts";
+import { ConfigError } from "../config/mod.ts";
+import { flagName } from "../config/flags.ts";
 import type { Budget, Prices } from "./ledger.ts";
 
 /** Whom to ask, how much, and how fast. */

@@ -5,7 +5,7 @@
  */
 
 import type { Task } from "../../tasks/task.ts";
-import { ConfigError, type RunConfig } from "../config.ts";
+import { ConfigError, type RunConfig } from "../config/mod.ts";
 import { INSTRUCTION } from "./answer.ts";
 import { Client, GivenUpError } from "./client.ts";
 import { converse } from "./dialogue.ts";

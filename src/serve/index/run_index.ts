@@ -7,7 +7,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
-import { configJson } from "../../run/config.ts";
+import { configJson } from "../../run/config/mod.ts";
 import { readProcess } from "../../run/control.ts";
 import type { RunEvent } from "../../run/events.ts";
 import { isLive, type RunState, runState } from "../../run/state.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConfigError } from "../../run/config.ts";
+import { ConfigError } from "../../run/config/mod.ts";
 import { InferenceEngine } from "./engine.ts";
 import { loadServed } from "./load.ts";
 

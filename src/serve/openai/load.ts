@@ -6,7 +6,7 @@
 
 import { Generator } from "../../model/generator.ts";
 import { openAdapter } from "../../run/adapter.ts";
-import type { RunConfig } from "../../run/config.ts";
+import type { RunConfig } from "../../run/config/mod.ts";
 import { loadStudent } from "../../run/student.ts";
 import type { ServedModel } from "./engine.ts";
 

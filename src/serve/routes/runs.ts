@@ -7,7 +7,7 @@
 import { Hono } from "hono";
 import { describeRoute, validator } from "hono-openapi";
 import * as v from "valibot";
-import { runConfigSchema } from "../../run/config_schema.ts";
+import { runConfigSchema } from "../../run/config/schema.ts";
 import { runStates } from "../../run/state.ts";
 import { requestedConfig } from "../allowed.ts";
 import { readJson, readNothing, refuseInvalid } from "../body.ts";

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { Random } from "../random.ts";
-import type { EvaluationSet } from "../rl/evaluate.ts";
-import { demonstration } from "../rl/sft.ts";
-import { comparesNames, needsReference } from "../rl/reward.ts";
+import { Random } from "../../random.ts";
+import type { EvaluationSet } from "../../rl/evaluate.ts";
+import { demonstration } from "../../rl/sft.ts";
+import { comparesNames, needsReference } from "../../rl/reward.ts";
 import {
   type DomainTask,
   evaluationSuite,
@@ -15,16 +15,16 @@ import {
   isForValidation,
   promptPurpose,
   validationSuite,
-} from "../tasks/domains/mod.ts";
-import { requireReferences, type Task } from "../tasks/task.ts";
-import { teach } from "../tasks/teacher.ts";
-import type { ChatFormat } from "../text/chat_template.ts";
-import type { Tool } from "../tools/tool.ts";
-import { ConfigError, type RunConfig } from "./config.ts";
+} from "../../tasks/domains/mod.ts";
+import { requireReferences, type Task } from "../../tasks/task.ts";
+import { teach } from "../../tasks/teacher.ts";
+import type { ChatFormat } from "../../text/chat_template.ts";
+import type { Tool } from "../../tools/tool.ts";
+import { ConfigError, type RunConfig } from "../config/mod.ts";
 import { withResults } from "./references.ts";
-import { countFailure, notesOf, reasons } from "./task_account.ts";
-import { readTaskFile, type TaskFile, type TaskFileOptions } from "./task_file.ts";
-import { openTools } from "./tools.ts";
+import { countFailure, notesOf, reasons } from "./account.ts";
+import { readTaskFile, type TaskFile, type TaskFileOptions } from "./file.ts";
+import { openTools } from "../tools/mod.ts";
 
 /** The tasks of a run. */
 export interface TaskSource {

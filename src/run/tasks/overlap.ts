@@ -4,8 +4,8 @@
  * @module
  */
 
-import { SimilarTexts } from "../tasks/similarity.ts";
-import { placeOf, type Task } from "../tasks/task.ts";
+import { SimilarTexts } from "../../tasks/similarity.ts";
+import { placeOf, type Task } from "../../tasks/task.ts";
 
 /** Jaccard index of prompts from which on they count as nearly the same. */
 export const NEAR = 0.8;

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { count, total } from "../tasks/formats/reader.ts";
-import type { Task } from "../tasks/task.ts";
-import { isDeclared } from "../tools/tool.ts";
-import type { TaskFile } from "./task_file.ts";
+import { count, total } from "../../tasks/formats/reader.ts";
+import type { Task } from "../../tasks/task.ts";
+import { isDeclared } from "../../tools/tool.ts";
+import type { TaskFile } from "./file.ts";
 
 /** Counts a task whose reference does not work among the malformed rows of a file. */
 export function countFailure(

@@ -5,13 +5,13 @@
  */
 
 import * as v from "valibot";
-import { isRecord } from "../text/json_value.ts";
-import { loadMcpSdk } from "../tools/mcp/sdk.ts";
-import { McpServer } from "../tools/mcp/server.ts";
-import type { McpProgram, McpServerSpec } from "../tools/mcp/spec.ts";
-import { mcpTools } from "../tools/mcp/tools.ts";
-import type { Tool } from "../tools/tool.ts";
-import { ConfigError } from "./run_config.ts";
+import { isRecord } from "../../text/json_value.ts";
+import { loadMcpSdk } from "../../tools/mcp/sdk.ts";
+import { McpServer } from "../../tools/mcp/server.ts";
+import type { McpProgram, McpServerSpec } from "../../tools/mcp/spec.ts";
+import { mcpTools } from "../../tools/mcp/tools.ts";
+import type { Tool } from "../../tools/tool.ts";
+import { ConfigError } from "../config/run_config.ts";
 
 /** Milliseconds that a call may take where the file does not say. */
 const TIMEOUT_MS = 30_000;

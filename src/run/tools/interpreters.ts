@@ -4,7 +4,7 @@
  * @module
  */
 
-import { openJavascript, openPython, type SandboxTool } from "../tools/sandbox/tools.ts";
+import { openJavascript, openPython, type SandboxTool } from "../../tools/sandbox/tools.ts";
 
 const interpreters: Readonly<Record<string, () => Promise<SandboxTool>>> = {
   python: () => openPython(),

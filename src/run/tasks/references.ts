@@ -4,9 +4,14 @@
  * @module
  */
 
-import { type Reference, type ReferenceCall, type Task, TaskFormatError } from "../tasks/task.ts";
-import { episodeContext } from "../tools/run_call.ts";
-import { callTool, isDeclared } from "../tools/tool.ts";
+import {
+  type Reference,
+  type ReferenceCall,
+  type Task,
+  TaskFormatError,
+} from "../../tasks/task.ts";
+import { episodeContext } from "../../tools/run_call.ts";
+import { callTool, isDeclared } from "../../tools/tool.ts";
 
 /** So many references are run at the same time: tools may be processes. */
 const AT_ONCE = 32;

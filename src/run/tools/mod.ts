@@ -5,14 +5,14 @@
  */
 
 import { resolve, toFileUrl } from "@std/path";
-import { builtInTools, toolNames } from "../tools/built_in.ts";
-import { retrievalTool } from "../tools/retrieval.ts";
-import type { Tool } from "../tools/tool.ts";
-import { ConfigError } from "./config.ts";
+import { builtInTools, toolNames } from "../../tools/built_in.ts";
+import { retrievalTool } from "../../tools/retrieval.ts";
+import type { Tool } from "../../tools/tool.ts";
+import { ConfigError } from "../config/mod.ts";
 import { readCorpus } from "./corpus.ts";
 import { interpreterNames, openInterpreter } from "./interpreters.ts";
 import { openMcpServers } from "./mcp_servers.ts";
-import { suggestion } from "./suggest.ts";
+import { suggestion } from "../config/suggest.ts";
 
 /** Tools, and what has to be let go of when nobody calls them any more. */
 export interface ToolBox extends AsyncDisposable {

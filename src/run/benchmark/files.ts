@@ -5,15 +5,15 @@
  */
 
 import { join } from "@std/path";
-import { CheckpointError } from "../io/checkpoint.ts";
-import { readTextFile } from "../io/text_file.ts";
-import { bfclCategories, type BfclCategory } from "../tasks/bfcl/read.ts";
-import { parseGsm8k } from "../tasks/formats/gsm8k.ts";
-import { total } from "../tasks/formats/reader.ts";
-import type { Task } from "../tasks/task.ts";
-import { bfclFileName, readBfclFile } from "./bfcl_file.ts";
-import { ConfigError } from "./config.ts";
-import { suggestion } from "./suggest.ts";
+import { CheckpointError } from "../../io/checkpoint.ts";
+import { readTextFile } from "../../io/text_file.ts";
+import { bfclCategories, type BfclCategory } from "../../tasks/bfcl/read.ts";
+import { parseGsm8k } from "../../tasks/formats/gsm8k.ts";
+import { total } from "../../tasks/formats/reader.ts";
+import type { Task } from "../../tasks/task.ts";
+import { bfclFileName, readBfclFile } from "../tasks/bfcl_file.ts";
+import { ConfigError } from "../config/mod.ts";
+import { suggestion } from "../config/suggest.ts";
 
 /** The tasks of a benchmark, or of one of its categories. */
 export interface BenchmarkSet {

@@ -4,17 +4,17 @@
  * @module
  */
 
-import { type DecoderConfig, sizedConfig } from "../model/config.ts";
-import { fromHuggingFace } from "../model/families.ts";
-import type { LoraConfig } from "../model/lora_config.ts";
-import { openModel } from "../model/open.ts";
-import { storedType } from "../model/weights.ts";
-import type { FloatType } from "../tensor.ts";
-import { Tokenizer } from "../text/tokenizer.ts";
-import { type Onlooker, onlookers } from "./auxiliary.ts";
-import type { RunConfig } from "./config.ts";
-import { loadTokenizer, locateModel } from "./model_source.ts";
-import { hubProgress, type OnProgress } from "./student.ts";
+import { type DecoderConfig, sizedConfig } from "../../model/config.ts";
+import { fromHuggingFace } from "../../model/families.ts";
+import type { LoraConfig } from "../../model/lora_config.ts";
+import { openModel } from "../../model/open.ts";
+import { storedType } from "../../model/weights.ts";
+import type { FloatType } from "../../tensor.ts";
+import { Tokenizer } from "../../text/tokenizer.ts";
+import { type Onlooker, onlookers } from "../auxiliary.ts";
+import type { RunConfig } from "../config/mod.ts";
+import { loadTokenizer, locateModel } from "../model_source.ts";
+import { hubProgress, type OnProgress } from "../student.ts";
 
 /** The sizes of a model, its tokens, and how its file has the weights. */
 export interface Sizes {

@@ -8,9 +8,9 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import type { ProfileDetail } from "../gpu/profiler.ts";
-import { ConfigError, refusal } from "./config.ts";
-import { settings } from "./config_schema.ts";
+import type { ProfileDetail } from "../../gpu/profiler.ts";
+import { ConfigError, refusal } from "./mod.ts";
+import { settings } from "./schema.ts";
 import type { Setting } from "./setting.ts";
 import { suggestion } from "./suggest.ts";
 

@@ -4,22 +4,22 @@
  * @module
  */
 
-import { CheckpointError } from "../io/checkpoint.ts";
-import { fileSource } from "../io/file_source.ts";
-import type { HubOptions } from "../io/hub.ts";
-import { datasetFile, isHubAddress } from "../io/hub_dataset.ts";
-import { readTextFile } from "../io/text_file.ts";
-import type { TaskFormat } from "../tasks/formats/format.ts";
-import { detectFormat, type TaskFormatName, taskFormats } from "../tasks/formats/mod.ts";
-import { type RowCounts, TaskReader } from "../tasks/formats/reader.ts";
-import { csvRows } from "../tasks/rows/csv.ts";
-import { jsonRows } from "../tasks/rows/json.ts";
-import { parquetRows } from "../tasks/rows/parquet.ts";
-import { checkLimit, type RowOrFault, type Rows } from "../tasks/rows/row.ts";
-import type { Task } from "../tasks/task.ts";
-import type { Tool } from "../tools/tool.ts";
+import { CheckpointError } from "../../io/checkpoint.ts";
+import { fileSource } from "../../io/file_source.ts";
+import type { HubOptions } from "../../io/hub.ts";
+import { datasetFile, isHubAddress } from "../../io/hub_dataset.ts";
+import { readTextFile } from "../../io/text_file.ts";
+import type { TaskFormat } from "../../tasks/formats/format.ts";
+import { detectFormat, type TaskFormatName, taskFormats } from "../../tasks/formats/mod.ts";
+import { type RowCounts, TaskReader } from "../../tasks/formats/reader.ts";
+import { csvRows } from "../../tasks/rows/csv.ts";
+import { jsonRows } from "../../tasks/rows/json.ts";
+import { parquetRows } from "../../tasks/rows/parquet.ts";
+import { checkLimit, type RowOrFault, type Rows } from "../../tasks/rows/row.ts";
+import type { Task } from "../../tasks/task.ts";
+import type { Tool } from "../../tools/tool.ts";
 import { BFCL_NAME, bfclCategoryOf, readBfclFile } from "./bfcl_file.ts";
-import { ConfigError } from "./config.ts";
+import { ConfigError } from "../config/mod.ts";
 
 /** What came of a file of tasks. */
 export interface TaskFile {

@@ -8,12 +8,12 @@
  */
 
 import * as v from "valibot";
-import { KL_FORMS } from "../ops/policy_loss.ts";
-import { ESTIMATORS } from "../rl/credit.ts";
-import { LOSS_TYPES } from "../rl/loss_weights.ts";
-import { taskFormatNames } from "../tasks/formats/mod.ts";
-import { toolNames } from "../tools/built_in.ts";
-import { interpreterNames } from "./interpreters.ts";
+import { KL_FORMS } from "../../ops/policy_loss.ts";
+import { ESTIMATORS } from "../../rl/credit.ts";
+import { LOSS_TYPES } from "../../rl/loss_weights.ts";
+import { taskFormatNames } from "../../tasks/formats/mod.ts";
+import { toolNames } from "../../tools/built_in.ts";
+import { interpreterNames } from "../tools/interpreters.ts";
 import {
   choice,
   group,

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { bfclCategories, type BfclCategory, hasAnswers, parseBfcl } from "../tasks/bfcl/read.ts";
-import { total } from "../tasks/formats/reader.ts";
-import { ConfigError } from "./config.ts";
-import type { TaskFile } from "./task_file.ts";
+import { bfclCategories, type BfclCategory, hasAnswers, parseBfcl } from "../../tasks/bfcl/read.ts";
+import { total } from "../../tasks/formats/reader.ts";
+import { ConfigError } from "../config/mod.ts";
+import type { TaskFile } from "./file.ts";
 
 /** How files are named, for people. */
 export const BFCL_NAME = "BFCL_v4_CATEGORY.json";

@@ -5,11 +5,11 @@
  * @module
  */
 
-import { jsonLines } from "../tasks/rows/json.ts";
-import { soundRows } from "../tasks/rows/row.ts";
-import { TaskFormatError } from "../tasks/task.ts";
-import type { Passage } from "../tools/retrieval.ts";
-import { ConfigError } from "./run_config.ts";
+import { jsonLines } from "../../tasks/rows/json.ts";
+import { soundRows } from "../../tasks/rows/row.ts";
+import { TaskFormatError } from "../../tasks/task.ts";
+import type { Passage } from "../../tools/retrieval.ts";
+import { ConfigError } from "../config/run_config.ts";
 
 /**
  * Reads a collection.

@@ -4,16 +4,16 @@
  * @module
  */
 
-import type { Gpu } from "../gpu/device.ts";
-import type { MemoryReport } from "../gpu/memory.ts";
-import type { Tool } from "../tools/tool.ts";
-import { openAdapter } from "./adapter.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import type { MemoryReport } from "../../gpu/memory.ts";
+import type { Tool } from "../../tools/tool.ts";
+import { openAdapter } from "../adapter.ts";
 import { draw } from "./blueprint.ts";
-import { ConfigError, resolveConfig, type RunConfig } from "./config.ts";
-import { measureRates, stepSeconds } from "./plan_time.ts";
+import { ConfigError, resolveConfig, type RunConfig } from "../config/mod.ts";
+import { measureRates, stepSeconds } from "./time.ts";
 import { rehearse, type Work } from "./rehearsal.ts";
-import type { OnProgress } from "./student.ts";
-import { openTools } from "./tools.ts";
+import type { OnProgress } from "../student.ts";
+import { openTools } from "../tools/mod.ts";
 
 /** What a run takes of the GPU, in bytes by what it is for, and the time of a step. */
 export interface Plan {

@@ -4,19 +4,19 @@
  * @module
  */
 
-import { demonstration } from "../rl/sft.ts";
-import { callsAnswer } from "../tasks/call_match.ts";
-import { promptPurpose } from "../tasks/domains/mod.ts";
-import { count, type RowCounts } from "../tasks/formats/reader.ts";
-import { type Check, checkAnswer, placeOf, type Split, type Task } from "../tasks/task.ts";
-import type { ChatFormat } from "../text/chat_template.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
-import { isDeclared, resultText } from "../tools/tool.ts";
+import { demonstration } from "../../rl/sft.ts";
+import { callsAnswer } from "../../tasks/call_match.ts";
+import { promptPurpose } from "../../tasks/domains/mod.ts";
+import { count, type RowCounts } from "../../tasks/formats/reader.ts";
+import { type Check, checkAnswer, placeOf, type Split, type Task } from "../../tasks/task.ts";
+import type { ChatFormat } from "../../text/chat_template.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { isDeclared, resultText } from "../../tools/tool.ts";
 import { isRunnable, rerun, withResults } from "./references.ts";
-import { countFailure } from "./task_account.ts";
-import type { TaskFile } from "./task_file.ts";
-import { duplicates, type Overlap, overlap } from "./task_overlap.ts";
-import { transcriptLength } from "./tasks.ts";
+import { countFailure } from "./account.ts";
+import type { TaskFile } from "./file.ts";
+import { duplicates, type Overlap, overlap } from "./overlap.ts";
+import { transcriptLength } from "./source.ts";
 
 /** Sizes, sorted. */
 export interface Spread {

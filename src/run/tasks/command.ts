@@ -4,15 +4,15 @@
  * @module
  */
 
-import { replaceFile } from "../io/checkpoint.ts";
-import { formatTasks } from "../tasks/jsonl.ts";
-import { Tokenizer } from "../text/tokenizer.ts";
-import type { RunConfig } from "./config.ts";
-import { inspectTasks, type TaskInspection } from "./inspect_tasks.ts";
-import { loadTokenizer, locateModel } from "./model_source.ts";
-import { chatOf, hubProgress, type OnProgress } from "./student.ts";
-import { readTaskFile, type TaskFile, type TaskFileOptions } from "./task_file.ts";
-import { openTools } from "./tools.ts";
+import { replaceFile } from "../../io/checkpoint.ts";
+import { formatTasks } from "../../tasks/jsonl.ts";
+import { Tokenizer } from "../../text/tokenizer.ts";
+import type { RunConfig } from "../config/mod.ts";
+import { inspectTasks, type TaskInspection } from "./inspect.ts";
+import { loadTokenizer, locateModel } from "../model_source.ts";
+import { chatOf, hubProgress, type OnProgress } from "../student.ts";
+import { readTaskFile, type TaskFile, type TaskFileOptions } from "./file.ts";
+import { openTools } from "../tools/mod.ts";
 
 /** What the command is told beside a run's settings. */
 export interface TasksOptions {

@@ -4,11 +4,11 @@
  * @module
  */
 
-import type { Gpu } from "../gpu/device.ts";
-import type { DecoderConfig } from "../model/config.ts";
-import { matmul } from "../ops/matmul.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import type { DecoderConfig } from "../../model/config.ts";
+import { matmul } from "../../ops/matmul.ts";
 import type { Blueprint } from "./blueprint.ts";
-import type { RunConfig } from "./config.ts";
+import type { RunConfig } from "../config/mod.ts";
 
 /** Operations per second of products with many rows, and with a few. */
 export interface Rates {

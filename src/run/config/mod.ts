@@ -6,9 +6,9 @@
 
 import * as v from "valibot";
 import { parse as parseYaml } from "yaml";
-import { isRecord } from "../text/json_value.ts";
-import { checkTogether } from "./config_checks.ts";
-import { runConfigSchema, settings } from "./config_schema.ts";
+import { isRecord } from "../../text/json_value.ts";
+import { checkTogether } from "./checks.ts";
+import { runConfigSchema, settings } from "./schema.ts";
 import { ConfigError, type RunConfig } from "./run_config.ts";
 import type { Setting } from "./setting.ts";
 import { suggestion } from "./suggest.ts";

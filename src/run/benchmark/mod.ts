@@ -5,20 +5,20 @@
  * @module
  */
 
-import type { Decoder } from "../model/decoder.ts";
-import { Generator } from "../model/generator.ts";
-import { type Rollout, rollout } from "../rl/rollout.ts";
-import { wilsonInterval } from "../rl/statistics.ts";
-import { bfclError, errorType } from "../tasks/bfcl/matching.ts";
-import { parsedAnswer } from "../tasks/call_match.ts";
-import { lastNumber, type Task } from "../tasks/task.ts";
-import type { ChatFormat } from "../text/chat_template.ts";
-import { type BenchmarkSet, readBenchmark } from "./benchmark_files.ts";
-import { ConfigError, resolveConfig, type RunConfig, valueAt } from "./config.ts";
-import { type EvaluateOptions, withStudent } from "./evaluate.ts";
-import type { Profile } from "./profile.ts";
-import type { Student } from "./student.ts";
-import { checkContext } from "./tasks.ts";
+import type { Decoder } from "../../model/decoder.ts";
+import { Generator } from "../../model/generator.ts";
+import { type Rollout, rollout } from "../../rl/rollout.ts";
+import { wilsonInterval } from "../../rl/statistics.ts";
+import { bfclError, errorType } from "../../tasks/bfcl/matching.ts";
+import { parsedAnswer } from "../../tasks/call_match.ts";
+import { lastNumber, type Task } from "../../tasks/task.ts";
+import type { ChatFormat } from "../../text/chat_template.ts";
+import { type BenchmarkSet, readBenchmark } from "./files.ts";
+import { ConfigError, resolveConfig, type RunConfig, valueAt } from "../config/mod.ts";
+import { type EvaluateOptions, withStudent } from "../evaluate.ts";
+import type { Profile } from "../profile.ts";
+import type { Student } from "../student.ts";
+import { checkContext } from "../tasks/source.ts";
 
 /** Which benchmark, and where it is. */
 export interface Benchmark {

@@ -4,34 +4,34 @@
  * @module
  */
 
-import type { Gpu } from "../gpu/device.ts";
-import { type MemoryReport, sizeClass } from "../gpu/memory.ts";
-import { DecodeSlots, PREFILL_ROWS } from "../model/decode_slots.ts";
-import { Decoder } from "../model/decoder.ts";
-import { ValueHead } from "../model/value_head.ts";
-import { distillUpdate } from "../rl/distill.ts";
-import { dpoUpdate, withReference } from "../rl/dpo.ts";
-import { DivergedError, Learner } from "../rl/learner.ts";
-import { likelihoodScores } from "../rl/likelihood.ts";
-import { miniBatches, type PolicySample, policyUpdate } from "../rl/policy_update.ts";
-import { ppoUpdate } from "../rl/ppo.ts";
-import { demonstration, sftStep } from "../rl/sft.ts";
-import type { Task } from "../tasks/task.ts";
-import type { ChatFormat } from "../text/chat_template.ts";
-import type { Tool } from "../tools/tool.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import { type MemoryReport, sizeClass } from "../../gpu/memory.ts";
+import { DecodeSlots, PREFILL_ROWS } from "../../model/decode_slots.ts";
+import { Decoder } from "../../model/decoder.ts";
+import { ValueHead } from "../../model/value_head.ts";
+import { distillUpdate } from "../../rl/distill.ts";
+import { dpoUpdate, withReference } from "../../rl/dpo.ts";
+import { DivergedError, Learner } from "../../rl/learner.ts";
+import { likelihoodScores } from "../../rl/likelihood.ts";
+import { miniBatches, type PolicySample, policyUpdate } from "../../rl/policy_update.ts";
+import { ppoUpdate } from "../../rl/ppo.ts";
+import { demonstration, sftStep } from "../../rl/sft.ts";
+import type { Task } from "../../tasks/task.ts";
+import type { ChatFormat } from "../../text/chat_template.ts";
+import type { Tool } from "../../tools/tool.ts";
 import {
   type Auxiliaries,
   checkTokens,
   type Onlooker,
   onlookers,
   staysClose,
-} from "./auxiliary.ts";
+} from "../auxiliary.ts";
 import type { Blueprint, Sizes } from "./blueprint.ts";
-import { type RunConfig, warmupSteps } from "./config.ts";
-import { distillOptions, dpoOptions, grpoOptions, learnerOptions, ppoOptions } from "./options.ts";
-import type { EpisodeLength } from "./plan_time.ts";
-import { chatOf, loraOf, storageOf } from "./student.ts";
-import { openTasks } from "./tasks.ts";
+import { type RunConfig, warmupSteps } from "../config/mod.ts";
+import { distillOptions, dpoOptions, grpoOptions, learnerOptions, ppoOptions } from "../options.ts";
+import type { EpisodeLength } from "./time.ts";
+import { chatOf, loraOf, storageOf } from "../student.ts";
+import { openTasks } from "../tasks/source.ts";
 
 /** What a run is about, beside its config. */
 export interface Work {

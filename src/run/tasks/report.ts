@@ -4,10 +4,10 @@
  * @module
  */
 
-import { type RowCounts, total } from "../tasks/formats/reader.ts";
-import type { FileAccount, Spread, TaskInspection } from "./inspect_tasks.ts";
-import { table } from "./table.ts";
-import { NEAR, type Overlap } from "./task_overlap.ts";
+import { type RowCounts, total } from "../../tasks/formats/reader.ts";
+import type { FileAccount, Spread, TaskInspection } from "./inspect.ts";
+import { table } from "../table.ts";
+import { NEAR, type Overlap } from "./overlap.ts";
 
 /** Tools that are listed. */
 const TOOLS = 20;
