@@ -55,6 +55,12 @@ Deno.test("a server that cannot be started as asked exits with 2 and says why", 
   }
 });
 
+Deno.test("a model that is not there is told before the server listens", async () => {
+  const { code, stdout, stderr } = await mentor("serve", "--models", "a=no/such/model");
+  assertEquals([code, stdout], [1, ""]);
+  assertStringIncludes(stderr, 'Cannot find the model "no/such/model"');
+});
+
 Deno.test("the index is made again on request", async () => {
   const runs = freshRuns();
   makeRun(runs, [begun, ended(9)]);

@@ -9,6 +9,7 @@ import { onInterrupt } from "../run/interrupt.ts";
 import type { Invocation } from "../run/commands.ts";
 import { err, json, out } from "../run/commands.ts";
 import { inferenceOptions } from "./openai/flags.ts";
+import { locateModel } from "../run/model_source.ts";
 import type { RequestRecord } from "./request_log.ts";
 import { MentorServer } from "./serve.ts";
 import { newToken, readTokens, scopes } from "./tokens.ts";
@@ -29,6 +30,9 @@ async function serve({ own, json: asJson, quiet }: Invocation): Promise<number> 
     : (record: RequestRecord) => err(lineOf(record));
   const tokens = own["token-file"] === undefined ? null : readTokens(own["token-file"]);
   const atExit = choose("at-exit", own["at-exit"] ?? "keep", ["keep", "stop"]);
+  const inference = inferenceOptions(own);
+  // What is not there is told now, and what comes from the Hub is here before anybody asks for it.
+  for (const model of Object.values(inference.models ?? {})) await locateModel(model);
   const server = new MentorServer({
     host: own["host"] ?? "127.0.0.1",
     port: wholeNumber("port", own["port"] ?? "8000", 0, 65535),
@@ -36,7 +40,7 @@ async function serve({ own, json: asJson, quiet }: Invocation): Promise<number> 
     parallel: wholeNumber("parallel", own["parallel"] ?? "1", 1, 1024),
     rate: wholeNumber("rate", own["rate"] ?? "2000", 1, 1e6),
     tokens,
-    inference: inferenceOptions(own),
+    inference,
     allowed: {
       places: list(own["allow"]),
       ...(own["allow-tools"] === undefined ? {} : { tools: list(own["allow-tools"]) }),
