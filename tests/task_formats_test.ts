@@ -11,6 +11,7 @@ import type { Row } from "../src/tasks/formats/format.ts";
 import { taskFormatNames, taskFormats } from "../src/tasks/formats/mod.ts";
 import { TaskReader } from "../src/tasks/formats/reader.ts";
 import { jsonSchemaOf } from "../src/tasks/formats/schema_dialect.ts";
+import { bfclCategories } from "../src/tasks/bfcl/read.ts";
 import { formatTasks, parseTasks } from "../src/tasks/jsonl.ts";
 import schema from "../src/tasks/task.schema.json" with { type: "json" };
 import { checkAnswer, checks, type Task, TaskFormatError } from "../src/tasks/task.ts";
@@ -598,6 +599,15 @@ Deno.test("a file of BFCL is read with its answers, which lie beside it", async 
     assertEquals([task.domain, task.rules], ["bfcl:simple_python", "bfcl"]);
     assert(checkAnswer(task, task.answer) && !checkAnswer(task, "[]"));
   }
+  for (const category of bfclCategories) {
+    const { tasks } = await read(join(data, `bfcl/BFCL_v4_${category}.json`));
+    const again = parseTasks(formatTasks(tasks), { source: "again", tools: [] });
+    const plain = tasks.map(({ origin: _, ...task }) => task);
+    assertEquals(again.map(({ origin: _, ...task }) => task), plain, category);
+  }
+  const [line] = formatTasks(simple.tasks).split("\n");
+  const list = file("list.json", `[${line}]`);
+  await assertRejects(() => read(list), TaskFormatError, "which only a line of JSON can");
   const live = await read(join(data, "bfcl/BFCL_v4_live_irrelevance.json"));
   assertEquals(live.rows, live.tasks.length + (live.leftOut["several user turns"]?.count ?? 0));
   const alone = file("BFCL_v4_multiple.json", "{}");
@@ -655,6 +665,7 @@ Deno.test("the schema of our own format accepts what the reader does, and nothin
     answer: or("x", 3),
     check: or(...checks),
     expected: fc.oneof(fc.array(expected, { maxLength: 2 }), junk),
+    rules: or("bfcl", "toolrl"),
     world: or({ a: 1 }),
     domain: or("d"),
     split: or("train", "depth", "test"),

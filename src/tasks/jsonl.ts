@@ -4,6 +4,7 @@
  * @module
  */
 
+import { formatTypedJson } from "../text/typed_json.ts";
 import type { Tool } from "../tools/tool.ts";
 import { own, rowOf } from "./formats/own.ts";
 import { TaskReader } from "./formats/reader.ts";
@@ -40,19 +41,17 @@ export function parseTasks(text: string, options: ParseTasksOptions): Task[] {
  * Writes tasks as a task file, a line each, such that {@linkcode parseTasks} reads them again.
  *
  * @param more further fields of a line, which readers ignore
- * @throws {RangeError} if a task has the rules of a benchmark, for which the format has no place
  */
 export function formatTasks(
   tasks: readonly Task[],
   more: (task: Task) => Readonly<Record<string, unknown>> = () => ({}),
 ): string {
   return tasks.map((task) => {
-    if (task.rules !== undefined) {
-      throw new RangeError(
-        `Cannot write task "${task.id}" as a line: it is compared by the rules of ${task.rules}, ` +
-          "which a task file cannot say; keep the files of the benchmark",
-      );
+    const { expected, ...row } = { ...rowOf(task), ...more(task) };
+    if (task.rules === undefined || expected === undefined) {
+      return `${JSON.stringify({ ...row, expected })}\n`;
     }
-    return `${JSON.stringify({ ...rowOf(task), ...more(task) })}\n`;
+    // Rules that tell integers from floats have values that JSON.stringify does not.
+    return `${JSON.stringify(row).slice(0, -1)},"expected":${formatTypedJson(expected)}}\n`;
   }).join("");
 }

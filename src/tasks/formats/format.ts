@@ -16,6 +16,8 @@ export type Row = Record<string, unknown>;
 export interface RowContext {
   /** The row's number, or its line; ids are made of it. */
   readonly line: number;
+  /** The row as it stands in the file, where it is a line of JSON. */
+  readonly text?: string;
   /** Tools that can be run, by name. */
   readonly tools: ReadonlyMap<string, Tool>;
   /** Whether tasks are wanted that have no reference, where data of the format should bring one. */

@@ -6,7 +6,9 @@
 
 import { isRecord, kind } from "../../text/json_value.ts";
 import type { ToolSpec } from "../../text/tool_call.ts";
+import { parseTypedJson } from "../../text/typed_json.ts";
 import { isDeclared, type Tool } from "../../tools/tool.ts";
+import { referenceAnswer } from "../bfcl/reference.ts";
 import { answerTo, callsAnswer, type ExpectedCall, isCallsAnswer } from "../call_match.ts";
 import {
   type Check,
@@ -34,12 +36,16 @@ export const own = {
 
 /** A task as a row, such that it is read again as the same task. */
 export function rowOf(task: Task): Row {
-  const { id, prompt, system, answer, check, expected, world, domain, split, reference } = task;
+  const { id, prompt, system, answer, check, rules, expected } = task;
+  const { world, domain, split, reference } = task;
   const tools = task.tools.map((tool) => {
     const { name, description, parameters } = tool;
     return isDeclared(tool) ? { name, description, parameters } : name;
   });
-  return { id, prompt, system, tools, answer, check, expected, world, domain, split, reference };
+  return {
+    ...{ id, prompt, system, tools, answer, check, rules, expected },
+    ...{ world, domain, split, reference },
+  };
 }
 
 function readRow(row: Row, context: RowContext): Task {
@@ -47,9 +53,13 @@ function readRow(row: Row, context: RowContext): Task {
   const tools = toolList(row.tools, context);
   const numeric = typeof row.answer === "number";
   const check = oneOf<Check>(row.check, "check", checks, numeric ? "number" : "exact");
-  const expected = expectedCalls(row.expected, check);
+  const rules = rulesOf(row.rules, check);
+  const written = rules === undefined ? row.expected : typedField("expected", row, context);
+  const expected = expectedCalls(written, check);
   const answer = check === "calls" && row.answer === undefined
-    ? answerOf(row.reference, expected, tools)
+    ? rules && expected
+      ? referenceAnswer(expected, tools)
+      : answerOf(row.reference, expected, tools)
     : numeric
     ? String(row.answer)
     : textOf(row.answer, "answer");
@@ -65,9 +75,25 @@ function readRow(row: Row, context: RowContext): Task {
     reference: referenceOf(row.reference, tools, answer, check),
   };
   if (expected) task.expected = expected;
+  if (rules) task.rules = rules;
   if (row.system !== undefined) task.system = textOf(row.system, "system");
   if (row.world !== undefined) task.world = row.world;
   return task;
+}
+
+function rulesOf(value: unknown, check: Check): Task["rules"] {
+  if (value === undefined) return undefined;
+  if (check !== "calls") throw new RowError(`"rules" go with "check": "calls", not "${check}"`);
+  return oneOf(value, "rules", ["bfcl"] as const, "bfcl");
+}
+
+/** A field of a line whose integers and floats stay apart. */
+function typedField(field: string, row: Row, { text }: RowContext): unknown {
+  if (row[field] === undefined) return undefined;
+  if (text === undefined) {
+    throw new RowError('"rules" tell integers from floats, which only a line of JSON can');
+  }
+  return (parseTypedJson(text) as Row)[field];
 }
 
 /** Refuses a right answer that no answer can equal. */

@@ -80,7 +80,7 @@ export class TaskReader {
     this.#rows++;
     try {
       if (row.fault !== undefined) throw new RowError(row.fault, row.reason);
-      const task = this.#read(row.value, line);
+      const task = this.#read(row.value, line, row.text);
       if (typeof task === "string") return count(this.leftOut, task, line);
       const origin: TaskOrigin = { source, line, ...(unit ? { unit } : {}) };
       this.tasks.push({ ...task, origin });
@@ -94,10 +94,10 @@ export class TaskReader {
     }
   }
 
-  #read(value: Row, line: number): Task | string {
+  #read(value: Row, line: number, text?: string): Task | string {
     const row = this.#options.textual ? this.#withStructure(value) : value;
     const task = this.#format.read(row, {
-      line,
+      ...{ line, ...(text === undefined ? {} : { text }) },
       tools: this.#tools,
       unreferenced: this.#options.unreferenced ?? false,
       declare: this.#shelf.declare,
