@@ -112,6 +112,22 @@ fn scale_of(slot: Slot) -> f32 {
   return select(slot.inverse_temperature, 1.0, slot.inverse_temperature == 0.0);
 }
 
+struct Candidate { value: f32, token: u32 }
+
+// The lanes' candidate of the lowest value, of equal ones that of the lower token. For one lane, behind
+// a barrier that follows the writing.
+fn lowest_of_lanes() -> Candidate {
+  var best = Candidate(lane_values[0], lane_tokens[0]);
+  for (var n = 1u; n < LANES; n++) {
+    let other = Candidate(lane_values[n], lane_tokens[n]);
+    if (other.token != NONE && (best.token == NONE || other.value < best.value ||
+      (other.value == best.value && other.token < best.token))) {
+      best = other;
+    }
+  }
+  return best;
+}
+
 // Order-preserving map between floats and unsigned integers.
 fn to_ordered(v: f32) -> u32 {
   let bits = bitcast<u32>(v);
@@ -194,14 +210,7 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
   lane_tokens[lane] = winner;
   workgroupBarrier();
   if (lane == 0u) {
-    for (var n = 1u; n < LANES; n++) {
-      let candidate = lane_tokens[n];
-      if (candidate != NONE && (winner == NONE || lane_values[n] < best ||
-        (lane_values[n] == best && candidate < winner))) {
-        best = lane_values[n];
-        winner = candidate;
-      }
-    }
+    winner = lowest_of_lanes().token;
     let at = params.step * params.rows + row;
     if (current.position == NONE) {
       ring[at] = vec2u(NONE, 0u);
@@ -262,22 +271,15 @@ fn rank(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
         winner = v;
       }
     }
-    lane_values[lane] = best;
+    lane_values[lane] = -best;
     lane_tokens[lane] = winner;
     workgroupBarrier();
     if (lane == 0u) {
-      for (var n = 1u; n < LANES; n++) {
-        let candidate = lane_tokens[n];
-        if (candidate != NONE && (winner == NONE || lane_values[n] > best ||
-          (lane_values[n] == best && candidate < winner))) {
-          best = lane_values[n];
-          winner = candidate;
-        }
-      }
-      shared_value = best;
-      shared_token = winner;
+      let found = lowest_of_lanes();
+      shared_value = -found.value;
+      shared_token = found.token;
       let at = (likeliest_params.step * likeliest_params.rows + row) * likeliest_params.count + place;
-      likeliest[at] = vec2u(winner, bitcast<u32>((best - top) * scale - log(mass)));
+      likeliest[at] = vec2u(found.token, bitcast<u32>((-found.value - top) * scale - log(mass)));
     }
     last = workgroupUniformLoad(&shared_value);
     last_token = workgroupUniformLoad(&shared_token);
