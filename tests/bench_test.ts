@@ -5,6 +5,7 @@ import { join } from "@std/path";
 import { compareWithBaseline, readReport } from "../bench/baseline.ts";
 import { fastest } from "../bench/kernels.ts";
 import { main, usage } from "../bench/main.ts";
+import { caught } from "./caught.ts";
 import {
   type BenchReport,
   type BenchRow,
@@ -42,18 +43,7 @@ const report = (...rows: BenchRow[]): BenchReport => ({
   skipped: [],
 });
 
-/** Runs the command line with its output caught. */
-async function bench(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const { log, error } = console;
-  const said = { out: "", err: "" };
-  console.log = (text: string) => void (said.out += `${text}\n`);
-  console.error = (text: string) => void (said.err += `${text}\n`);
-  try {
-    return { code: await main(args), ...said };
-  } finally {
-    Object.assign(console, { log, error });
-  }
-}
+const bench = (...args: string[]) => caught(() => main(args));
 
 Deno.test("a table's columns are as wide as they need to be", () => {
   assertEquals(renderTable([["a", "b", "c"], ["long", "1", "x"]], [1]), "a     b  c\nlong  1  x");

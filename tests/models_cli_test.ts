@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { main } from "../cli.ts";
+import { caught } from "./caught.ts";
 import { Gpu } from "../src/gpu/device.ts";
 import { saveFolder } from "../src/io/checkpoint.ts";
 import { Decoder } from "../src/model/decoder.ts";
@@ -193,15 +194,8 @@ Deno.test("what can't be meant is refused with a remedy", async () => {
 Deno.test("the launcher looks for an adapter before every command that opens one", async () => {
   const launcher = await Deno.readTextFile(new URL("../mentor", import.meta.url));
   const [, listed] = /^ {2}(train \|.*)\) needs_adapter=yes/m.exec(launcher)!;
-  const lines: string[] = [];
-  const log = console.log;
-  console.log = (text: string) => lines.push(text);
-  try {
-    await main(["help"]);
-  } finally {
-    console.log = log;
-  }
-  const commands = [...lines.join("\n").matchAll(/^ {2}(\w+) {2,}/gm)].map(([, name]) => name!);
+  const { out } = await caught(() => main(["help"]));
+  const commands = [...out.matchAll(/^ {2}(\w+) {2,}/gm)].map(([, name]) => name!);
   const opening = commands.filter((name) => !["report", "runs", "tasks", "help"].includes(name));
   assertEquals(listed!.split(" | ").filter((name) => name !== "test").sort(), opening.sort());
 });

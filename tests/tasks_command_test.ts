@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import { main } from "../cli.ts";
+import { caught } from "./caught.ts";
 import { resolveConfig } from "../src/run/config/mod.ts";
 import { parseFlags } from "../src/run/config/flags.ts";
 import { chatOf } from "../src/run/student.ts";
@@ -29,18 +30,7 @@ function file(name: string, rows: readonly unknown[]): string {
   return path;
 }
 
-/** Runs a command line in this process. */
-async function mentor(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const { log, error } = console;
-  const said = { out: "", err: "" };
-  console.log = (text: string) => void (said.out += `${text}\n`);
-  console.error = (text: string) => void (said.err += `${text}\n`);
-  try {
-    return { code: await main(args), ...said };
-  } finally {
-    Object.assign(console, { log, error });
-  }
-}
+const mentor = (...args: string[]) => caught(() => main(args));
 
 const sum = (a: number, b: number, more: Record<string, unknown> = {}) => ({
   prompt: `What is ${a} plus ${b}?`,
