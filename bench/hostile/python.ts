@@ -41,7 +41,7 @@ export const hostilePython: readonly Hostile[] = [
   },
   {
     what: "writing a file",
-    code: "open('/tmp/x', 'w').write('x')",
+    code: "open('/home/x', 'w').write('x')",
     ends: "error",
     says: /Read-only/,
   },
