@@ -6,7 +6,7 @@
 
 import { join } from "@std/path";
 import { javascriptSource, openJavascriptSandbox } from "../src/tools/sandbox/javascript.ts";
-import { Workshop } from "../src/tools/sandbox/launch.ts";
+import { SharedFolder } from "../src/tools/sandbox/launch.ts";
 import { pyodideFolder } from "../src/tools/sandbox/pyodide.ts";
 import { openPythonSandbox, pythonSource } from "../src/tools/sandbox/python.ts";
 import { type Sandbox, sandboxLimits } from "../src/tools/sandbox/sandbox.ts";
@@ -100,11 +100,11 @@ export function renderSandbox(reports: readonly SandboxReport[]): string {
 }
 
 async function cold(): Promise<number> {
-  await using workshop = await Workshop.open();
+  await using shared = await SharedFolder.open();
   const folder = await pyodideFolder();
   const target = await Deno.makeTempDir();
   try {
-    return await timed(() => makeSnapshot(workshop, folder, join(target, "snapshot")));
+    return await timed(() => makeSnapshot(shared, folder, join(target, "snapshot")));
   } finally {
     await Deno.remove(target, { recursive: true });
   }

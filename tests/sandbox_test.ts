@@ -12,7 +12,7 @@ import { roomMaker } from "../src/tools/sandbox/child/context.ts";
 import { ConfigError } from "../src/run/config/mod.ts";
 import { openTools } from "../src/run/tools/mod.ts";
 import { openJavascriptSandbox } from "../src/tools/sandbox/javascript.ts";
-import { Workshop } from "../src/tools/sandbox/launch.ts";
+import { SharedFolder } from "../src/tools/sandbox/launch.ts";
 import { SandboxPool } from "../src/tools/sandbox/pool.ts";
 import { SandboxProcess } from "../src/tools/sandbox/process.ts";
 import { openPythonSandbox } from "../src/tools/sandbox/python.ts";
@@ -254,8 +254,8 @@ Deno.test("a process has no rights, whatever runs in it", async () => {
       results[name] = await attempt().then(() => "done", (error) => error.name);
     }
     console.log(JSON.stringify(results));`;
-  await withPrograms({ "escaped.js": program }, async (workshop, folder) => {
-    const child = workshop.spawn(join(folder, "escaped.js"), bare);
+  await withPrograms({ "escaped.js": program }, async (shared, folder) => {
+    const child = shared.spawn(join(folder, "escaped.js"), bare);
     await child.stdin.close();
     const { stdout, stderr } = await child.output();
     const results = JSON.parse(new TextDecoder().decode(stdout) || "null");
@@ -270,15 +270,15 @@ Deno.test("a process has no rights, whatever runs in it", async () => {
 /** Runs programs that are not the project's own where the sandbox would run its. */
 async function withPrograms(
   programs: Readonly<Record<string, string>>,
-  work: (workshop: Workshop, folder: string) => Promise<void>,
+  work: (shared: SharedFolder, folder: string) => Promise<void>,
 ): Promise<void> {
   const folder = await Deno.makeTempDir();
   try {
     for (const [name, text] of Object.entries(programs)) {
       await Deno.writeTextFile(join(folder, name), text);
     }
-    await using workshop = await Workshop.open();
-    await work(workshop, folder);
+    await using shared = await SharedFolder.open();
+    await work(shared, folder);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -322,10 +322,10 @@ Deno.test("a process that lies is replaced, and no other call hears of it", asyn
     ...["another nonce", "two replies", "no reply", "half a reply", "another status", "no JSON"],
     ...["a line without end", "an exit", "a signal to itself", "silence"],
   ];
-  await withPrograms({ "liar.js": liar }, async (workshop, folder) => {
+  await withPrograms({ "liar.js": liar }, async (shared, folder) => {
     const limits = sandboxLimits({ processes: 1, timeoutMs: 1500 });
     await using pool = await SandboxPool.open(limits, {
-      start: () => SandboxProcess.start(workshop.spawn(join(folder, "liar.js"), bare), {}, 1e6),
+      start: () => SandboxProcess.start(shared.spawn(join(folder, "liar.js"), bare), {}, 1e6),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     });
     for (const code of broken) {
@@ -342,8 +342,8 @@ Deno.test("a process that lies is replaced, and no other call hears of it", asyn
 });
 
 Deno.test("an interrupt from the terminal, which all processes get, ends none of them", async () => {
-  await using workshop = await Workshop.open();
-  const child = workshop.spawn("javascript.ts", bare);
+  await using shared = await SharedFolder.open();
+  const child = shared.spawn("javascript.ts", bare);
   const setup = { acorn: "", inspect: "module.exports = String", outputChars: 100 };
   const process = await SandboxProcess.start(child, setup, 1e4);
   const code = "for (let i = 0; i < 1e8; i++); 5";

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import type { Gpu } from "../gpu/device.ts";
 import { JsonlWriter } from "../io/jsonl.ts";
 import type { Generator } from "../model/generator.ts";
@@ -287,7 +288,7 @@ export class Run {
       this.#emit({ type: "paused", step: this.#step });
       this.#events.sync();
       while (this.#request === "pause") {
-        await new Promise((resolve) => setTimeout(resolve, PAUSE_POLL_MS));
+        await delay(PAUSE_POLL_MS);
       }
       if (this.#request === null) this.#emit({ type: "resumed", step: this.#step });
     }

@@ -5,7 +5,7 @@
  */
 
 import type { JavascriptSetup } from "./child/javascript.ts";
-import { Workshop } from "./launch.ts";
+import { SharedFolder } from "./launch.ts";
 import { SandboxPool, type Source } from "./pool.ts";
 import { SandboxProcess } from "./process.ts";
 import {
@@ -34,11 +34,11 @@ export async function javascriptSource(limits: SandboxLimits): Promise<Source> {
     import("acorn", { with: { type: "text" } }),
     import("object-inspect", { with: { type: "text" } }),
   ]);
-  const workshop = await Workshop.open();
+  const shared = await SharedFolder.open();
   const setup: JavascriptSetup = { acorn, inspect, outputChars: limits.maxOutput };
   const { memoryMiB } = limits;
   const rights = { heapMiB: memoryMiB, memoryMiB, cpuSeconds: cpuSeconds(limits) };
   const start = () =>
-    SandboxProcess.start(workshop.spawn("javascript.ts", rights), setup, lineChars(limits));
-  return { start, [Symbol.asyncDispose]: () => workshop[Symbol.asyncDispose]() };
+    SandboxProcess.start(shared.spawn("javascript.ts", rights), setup, lineChars(limits));
+  return { start, [Symbol.asyncDispose]: () => shared[Symbol.asyncDispose]() };
 }

@@ -54,7 +54,7 @@ export interface Rights {
 const AT_REST = 1024;
 
 /** A folder that subprocesses share, gone with its last user or with this process. */
-export class Workshop implements AsyncDisposable {
+export class SharedFolder implements AsyncDisposable {
   readonly #folder: string;
   readonly #wrappers: readonly string[][];
   readonly #remove = () => {
@@ -76,13 +76,13 @@ export class Workshop implements AsyncDisposable {
    *
    * @throws {ToolUnavailableError} if it can't be written
    */
-  static async open(): Promise<Workshop> {
+  static async open(): Promise<SharedFolder> {
     try {
       const folder = await Deno.makeTempDir({ prefix: "mentor-sandbox-" });
       for (const [name, text] of Object.entries(programs)) {
         await Deno.writeTextFile(join(folder, name), text);
       }
-      return new Workshop(folder, await usableWrappers());
+      return new SharedFolder(folder, await usableWrappers());
     } catch (error) {
       throw unavailable("make a temporary folder for the sandbox", error);
     }

@@ -5,7 +5,7 @@
  */
 
 import type { PythonSetup } from "./child/python.ts";
-import { Workshop } from "./launch.ts";
+import { SharedFolder } from "./launch.ts";
 import { SandboxPool, type Source } from "./pool.ts";
 import { SandboxProcess } from "./process.ts";
 import { pyodideFolder } from "./pyodide.ts";
@@ -41,11 +41,11 @@ export async function openPythonSandbox(given: Partial<SandboxLimits> = {}): Pro
 
 /** Where the processes of such a sandbox come from. */
 export async function pythonSource(limits: SandboxLimits): Promise<Source> {
-  const workshop = await Workshop.open();
-  const release = () => workshop[Symbol.asyncDispose]();
+  const shared = await SharedFolder.open();
+  const release = () => shared[Symbol.asyncDispose]();
   try {
     const folder = await pyodideFolder();
-    const snapshot = await pythonSnapshot(workshop, folder);
+    const snapshot = await pythonSnapshot(shared, folder);
     const setup: PythonSetup = {
       folder,
       snapshot,
@@ -59,7 +59,7 @@ export async function pythonSource(limits: SandboxLimits): Promise<Source> {
       cpuSeconds: cpuSeconds(limits),
     };
     const start = () =>
-      SandboxProcess.start(workshop.spawn("python.ts", rights), setup, lineChars(limits));
+      SandboxProcess.start(shared.spawn("python.ts", rights), setup, lineChars(limits));
     return { start, [Symbol.asyncDispose]: release };
   } catch (error) {
     await release();

@@ -9,7 +9,7 @@ import { join } from "@std/path";
 import { ToolUnavailableError } from "../tool.ts";
 import harness from "./child/harness.py" with { type: "text" };
 import loader from "./child/pyodide.ts" with { type: "text" };
-import { unavailable, type Workshop } from "./launch.ts";
+import { type SharedFolder, unavailable } from "./launch.ts";
 import { PYODIDE } from "./pyodide.ts";
 
 /** Where the user's caches are, by the variables that the hub's cache goes by. */
@@ -25,7 +25,7 @@ function cacheFolder(): string {
  * @param folder of Pyodide
  * @throws {ToolUnavailableError} if it can't be made
  */
-export async function pythonSnapshot(workshop: Workshop, folder: string): Promise<string> {
+export async function pythonSnapshot(shared: SharedFolder, folder: string): Promise<string> {
   let cache = "";
   let part = "";
   try {
@@ -35,7 +35,7 @@ export async function pythonSnapshot(workshop: Workshop, folder: string): Promis
     if ((await Deno.stat(path).catch(() => null))?.isFile) return path;
     await Deno.mkdir(cache, { recursive: true });
     part = `${path}.${crypto.randomUUID()}.part`;
-    await makeSnapshot(workshop, folder, part);
+    await makeSnapshot(shared, folder, part);
     // Several may make it at a time; all make the same.
     await Deno.rename(part, path);
     return path;
@@ -60,11 +60,11 @@ async function digest(text: string): Promise<string> {
  * @throws {ToolUnavailableError} if that fails
  */
 export async function makeSnapshot(
-  workshop: Workshop,
+  shared: SharedFolder,
   folder: string,
   target: string,
 ): Promise<void> {
-  const child = workshop.spawn("make_snapshot.ts", {
+  const child = shared.spawn("make_snapshot.ts", {
     read: [folder],
     write: [target],
     args: [folder, harness, target],
