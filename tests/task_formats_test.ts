@@ -610,6 +610,15 @@ Deno.test("a file of BFCL is read with its answers, which lie beside it", async 
   await assertRejects(() => read(list), TaskFormatError, "which only a line of JSON can");
   const live = await read(join(data, "bfcl/BFCL_v4_live_irrelevance.json"));
   assertEquals(live.rows, live.tasks.length + (live.leftOut["several user turns"]?.count ?? 0));
+  const questions = Deno.readTextFileSync(join(data, "bfcl/BFCL_v4_irrelevance.json"));
+  const torn = file("BFCL_v4_irrelevance.json", `{"id": "a"}\n${questions}not JSON\n`);
+  await assertRejects(() => read(torn), TaskFormatError, 'json:1: "function" must be a list');
+  const counted = await read(torn, { skipInvalid: true });
+  assertEquals(counted.tasks.length, counted.rows - 2);
+  assertEquals(Object.entries(counted.invalid).map(([why, { count }]) => [why, count]), [
+    ['"function" must be a list', 1],
+    ["not valid JSON", 1],
+  ]);
   const alone = file("BFCL_v4_multiple.json", "{}");
   await assertRejects(() => read(alone), CheckpointError, "possible_answer/BFCL_v4_multiple.json");
   const unnamed = file("questions.json", "{}");

@@ -101,7 +101,7 @@ async function readCategory(
   const file = bfclFileName(category);
   const source = await find(name, folder, file);
   if (source === null) throw missing(name, folder, file);
-  const { tasks, leftOut } = await readBfclFile(source, limit, async (path) => {
+  const { tasks, leftOut } = await readBfclFile(source, { limit }, async (path) => {
     if (await isFile(path)) return await readTextFile(path);
     throw missing(name, folder, join("possible_answer", file));
   });

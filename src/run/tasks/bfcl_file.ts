@@ -27,14 +27,14 @@ export function bfclCategoryOf(source: string): BfclCategory | null {
 /**
  * Reads a category; its answers are in the folder `possible_answer` beside it.
  *
- * @param limit read so many questions only
+ * @param options read so many questions only; count malformed ones in place of stopping at the first
  * @param read gives the text of a file
  * @throws {ConfigError} if the file's name tells no category
- * @throws {TaskFormatError} naming file, line and what is wrong; malformed questions are never skipped
+ * @throws {TaskFormatError} naming file, line and what is wrong
  */
 export async function readBfclFile(
   source: string,
-  limit: number | null,
+  { limit, skipInvalid = false }: { readonly limit: number | null; readonly skipInvalid?: boolean },
   read: (source: string) => Promise<string>,
 ): Promise<TaskFile> {
   const category = bfclCategoryOf(source);
@@ -45,11 +45,12 @@ export async function readBfclFile(
     );
   }
   const answers = source.replace(/[^/\\]+$/, "possible_answer/$&");
-  const { tasks, leftOut } = parseBfcl(category, {
+  const { tasks, leftOut, invalid } = parseBfcl(category, {
     questions: { source, text: await read(source) },
     ...(hasAnswers(category) ? { answers: { source: answers, text: await read(answers) } } : {}),
     ...(limit === null ? {} : { limit }),
+    skipInvalid,
   });
-  const rows = tasks.length + total(leftOut);
-  return { source, format: "bfcl", rows, tasks, leftOut, invalid: {} };
+  const rows = tasks.length + total(leftOut) + total(invalid);
+  return { source, format: "bfcl", rows, tasks, leftOut, invalid };
 }

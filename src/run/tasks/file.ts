@@ -71,7 +71,7 @@ export async function readTaskFile(source: string, options: TaskFileOptions): Pr
   const { tools, chosen, skipInvalid, unreferenced = false } = options;
   const isBfcl = options.format === "auto" && bfclCategoryOf(source) !== null;
   if (isBfcl || options.format === "bfcl") {
-    return await readBfclFile(source, options.limit, (path) => readText(path, options.hub));
+    return await readBfclFile(source, options, (path) => readText(path, options.hub));
   }
   await using file = await openRows(source, options.hub);
   const { unit, textual } = file;

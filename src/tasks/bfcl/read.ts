@@ -8,7 +8,8 @@
 import { parseTypedJson } from "../../text/typed_json.ts";
 import { declaredTool, type Tool } from "../../tools/tool.ts";
 import type { ExpectedCall } from "../call_match.ts";
-import { count, type RowCounts } from "../formats/reader.ts";
+import { type Row, RowError } from "../formats/format.ts";
+import { type RowCounts, TaskReader } from "../formats/reader.ts";
 import { jsonLines } from "../rows/json.ts";
 import { checkLimit, firstRows, soundRows } from "../rows/row.ts";
 import { type Task, TaskFormatError } from "../task.ts";
@@ -46,6 +47,8 @@ export interface BfclFiles {
   readonly answers?: NamedText;
   /** Read this many questions; default all. */
   readonly limit?: number;
+  /** Counts malformed questions in place of stopping at the first. */
+  readonly skipInvalid?: boolean;
 }
 
 /** Tasks, and the questions that are none. */
@@ -54,6 +57,8 @@ export interface BfclTasks {
   readonly tasks: Task[];
   /** Questions at the end of a conversation of several turns, which a task has no place for. */
   readonly leftOut: RowCounts;
+  /** Malformed questions; none unless they are skipped. */
+  readonly invalid: RowCounts;
 }
 
 /** Stands behind each description, as the benchmark has it. */
@@ -68,7 +73,7 @@ const HINT = " Note that the provided function is in Python 3 syntax.";
  */
 export function parseBfcl(
   category: BfclCategory,
-  { questions, answers, limit }: BfclFiles,
+  { questions, answers, limit, skipInvalid = false }: BfclFiles,
 ): BfclTasks {
   if (hasAnswers(category) && !answers) {
     throw new TypeError(
@@ -77,24 +82,17 @@ export function parseBfcl(
     );
   }
   const allowed = answers && readAnswers(answers);
-  const tasks: Task[] = [];
-  const leftOut: RowCounts = {};
   const { source, text } = questions;
-  const rows = firstRows(jsonLines(text), checkLimit(limit, source));
-  for (const { line, value } of soundRows(rows, source)) {
+  const read = ({ id, question, function: functions }: Row): Task | string => {
     const fail = (problem: string): never => {
-      throw new TaskFormatError(source, line, problem);
+      throw new RowError(problem);
     };
-    const { id, question, function: functions } = value;
     if (typeof id !== "string") return fail('"id" must be a string');
     if (!Array.isArray(functions)) return fail('"function" must be a list');
     const messages = Array.isArray(question) && question.length === 1 ? question[0] : null;
     if (!isConversation(messages)) return fail('"question" must be a list of one list of messages');
     const { system, prompt } = singleTurn(messages);
-    if (prompt === undefined) {
-      count(leftOut, "several user turns", line);
-      continue;
-    }
+    if (prompt === undefined) return "several user turns";
     const tools = functions.map((each, i) =>
       declared(each, (it) => fail(`function ${i + 1}: ${it}`))
     );
@@ -103,7 +101,7 @@ export function parseBfcl(
       : allowed
       ? allowed.get(id) ?? fail(`there is no answer to "${id}" in ${answers.source}`)
       : [];
-    tasks.push({
+    return {
       id,
       domain: `bfcl:${category}`,
       split: "train",
@@ -115,10 +113,13 @@ export function parseBfcl(
       ...(expected === undefined ? {} : { expected }),
       rules: "bfcl",
       reference: null,
-      origin: { source: questions.source, line },
-    });
-  }
-  return { tasks, leftOut };
+    };
+  };
+  const format = { name: "bfcl", columns: "id, question, function", recognises: () => true, read };
+  const reader = new TaskReader(format, { source, tools: [], skipInvalid });
+  for (const row of firstRows(jsonLines(text), checkLimit(limit, source))) reader.add(row);
+  const { tasks, leftOut, invalid } = reader;
+  return { tasks, leftOut, invalid };
 }
 
 interface Message {
