@@ -6,13 +6,8 @@
  */
 
 import { createHash } from "node:crypto";
-import license from "uplot/LICENSE" with { type: "text" };
-import library from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
-import libraryStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import type { Chart } from "./chart.ts";
-import { type Html, markup, trusted, visible } from "./html.ts";
-import style from "./page.css" with { type: "text" };
-import script from "./page.js" with { type: "text" };
+import { type Html, markup, trusted } from "./html.ts";
+import { dataElement, type PageData, pageScript, pageStyle, themeButton } from "./page_parts.ts";
 
 /** A part of a page. */
 export interface Section {
@@ -23,40 +18,24 @@ export interface Section {
 }
 
 /** What a page consists of. */
-export interface Page {
+export interface Page extends PageData {
   readonly title: string;
   /** Below the title. */
   readonly lead: Html;
   readonly sections: readonly Section[];
-  /** Every chart that a section has the figure of. */
-  readonly charts: readonly Chart[];
-  /** What the script shows of each token, by the id of the rollout. */
-  readonly tokens?: Readonly<Record<string, TokenNumbers>>;
 }
-
-/** Numbers of the tokens of a rollout, in order. */
-export interface TokenNumbers {
-  /** "1" where the model sampled the token. */
-  readonly mask: string;
-  readonly logprobs: readonly (number | null)[];
-  /** One for the whole rollout, or one per token. */
-  readonly advantages: number | null | readonly (number | null)[];
-}
-
-const styles = `${libraryStyle}\n${style}`;
-const scripts = `/*\n${license}*/\n${library}\n${script}`;
 
 const policy = [
   "default-src 'none'",
   "img-src data:",
-  `style-src '${digest(styles)}'`,
-  `script-src '${digest(scripts)}'`,
+  `style-src '${digest(pageStyle)}'`,
+  `script-src '${digest(pageScript)}'`,
   "base-uri 'none'",
   "form-action 'none'",
 ].join("; ");
 
 /** The page as the text of an HTML file. */
-export function renderPage({ title, lead, sections, charts, tokens = {} }: Page): string {
+export function renderPage({ title, lead, sections, ...data }: Page): string {
   return String(markup`<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -66,14 +45,14 @@ export function renderPage({ title, lead, sections, charts, tokens = {} }: Page)
 <meta name="color-scheme" content="light dark">
 <title>${title}</title>
 <link rel="icon" href="data:,">
-<style>${trusted(styles)}</style>
+<style>${trusted(pageStyle)}</style>
 </head>
 <body>
 <a class="skip" href="#content">Skip to the content</a>
 <header>
 <div class="bar">
 <span class="brand">Mentor</span>
-<button type="button" id="theme" hidden>Theme</button>
+${themeButton}
 </div>
 <h1>${title}</h1>
 ${lead}
@@ -89,8 +68,8 @@ ${sections.map(sectionOf)}
 <footer>
 <p>Made by Mentor. Charts by uPlot, &copy; Leon Sorokin, MIT License.</p>
 </footer>
-<script type="application/json" id="data">${trusted(json({ charts, tokens }))}</script>
-<script>${trusted(scripts)}</script>
+${dataElement(data)}
+<script>${trusted(pageScript)}</script>
 </body>
 </html>
 `);
@@ -110,12 +89,6 @@ export function wide(label: string, table: Html): Html {
 ${table}
 </section>
 `;
-}
-
-/** JSON that cannot end the script element that it is in. */
-function json(value: unknown): string {
-  return JSON.stringify(value, (_, part) => typeof part === "string" ? visible(part) : part)
-    .replaceAll("<", "\\u003c");
 }
 
 function digest(text: string): string {

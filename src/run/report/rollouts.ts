@@ -7,7 +7,7 @@
 import type { ReportEpisode } from "./collect.ts";
 import { compactJson, fixed, isNumber, signed } from "./format.ts";
 import { clip, type Html, markup, within } from "./html.ts";
-import type { TokenNumbers } from "./page.ts";
+import type { TokenNumbers } from "./page_parts.ts";
 
 /** Bytes of the page that samples may take. */
 const SAMPLE_BYTES = 160_000;

@@ -1,43 +1,11 @@
-// The page's own script: the theme button, the charts and the token readouts. The data that it
-// shows is the JSON in #data, and reaches the page as text only.
+// Draws the charts of the page: what each shows is in the JSON in #data, and where it goes is a
+// figure. When "datachange" is heard on the document, the data is read again: charts that were there
+// go on with it, zoomed as they are, and figures that are new get theirs.
 (() => {
   "use strict";
   const { uPlot, document } = globalThis;
-  const root = document.documentElement;
-  const { charts, tokens } = JSON.parse(document.getElementById("data").textContent);
-  const plots = [];
-
-  // ---- theme --------------------------------------------------------------------------------
-
-  const button = document.getElementById("theme");
-  const systemDark = globalThis.matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ?? (systemDark.matches ? "dark" : "light")) === "dark";
-  const themeChanged = () => {
-    button.textContent = isDark() ? "Light theme" : "Dark theme";
-    colours.clear();
-    for (const { plot } of plots) plot.redraw(false);
-  };
-  /** Storage is refused to pages that are opened from a file in some browsers. */
-  const remembered = (value) => {
-    try {
-      if (value === undefined) return globalThis.localStorage.getItem("mentor-theme");
-      globalThis.localStorage.setItem("mentor-theme", value);
-    } catch {
-      // The choice lasts as long as the page, then.
-    }
-    return null;
-  };
-  const chosen = remembered();
-  if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen;
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    remembered(root.dataset.theme);
-    themeChanged();
-  });
-  systemDark.addEventListener("change", themeChanged);
-
-  // ---- charts -------------------------------------------------------------------------------
+  /** Charts by the element that holds them. */
+  const drawn = new Map();
 
   const colours = new Map();
   /** The value of a colour of the style sheet, which canvases can't look up themselves. */
@@ -206,70 +174,72 @@
     event.preventDefault();
   };
 
-  const byId = new Map(charts.map((spec) => [spec.id, spec]));
-  for (const holder of document.querySelectorAll("[data-chart]")) {
-    const spec = byId.get(holder.dataset.chart);
-    const lines = spec.lines.filter(({ x }) => x.length > 0);
-    const drawn = { ...spec, lines };
-    if (lines.length === 0) continue;
-    const data = uPlot.join(lines.map(({ x, y }) => [x, y]));
+  const draw = (holder, spec) => {
     const output = holder.closest("figure").querySelector("output");
-    const plot = new uPlot(options(drawn, holder, output), data, holder);
-    plots.push({ plot, spec: drawn });
-    holder.addEventListener("keydown", onKey(plot));
-    new ResizeObserver(() => {
+    const plot = new uPlot(options(spec, holder, output), dataOf(spec), holder);
+    const observer = new ResizeObserver(() => {
       const width = holder.clientWidth;
       if (width > 0 && width !== plot.width) plot.setSize({ width, height: spec.height });
-    }).observe(holder);
-  }
-
-  for (const key of document.querySelectorAll("[data-group]")) {
-    key.addEventListener("click", () => {
-      const shown = key.getAttribute("aria-pressed") !== "true";
-      key.setAttribute("aria-pressed", String(shown));
-      for (const { plot, spec } of plots) {
-        plot.batch(() => {
-          spec.lines.forEach((line, i) => {
-            if (line.group === key.dataset.group) plot.setSeries(i + 1, { show: shown });
-          });
-        });
-      }
     });
-  }
-
-  // ---- tokens -------------------------------------------------------------------------------
-
-  for (const text of document.querySelectorAll("[data-tokens]")) {
-    const { mask, logprobs, advantages } = tokens[text.dataset.tokens];
-    const output = text.nextElementSibling;
-    const spans = [...text.children];
-    const number = (value) =>
-      typeof value === "number" ? String(value).replace("-", "\u2212") : "unknown";
-    const tell = (at) => {
-      text.querySelector(".at")?.classList.remove("at");
-      const span = spans[at];
-      if (!span) return;
-      span.classList.add("at");
-      const place = `Token ${at + 1} of ${spans.length}, ${JSON.stringify(span.textContent)}: `;
-      const advantage = Array.isArray(advantages) ? advantages[at] : advantages;
-      output.textContent = mask[at] === "1"
-        ? `${place}sampled, log-probability ${number(logprobs[at])} nats, advantage ${
-          number(advantage)
-        }`
-        : `${place}given to the model, no loss`;
+    observer.observe(holder);
+    const key = onKey(plot);
+    holder.addEventListener("keydown", key);
+    const remove = () => {
+      observer.disconnect();
+      holder.removeEventListener("keydown", key);
+      plot.destroy();
+      drawn.delete(holder);
     };
-    text.addEventListener("pointerover", ({ target }) => {
-      const at = spans.indexOf(target);
-      if (at >= 0) tell(at);
-    });
-    text.addEventListener("keydown", (event) => {
-      const at = spans.findIndex((span) => span.classList.contains("at"));
-      const moves = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: spans.length - 1 };
-      if (!(event.key in moves)) return;
-      tell(Math.min(Math.max(moves[event.key], 0), spans.length - 1));
-      event.preventDefault();
-    });
-  }
+    drawn.set(holder, { plot, spec, remove });
+  };
 
-  themeChanged();
+  const dataOf = ({ lines }) => uPlot.join(lines.map(({ x, y }) => [x, y]));
+  const namesOf = ({ lines }) => lines.map(({ label }) => label).join("\n");
+
+  /** Gives a chart its new lines; one that is zoomed in stays so. */
+  const redraw = ({ plot, spec }, { lines }) => {
+    const xs = plot.data[0];
+    const { min, max } = plot.scales.x;
+    const isZoomed = min > xs[0] || max < xs.at(-1);
+    spec.lines = lines;
+    plot.setData(dataOf(spec), !isZoomed);
+    if (isZoomed) plot.redraw();
+  };
+
+  const update = () => {
+    for (const [holder, { remove }] of drawn) if (!holder.isConnected) remove();
+    const { charts } = JSON.parse(document.getElementById("data").textContent);
+    const byId = new Map(charts.map((spec) => [spec.id, spec]));
+    for (const holder of document.querySelectorAll("[data-chart]")) {
+      const chart = byId.get(holder.dataset.chart);
+      const spec = { ...chart, lines: chart.lines.filter(({ x }) => x.length > 0) };
+      const before = drawn.get(holder);
+      if (before && namesOf(before.spec) === namesOf(spec)) redraw(before, spec);
+      else {
+        before?.remove();
+        if (spec.lines.length > 0) draw(holder, spec);
+      }
+    }
+  };
+
+  /** Buttons that show and hide lines together. */
+  document.addEventListener("click", ({ target }) => {
+    const key = target.closest("[data-group]");
+    if (key === null) return;
+    const shown = key.getAttribute("aria-pressed") !== "true";
+    key.setAttribute("aria-pressed", String(shown));
+    for (const { plot, spec } of drawn.values()) {
+      plot.batch(() => {
+        spec.lines.forEach((line, i) => {
+          if (line.group === key.dataset.group) plot.setSeries(i + 1, { show: shown });
+        });
+      });
+    }
+  });
+  document.addEventListener("themechange", () => {
+    colours.clear();
+    for (const { plot } of drawn.values()) plot.redraw(false);
+  });
+  document.addEventListener("datachange", update);
+  update();
 })();
