@@ -111,10 +111,17 @@ const LAYERS: readonly Layer[] = [
     ...outside,
   },
   {
+    // Pages about runs: what they show comes in as data.
+    name: "web",
+    files: /^src\/web\//,
+    may: ["run"],
+    ...library,
+  },
+  {
     // Runs over HTTP: may know what a run is, and nothing of how one is made.
     name: "serve",
     files: /^src\/serve\//,
-    may: ["run", "io", "inference"],
+    may: ["run", "io", "inference", "web"],
     ...outside,
   },
   { name: "bench", files: /^bench\//, may: ["*"], ...outside },

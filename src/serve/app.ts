@@ -14,8 +14,10 @@ import { answerProblem, Problem } from "./problem.ts";
 import { logRequests, RequestCounts, type RequestRecord } from "./request_log.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { fileRoutes } from "./routes/files.ts";
+import { pageRoutes } from "./routes/pages.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { runRoutes } from "./routes/runs.ts";
+import { sessionRoutes } from "./routes/session.ts";
 import { watchRoutes } from "./routes/watch.ts";
 import type { RunService } from "./service.ts";
 
@@ -47,7 +49,7 @@ export function buildApp(service: RunService, engine: InferenceEngine, options: 
       imgSrc: ["'self'", "data:"],
       connectSrc: ["'self'"],
       baseUri: ["'none'"],
-      formAction: ["'none'"],
+      formAction: ["'self'"],
       frameAncestors: ["'none'"],
     },
     xFrameOptions: "DENY",
@@ -73,7 +75,9 @@ export function buildApp(service: RunService, engine: InferenceEngine, options: 
     .route("/", runRoutes(service))
     .route("/", watchRoutes(service))
     .route("/", fileRoutes(service))
-    .route("/", inferenceRoutes(engine));
+    .route("/", inferenceRoutes(engine))
+    .route("/", sessionRoutes())
+    .route("/", pageRoutes(service));
   routes.route("/", docsRoutes(app));
   refuseOtherMethods(app);
   return routes;

@@ -9,6 +9,7 @@
  */
 
 import type { Context, MiddlewareHandler } from "hono";
+import { getCookie } from "hono/cookie";
 import { getConnInfo } from "hono/deno";
 import { Problem } from "./problem.ts";
 import { RateLimit } from "./rate_limit.ts";
@@ -33,8 +34,14 @@ export interface GuardOptions {
   readonly now?: () => number;
 }
 
-/** What anybody may see: that the server is there, and how it is used. */
-const PUBLIC = new Set(["/health", "/openapi.json", "/docs", "/docs.css"]);
+/** What anybody may see: that the server is there, how it is used, and where a token is given. */
+const PUBLIC = /^\/(health|openapi\.json|docs|docs\.css|ui\/sign-in|ui\/assets\/[^/]*)$/;
+
+/** What people look at, rather than programs. */
+const PAGE = /^\/(ui\/.*)?$/;
+
+/** The cookie in which a browser keeps its token. */
+export const SESSION_COOKIE = "mentor_token";
 
 /** How often in a second an address may come without a token that is good. */
 const GUESSES = 10;
@@ -86,9 +93,11 @@ export function guardIdentity(
       c.set("identity", identify(c, tokens, now()));
     } catch (error) {
       guesses.require(addressOf(c));
+      if (PAGE.test(c.req.path) && isSafe(c.req.method)) return c.redirect(signInFor(c.req.path));
       throw error;
     }
-    if (!isSafe(c.req.method) && c.get("identity").scope !== "control") {
+    const acts = !isSafe(c.req.method) && c.req.path !== "/session";
+    if (acts && c.get("identity").scope !== "control") {
       throw new Problem(
         403,
         "This token may read alone; what starts, stops or generates takes one for control",
@@ -100,8 +109,8 @@ export function guardIdentity(
 
 function identify(c: Context, tokens: readonly TokenEntry[] | null, now: number): Identity {
   if (tokens === null) return { name: null, scope: "control" };
-  if (PUBLIC.has(c.req.path) && isSafe(c.req.method)) return { name: null, scope: "read" };
-  const [, token] = /^Bearer +([\x21-\x7e]+)$/i.exec(c.req.header("authorization") ?? "") ?? [];
+  if (PUBLIC.test(c.req.path) && isSafe(c.req.method)) return { name: null, scope: "read" };
+  const token = bearerOf(c) ?? getCookie(c, SESSION_COOKIE);
   if (token === undefined) throw unauthorized("Send a token: Authorization: Bearer ...");
   const entry = findToken(tokens, token);
   if (!entry) throw unauthorized("This token is not known", "invalid_token");
@@ -109,6 +118,16 @@ function identify(c: Context, tokens: readonly TokenEntry[] | null, now: number)
     throw unauthorized("This token has expired", "invalid_token");
   }
   return { name: entry.name, scope: entry.scope };
+}
+
+/** The token in the header of a request. */
+export function bearerOf(c: Context): string | undefined {
+  return /^Bearer +([\x21-\x7e]+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+}
+
+/** Where a browser is sent that has no token, to come back to the page that it asked for. */
+function signInFor(path: string): string {
+  return path === "/" ? "/ui/sign-in" : `/ui/sign-in?to=${encodeURIComponent(path)}`;
 }
 
 function unauthorized(detail: string, error?: string): Problem {

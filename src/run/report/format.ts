@@ -75,6 +75,12 @@ export function duration(seconds: Maybe): string {
     : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** A time as in events: "2026-11-24 23:18 UTC". */
+export function moment(time: string): string {
+  const found = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)/.exec(String(time));
+  return found ? `${found[1]} ${found[2]} UTC` : NONE;
+}
+
 /** "1 seed", "5 seeds". */
 export function count(number: number, what: string): string {
   return `${number.toLocaleString("en-US")} ${what}${number === 1 ? "" : "s"}`;

@@ -5,9 +5,15 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
 import { type Html, markup, trusted } from "./html.ts";
-import { dataElement, type PageData, pageScript, pageStyle, themeButton } from "./page_parts.ts";
+import {
+  dataElement,
+  digest,
+  type PageData,
+  pageScript,
+  pageStyle,
+  themeButton,
+} from "./page_parts.ts";
 
 /** A part of a page. */
 export interface Section {
@@ -28,8 +34,8 @@ export interface Page extends PageData {
 const policy = [
   "default-src 'none'",
   "img-src data:",
-  `style-src '${digest(pageStyle)}'`,
-  `script-src '${digest(pageScript)}'`,
+  `style-src 'sha256-${digest(pageStyle)}'`,
+  `script-src 'sha256-${digest(pageScript)}'`,
   "base-uri 'none'",
   "form-action 'none'",
 ].join("; ");
@@ -89,8 +95,4 @@ export function wide(label: string, table: Html): Html {
 ${table}
 </section>
 `;
-}
-
-function digest(text: string): string {
-  return `sha256-${createHash("sha256").update(text).digest("base64")}`;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import license from "uplot/LICENSE" with { type: "text" };
 import library from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import libraryStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
@@ -47,6 +48,11 @@ export function dataElement({ charts = [], tokens = {} }: PageData): Html {
 
 /** The button that the theme's script shows. */
 export const themeButton = markup`<button type="button" id="theme" hidden>Theme</button>`;
+
+/** SHA-256 in base64, as a page's policy names its scripts. */
+export function digest(text: string): string {
+  return createHash("sha256").update(text).digest("base64");
+}
 
 /** JSON that cannot end the script element that it is in. */
 function json(value: unknown): string {

@@ -17,6 +17,7 @@ import {
   isNumber,
   type Maybe,
   mean,
+  moment,
   NONE,
   percent,
   signed,
@@ -90,12 +91,6 @@ function ownParts(events: readonly RunEvent[]): string[] {
   return Array.isArray(start?.own)
     ? start.own.slice(0, 4).map((part) => clip(String(part), 40))
     : [];
-}
-
-/** "2026-11-24 23:18 UTC". */
-function moment(time: string): string {
-  const found = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)/.exec(String(time));
-  return found ? `${found[1]} ${found[2]} UTC` : NONE;
 }
 
 function warnings(events: readonly RunEvent[]): Html {

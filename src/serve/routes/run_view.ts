@@ -12,7 +12,7 @@ import { RunFolder } from "../../run/store.ts";
 import { lastWords } from "../child.ts";
 import type { RunRow } from "../index/run_index.ts";
 import type { RunService } from "../service.ts";
-import type { runDetail, runSummary } from "./schemas.ts";
+import type { listQuery, runDetail, runPage, runSummary } from "./schemas.ts";
 
 const iso = (time: number) => new Date(time).toISOString();
 const isoOrNull = (time: number | null) => time === null ? null : iso(time);
@@ -33,6 +33,23 @@ export function summaryOf(row: RunRow, root: string): v.InferOutput<typeof runSu
     reward,
     seed,
     message,
+  };
+}
+
+/** A page of the list of runs, newest first. */
+export function pageOf(
+  { index, options }: RunService,
+  { limit = 50, after, state }: v.InferOutput<typeof listQuery>,
+): v.InferOutput<typeof runPage> {
+  const rows = index.list({
+    limit: limit + 1,
+    ...(after === undefined ? {} : { after }),
+    ...(state === undefined ? {} : { state }),
+  });
+  const page = rows.slice(0, limit);
+  return {
+    runs: page.map((row) => summaryOf(row, options.runs)),
+    next: rows.length > limit ? page.at(-1)!.id : null,
   };
 }
 

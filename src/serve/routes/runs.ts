@@ -6,22 +6,14 @@
 
 import { Hono } from "hono";
 import { describeRoute, validator } from "hono-openapi";
-import * as v from "valibot";
 import { runConfigSchema } from "../../run/config/schema.ts";
-import { runStates } from "../../run/state.ts";
 import { requestedConfig } from "../allowed.ts";
 import { readJson, readNothing, refuseInvalid } from "../body.ts";
 import type { ServeEnv } from "../guards.ts";
 import type { RunService } from "../service.ts";
-import { detailOf, summaryOf } from "./run_view.ts";
-import { answer, count, problems, runDetail, runId, runPage, runParam } from "./schemas.ts";
+import { detailOf, pageOf } from "./run_view.ts";
+import { answer, listQuery, problems, runDetail, runPage, runParam } from "./schemas.ts";
 import { jsonSchemaOf } from "./openapi.ts";
-
-const listQuery = v.object({
-  limit: v.optional(v.pipe(count(1, 500), v.description("Runs on a page; 50 if absent"))),
-  after: v.optional(v.pipe(runId, v.description("The last run of the page before"))),
-  state: v.optional(v.picklist(runStates)),
-});
 
 /** `/runs`, `/runs/:id` and what can be asked of a run. */
 export function runRoutes(service: RunService) {
@@ -67,17 +59,7 @@ export function runRoutes(service: RunService) {
         responses: { 200: answer("A page of them", runPage), ...problems() },
       }),
       validator("query", listQuery, refuseInvalid),
-      (c) => {
-        const { limit = 50, after, state } = c.req.valid("query");
-        const rows = service.index.list({
-          limit: limit + 1,
-          ...(after === undefined ? {} : { after }),
-          ...(state === undefined ? {} : { state }),
-        });
-        const page = rows.slice(0, limit);
-        const next = rows.length > limit ? page.at(-1)!.id : null;
-        return c.json({ runs: page.map((row) => summaryOf(row, runs)), next }, 200);
-      },
+      (c) => c.json(pageOf(service, c.req.valid("query")), 200),
     )
     .get(
       "/runs/:id",

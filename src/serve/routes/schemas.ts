@@ -28,6 +28,13 @@ export const count = (least: number, most: number) =>
     v.maxValue(most),
   );
 
+/** Which part of the list of runs is asked for. */
+export const listQuery = v.object({
+  limit: v.optional(v.pipe(count(1, 500), v.description("Runs on a page; 50 if absent"))),
+  after: v.optional(v.pipe(runId, v.description("The last run of the page before"))),
+  state: v.optional(v.picklist(runStates)),
+});
+
 const time = v.pipe(v.string(), v.description("ISO 8601"));
 
 /** A run as lists have it. */
