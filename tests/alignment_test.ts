@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { alignArguments, ALIGNMENT_OPERATORS, alignTools, CALL_KEYS } from "../src/rl/alignment.ts";
 import type { AlignmentOperator } from "../src/rl/alignment.ts";
 import { argumentSimilarity, assign, valueSimilarity } from "../src/rl/arguments.ts";
-import { add, asReference, call, chain, look, mul } from "./episodes.ts";
+import { matchCalls } from "../src/rl/call_pairs.ts";
+import { add, asReference, broken, call, chain, look, mul } from "./episodes.ts";
 
 fc.configureGlobal({ seed: 20261 });
 
@@ -62,6 +63,54 @@ Deno.test("a wrong value upstream is not punished again downstream", () => {
   const reference = [pen, cup, call("sub", { a: 17, b: 5 }, 12)].map(asReference);
   const swapped = [pen, cup, call("sub", { a: 5, b: 17 }, -12)].map((one) => ({ ...one, turn: 0 }));
   assertAlmostEquals(alignArguments(swapped, reference), 2 / 3, 1e-12);
+});
+
+Deno.test("a match says which calls correspond, argument by argument, and which repeat others", () => {
+  const made = [
+    broken("bad-arguments"),
+    call("look", { item: "cup" }, 5),
+    look,
+    call("mul", { a: 17, b: 5, c: 1 }, 85),
+    look,
+    add(1, 2),
+  ];
+  const wanted = [look, mul, mul, add(17, 4), call("sub", {}, 0)].map(asReference);
+  const { pairs, repeatedAttempts, repeatedCalls } = matchCalls(made, wanted);
+  const told = pairs.map(({ attempt, call, similarity }) => [attempt, call, [...similarity]]);
+  assertEquals(told, [
+    [2, 0, [["item", 1]]],
+    [3, 1, [["a", 1], ["b", 0], ["c", 0]]],
+    [5, 3, [["a", 0], ["b", 0]]],
+  ]);
+  assertEquals([[...repeatedAttempts], [...repeatedCalls]], [[4], [2]]);
+});
+
+Deno.test("a match counts what came out of corresponding calls as the same", () => {
+  const made = [call("look", { item: "cup" }, 5), call("mul", { a: 5, b: 3 }, 15)];
+  const { pairs } = matchCalls(made, chain.calls);
+  assertEquals(pairs.map(({ similarity }) => [...similarity]), [
+    [["item", 0]],
+    [["a", 1], ["b", 0]],
+  ]);
+});
+
+Deno.test("arguments are paired as argument alignment scores them", () => {
+  const args = fc.record({ a: number, b: number }, { requiredKeys: [] });
+  const calls = fc.array(
+    fc.record({ name: fc.constantFrom("add", "mul"), arguments: args, result: number }),
+    { maxLength: 5 },
+  );
+  fc.assert(fc.property(calls, calls, (student, reference) => {
+    const attempts = student.map((one) => ({ ...one, status: "ok" as const, turn: 0 }));
+    const { pairs, repeatedCalls } = matchCalls(attempts, reference);
+    const distinct = reference.length - repeatedCalls.size;
+    if (distinct === 0) return;
+    const sum = pairs.reduce((total, { similarity }) => {
+      const parts = [...similarity.values()];
+      return total + (parts.length === 0 ? 1 : parts.reduce((a, b) => a + b) / parts.length);
+    }, 0);
+    assertAlmostEquals(sum / distinct, alignArguments(attempts, reference), 1e-9);
+  }));
 });
 
 Deno.test("values are compared as their types ask", () => {

@@ -80,7 +80,8 @@ const LAYERS: readonly Layer[] = [
   {
     // What can be computed from an episode alone: rewards, advantages, statistics. No GPU.
     name: "episodes",
-    files: /^src\/rl\/(advantage|alignment|arguments|episode|metrics|reward\w*|statistics)\.ts$/,
+    files:
+      /^src\/rl\/(advantage|alignment|arguments|call_pairs|episode|metrics|reward\w*|statistics)\.ts$/,
     may: ["text", "tools", "tasks", "random"],
     ...pure,
   },
@@ -111,10 +112,11 @@ const LAYERS: readonly Layer[] = [
     ...outside,
   },
   {
-    // Pages about runs: what they show comes in as data.
+    // Pages about runs: what they show comes in as data. Calls stand beside the teacher's as rewards
+    // pair them.
     name: "web",
     files: /^src\/web\//,
-    may: ["run"],
+    may: ["run", "episodes"],
     ...library,
   },
   {

@@ -20,9 +20,17 @@
  */
 
 import type { ReferenceCall } from "../tasks/task.ts";
-import { argumentSimilarity, assign, canonicalJson, editDistance } from "./arguments.ts";
+import { canonicalJson, editDistance } from "./arguments.ts";
 import type { StringComparison } from "./arguments.ts";
-import { callIdentity, succeeded } from "./episode.ts";
+import {
+  type Call,
+  distinctAttempts,
+  distinctReference,
+  isExecuted,
+  originKey,
+  pairCalls,
+} from "./call_pairs.ts";
+import { callIdentity } from "./episode.ts";
 import type { ScoredTool, ToolAttempt } from "./episode.ts";
 
 /** The alignment operators. */
@@ -64,18 +72,6 @@ export interface AlignmentOptions {
   strings?: StringComparison;
   /** The task's tools: argument schemas, and which tools are stateful. */
   tools?: readonly ScoredTool[];
-}
-
-/** A call of either side. */
-interface Call {
-  readonly name: string;
-  readonly arguments: Record<string, unknown>;
-  readonly result?: unknown;
-}
-
-/** Names of the stateful tools among `tools`. */
-export function statefulNames(tools: readonly ScoredTool[] = []): Set<string> {
-  return new Set(tools.filter((tool) => tool.stateful).map((tool) => tool.name));
 }
 
 /**
@@ -191,60 +187,6 @@ export function multisetOverlap(a: readonly string[], b: readonly string[]): num
   return overlap;
 }
 
-/** Pairs student calls with reference calls of the same tool; `partner[j]` is -1 where none is left. */
-function pairCalls(
-  student: readonly Call[],
-  reference: readonly Call[],
-  options: AlignmentOptions,
-): { partner: number[]; scores: number[] } {
-  const schemas = new Map(options.tools?.map((tool) => [tool.name, tool.parameters]));
-  const strings = options.strings;
-  const studentValues = student.map((call) => canonicalJson(call.arguments));
-  const referenceResults = reference.map((call) => originKey(call.result));
-  const studentResults = student.map((call) => originKey(call.result));
-  const pair = (upstream?: readonly number[]) => {
-    const partner: number[] = new Array(reference.length).fill(-1);
-    const scores: number[] = new Array(reference.length).fill(0);
-    for (const name of new Set(reference.map((call) => call.name))) {
-      const js = indicesOf(reference, name);
-      const is = indicesOf(student, name);
-      const weights = js.map((j) =>
-        is.map((i) => {
-          if (studentValues[i] === canonicalJson(reference[j]!.arguments)) return 1;
-          const sameOrigin = upstream && ((r: unknown, s: unknown) => {
-            const [wanted, given] = [originKey(r), originKey(s)];
-            if (wanted === null || given === null) return false;
-            return upstream.some((from, at) =>
-              at < j && from >= 0 && from < i &&
-              referenceResults[at] === wanted && studentResults[from] === given
-            );
-          });
-          return argumentSimilarity(
-            reference[j]!.arguments,
-            student[i]!.arguments,
-            schemas.get(name),
-            { strings, sameOrigin },
-          );
-        })
-      );
-      for (const [row, column] of assign(weights).entries()) {
-        if (column < 0) continue;
-        partner[js[row]!] = is[column]!;
-        scores[js[row]!] = weights[row]![column]!;
-      }
-    }
-    return { partner, scores };
-  };
-  // Where a value came from is known only once calls are paired, so values alone pair them first.
-  return pair(pair().partner);
-}
-
-/** A result or value that can be traced from call to call; booleans and null coincide too easily. */
-function originKey(value: unknown): string | null {
-  if (value === undefined || value === null || typeof value === "boolean") return null;
-  return canonicalJson(value);
-}
-
 /**
  * Share of the reference's ordered pairs that the student respects. A pair is ordered if the later
  * call's arguments contain the earlier one's result; it is respected if the student made both calls
@@ -290,48 +232,4 @@ function longestCommonSubsequence(a: readonly string[], b: readonly string[]): n
     previous = row;
   }
   return previous[b.length]!;
-}
-
-/**
- * One attempt per call identity: the first that executed, or else the first, so that the outcome does
- * not depend on whether a failure came before or after.
- */
-function distinctAttempts(
-  attempts: readonly ToolAttempt[],
-  tools?: readonly ScoredTool[],
-): ToolAttempt[] {
-  const stateful = statefulNames(tools);
-  const kept = new Map<string, ToolAttempt>();
-  for (const [i, attempt] of attempts.entries()) {
-    const anonymous = attempt.arguments === null || stateful.has(attempt.name);
-    const identity = anonymous ? `#${i}` : ` ${callIdentity(attempt.name, attempt.arguments)}`;
-    const before = kept.get(identity);
-    if (before !== undefined && (succeeded(before) || !succeeded(attempt))) continue;
-    kept.delete(identity); // so that the kept attempts stay in the order in which they were made
-    kept.set(identity, attempt);
-  }
-  return [...kept.values()];
-}
-
-/** Drops the reference's own repeats too, or else replaying it could not score 1. */
-function distinctReference(
-  reference: readonly ReferenceCall[],
-  tools?: readonly ScoredTool[],
-): ReferenceCall[] {
-  const stateful = statefulNames(tools);
-  const seen = new Set<string>();
-  return reference.filter((call) => {
-    const identity = callIdentity(call.name, call.arguments);
-    const fresh = stateful.has(call.name) || !seen.has(identity);
-    seen.add(identity);
-    return fresh;
-  });
-}
-
-function isExecuted(attempt: ToolAttempt): attempt is ToolAttempt & Call {
-  return succeeded(attempt) && attempt.arguments !== null;
-}
-
-function indicesOf(calls: readonly Call[], name: string): number[] {
-  return calls.flatMap((call, i) => call.name === name ? [i] : []);
 }

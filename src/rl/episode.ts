@@ -92,7 +92,7 @@ export function replay(reference: Reference, task?: CheckedTask): Episode {
 }
 
 /** True if the attempt parsed, named a known tool, passed its schema and executed. */
-export function succeeded(attempt: ToolAttempt): boolean {
+export function succeeded(attempt: { readonly status: string }): boolean {
   return attempt.status === "ok";
 }
 
@@ -107,6 +107,11 @@ export function hasAnswer(episode: Episode): boolean {
  */
 export function callIdentity(name: string, args: Record<string, unknown> | null): string {
   return `${name} ${canonicalJson(args)}`;
+}
+
+/** Names of the stateful tools among `tools`. */
+export function statefulNames(tools: readonly ScoredTool[] = []): Set<string> {
+  return new Set(tools.filter((tool) => tool.stateful).map((tool) => tool.name));
 }
 
 /**

@@ -5,8 +5,13 @@
  */
 
 import type { ReferenceCall, Task } from "../tasks/task.ts";
-import { statefulNames } from "./alignment.ts";
-import { executionValidity, findRepeats, hasAnswer, wellFormedShare } from "./episode.ts";
+import {
+  executionValidity,
+  findRepeats,
+  hasAnswer,
+  statefulNames,
+  wellFormedShare,
+} from "./episode.ts";
 import type { Episode, ScoredTool } from "./episode.ts";
 
 /** One number per term of the reward. */
