@@ -28,11 +28,12 @@ const tokensSchema = v.pipe(
   ),
 );
 
+/** What can be counted. */
+const place = v.pipe(v.number(), v.safeInteger());
+
 /** An `EpisodeRecord` as it is read: of any age, and from any hand. */
-const episodeSchema = v.object({
-  step: v.number(),
-  group: v.number(),
-  sample: v.number(),
+export const episodeSchema = v.object({
+  ...{ step: place, group: place, sample: place },
   task: v.fallback(v.string(), ""),
   text: v.fallback(v.string(), ""),
   answer: v.fallback(v.string(), ""),
@@ -42,7 +43,7 @@ const episodeSchema = v.object({
   attempts: v.fallback(
     v.array(v.object({
       name: v.string(),
-      arguments: v.nullish(args),
+      arguments: v.nullish(args, null),
       status: v.string(),
       result: v.optional(v.unknown()),
     })),
@@ -50,12 +51,17 @@ const episodeSchema = v.object({
   ),
   reward: number,
   terms: v.fallback(terms, {}),
+  judged: v.fallback(v.optional(v.number()), undefined),
   advantage: number,
   weighted: v.fallback(v.optional(terms), undefined),
   reference: v.fallback(
     v.nullish(v.object({
       calls: v.array(
-        v.object({ name: v.string(), arguments: v.nullish(args), result: v.optional(v.unknown()) }),
+        v.object({
+          name: v.string(),
+          arguments: v.nullish(args, null),
+          result: v.optional(v.unknown()),
+        }),
       ),
       answer: v.string(),
     })),
