@@ -92,6 +92,18 @@ Deno.test("a damaged run is shown as such, with what is damaged, and mends", () 
   assertEquals(index.get(broken.id)!.state, "interrupted");
 });
 
+Deno.test("lines that are no episodes leave the others in the index", () => {
+  const runs = freshRuns();
+  const good = { step: 1, group: 0, sample: 0, task: "t", reward: 1, correct: true };
+  const odd = [{}, { ...good, step: "two" }, { ...good, sample: 0.5 }, { ...good, task: {} }];
+  const { id } = makeRun(runs, [begun], [...odd as [], { ...good, reward: NaN }, good]);
+  using index = new RunIndex(runs);
+  index.refresh();
+  const rows = index.database.prepare("SELECT line, task, reward FROM episodes WHERE run = ?")
+    .all(id).map(({ line, task, reward }) => [line, task, reward]);
+  assertEquals(rows, [[4, "", 1], [5, "t", null], [6, "t", 1]]);
+});
+
 Deno.test("a line file is read on from where it was, and from its start if it changed before that", () => {
   const path = join(root, "lines.jsonl");
   const write = (text: string, append = true) => Deno.writeTextFileSync(path, text, { append });

@@ -6,9 +6,15 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
+import * as v from "valibot";
 import { fileStart, readTail, type TailLine, type TailPosition } from "../../io/tail.ts";
-import type { EpisodeRecord } from "../../run/episode_record.ts";
 import type { EvalEvent, RunEvent } from "../../run/events.ts";
+import { episodeSchema } from "../../run/report/collect.ts";
+
+/** What the index keeps of an episode; a line without it is none. */
+const indexedSchema = v.pick(episodeSchema, [
+  ...["step", "group", "sample", "task", "reward", "correct"] as const,
+]);
 
 /** What the new lines of `events.jsonl` say of the run as a whole. */
 export interface EventNews {
@@ -74,11 +80,12 @@ export class RunReader {
     const { lines, rewound, more } = this.#read(run, folder, "episodes.jsonl");
     if (rewound) this.#forgetEpisodes.run(run);
     for (const line of lines) {
-      const episode = parse(line) as EpisodeRecord | undefined;
-      if (episode === undefined) continue;
-      const { step, group, sample, task, reward, correct } = episode;
+      const episode = v.safeParse(indexedSchema, parse(line));
+      if (!episode.success) continue;
+      const { step, group, sample, task, reward, correct } = episode.output;
       const place = [run, line.number, line.offset, line.bytes.length] as const;
-      this.#episode.run(...place, step, group, sample, task, reward, correct ? 1 : 0);
+      const worth = Number.isNaN(reward) ? null : reward;
+      this.#episode.run(...place, step, group, sample, task, worth, correct ? 1 : 0);
     }
     return more;
   }
