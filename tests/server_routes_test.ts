@@ -111,6 +111,14 @@ Deno.test("episodes are had by pages, by step and by outcome", async () => {
   assertEquals(await lines("?limit=2&after=2"), [[3], null]);
   assertEquals(await lines("?step=1"), [[1, 2], null]);
   assertEquals(await lines("?correct=true"), [[1, 3], null]);
+  assertEquals(await lines("?step=1&group=0&task=a&correct=false"), [[2], null]);
+  assertEquals(await lines("?group=1"), [[], null]);
+  assertEquals(await lines("?task=%25"), [[], null]);
+  assertEquals(await lines("?order=newest"), [[3, 1, 2], null]);
+  assertEquals(await lines("?order=newest&limit=2"), [[3, 1], 1]);
+  assertEquals(await lines("?order=newest&limit=2&after=1"), [[2], null]);
+  assertEquals(await lines("?order=newest&after=99"), [[], null]);
+  assertEquals((await get(`/runs/${id}/episodes?order=random`)).status, 400);
   const { episodes } = (await get(`/runs/${id}/episodes?limit=1`)).body;
   assertEquals([episodes[0].task, episodes[0].text], ["a", "é"]);
 });
@@ -236,7 +244,18 @@ Deno.test("whatever is sent to whatever route, nothing breaks", async () => {
     operation: fc.constantFrom(...operations),
     words: fc.array(word, { minLength: 3, maxLength: 3 }),
     query: fc.dictionary(
-      fc.constantFrom("limit", "after", "state", "names", "points", "fromStep", "step", "correct"),
+      fc.constantFrom(
+        "limit",
+        "after",
+        "state",
+        "names",
+        "points",
+        "fromStep",
+        "step",
+        "correct",
+        "order",
+        "task",
+      ),
       word,
     ),
     body: fc.oneof(fc.json(), fc.string(), fc.constant("")),

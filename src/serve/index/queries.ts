@@ -72,13 +72,23 @@ export function curves(database: DatabaseSync, run: string, range: CurveRange): 
   });
 }
 
+/** Which episodes of a run are meant; all if nothing is said. */
+export interface EpisodeFilter {
+  readonly step?: number;
+  /** Which prompt of a step. */
+  readonly group?: number;
+  readonly correct?: boolean;
+  /** Part of the task's name. */
+  readonly task?: string;
+}
+
 /** Which episodes are asked for. */
-export interface EpisodeRange {
+export interface EpisodeRange extends EpisodeFilter {
   readonly limit: number;
   /** The line of the last one of the page before. */
   readonly after?: number;
-  readonly step?: number;
-  readonly correct?: boolean;
+  /** Whether the latest step is first; within a step they are as they were made all the same. */
+  readonly newest?: boolean;
 }
 
 /** An episode as it stands in `episodes.jsonl`, with the number of its line. */
@@ -87,27 +97,85 @@ export interface NumberedEpisode {
   readonly episode: unknown;
 }
 
-/** Episodes of a run, in the order in which they were made. */
+/** Episodes of a run, in the order in which they were made, or the latest step first. */
 export function episodes(
   database: DatabaseSync,
   run: string,
   folder: string,
-  { limit, after = 0, step, correct }: EpisodeRange,
+  { limit, after, newest = false, ...filter }: EpisodeRange,
 ): NumberedEpisode[] {
+  const { where, values } = conditions(run, filter);
+  const last = "(SELECT step FROM episodes WHERE run = :run AND line = :after)";
+  const rest = newest
+    ? `AND step <= ${last} AND (step < ${last} OR line > :after)`
+    : "AND line > :after";
   const rows = database.prepare(
-    `SELECT line, position, length FROM episodes WHERE run = :run AND line > :after
-     ${step === undefined ? "" : "AND step = :step"}
-     ${correct === undefined ? "" : "AND correct = :correct"} ORDER BY line LIMIT :limit`,
-  ).all({
-    run,
-    after,
-    limit,
-    ...(step === undefined ? {} : { step }),
-    ...(correct === undefined ? {} : { correct: correct ? 1 : 0 }),
-  }) as { line: number; position: number; length: number }[];
-  if (rows.length === 0) return [];
+    `SELECT line, position, length FROM episodes WHERE ${where} ${after === undefined ? "" : rest}
+     ORDER BY ${newest ? "step DESC, line" : "line"} LIMIT :limit`,
+  ).all({ ...values, limit, ...(after === undefined ? {} : { after }) });
+  return read(folder, rows as unknown as EpisodePosition[]);
+}
+
+/** An episode by the number of its line; undefined if there is none. */
+export function episodeAt(
+  database: DatabaseSync,
+  run: string,
+  folder: string,
+  line: number,
+): NumberedEpisode | undefined {
+  const row = database.prepare(
+    "SELECT line, position, length FROM episodes WHERE run = ? AND line = ?",
+  ).get(run, line) as EpisodePosition | undefined;
+  return row && read(folder, [row])[0];
+}
+
+/** The lines of the episodes before and after one, among those that are meant; null at an end. */
+export function neighbours(
+  database: DatabaseSync,
+  run: string,
+  line: number,
+  filter: EpisodeFilter,
+): { readonly previous: number | null; readonly next: number | null } {
+  const { where, values } = conditions(run, filter);
+  const nearest = (side: string) => {
+    const sql = `SELECT line FROM episodes WHERE ${where} AND line ${side} LIMIT 1`;
+    const row = database.prepare(sql).get({ ...values, line }) as { line: number } | undefined;
+    return row?.line ?? null;
+  };
+  return {
+    previous: nearest("< :line ORDER BY line DESC"),
+    next: nearest("> :line ORDER BY line"),
+  };
+}
+
+/** Where a line is in `episodes.jsonl`, in bytes. */
+interface EpisodePosition {
+  readonly line: number;
+  readonly position: number;
+  readonly length: number;
+}
+
+function conditions(run: string, { step, group, correct, task }: EpisodeFilter) {
+  const parts: readonly (readonly [string, string, string | number | undefined])[] = [
+    ["run", "run = :run", run],
+    ["step", "step = :step", step],
+    ["group", '"group" = :group', group],
+    ["correct", "correct = :correct", correct === undefined ? undefined : Number(correct)],
+    ["task", "instr(task, :task) > 0", task],
+  ];
+  const given = parts.flatMap(([name, sql, value]) =>
+    value === undefined ? [] : [{ name, sql, value }]
+  );
+  return {
+    where: given.map(({ sql }) => sql).join(" AND "),
+    values: Object.fromEntries(given.map(({ name, value }) => [name, value])),
+  };
+}
+
+function read(folder: string, places: readonly EpisodePosition[]): NumberedEpisode[] {
+  if (places.length === 0) return [];
   using file = Deno.openSync(join(folder, "episodes.jsonl"), { read: true });
-  return rows.flatMap(({ line, position, length }) => {
+  return places.flatMap(({ line, position, length }) => {
     try {
       const text = new TextDecoder().decode(readAt(file, position, length));
       return [{ line, episode: JSON.parse(text) as unknown }];

@@ -43,8 +43,16 @@ const metricsQuery = v.object({
 const episodesQuery = v.object({
   limit: v.optional(v.pipe(count(1, 500), v.description("Episodes on a page; 50 if absent"))),
   after: v.optional(v.pipe(count(0, MAX_STEP), v.description("`next` of the page before"))),
+  order: v.optional(v.pipe(
+    v.picklist(["oldest", "newest"]),
+    v.description("`newest` has the latest step first, and a step's episodes as they were made"),
+  )),
   step: v.optional(count(0, MAX_STEP)),
+  group: v.optional(v.pipe(count(0, MAX_STEP), v.description("Which prompt of a step"))),
   correct: v.optional(v.picklist(["true", "false"])),
+  task: v.optional(
+    v.pipe(v.string(), v.maxLength(200), v.description("Part of the task's name")),
+  ),
 });
 
 const episodePage = v.object({
@@ -84,17 +92,18 @@ export function watchRoutes(service: RunService) {
       "/runs/:id/episodes",
       describeRoute({
         tags: ["runs"],
-        summary: "Episodes of a run, in the order in which they were made",
+        summary: "Episodes of a run, in the order in which they were made or the latest first",
         responses: { 200: answer("A page of them", episodePage), ...problems(404) },
       }),
       param,
       validator("query", episodesQuery, refuseInvalid),
       (c) => {
         const { id } = c.req.valid("param");
-        const { limit = 50, correct, ...rest } = c.req.valid("query");
+        const { limit = 50, order = "oldest", correct, ...rest } = c.req.valid("query");
         const range: EpisodeRange = {
           ...defined(rest),
           limit: limit + 1,
+          newest: order === "newest",
           ...(correct === undefined ? {} : { correct: correct === "true" }),
         };
         const found = episodes(service.index.database, id, service.folder(id), range);
