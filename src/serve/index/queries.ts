@@ -104,13 +104,13 @@ export function episodes(
   folder: string,
   { limit, after, newest = false, ...filter }: EpisodeRange,
 ): NumberedEpisode[] {
-  const { where, values } = conditions(run, filter);
+  const { table, where, values } = conditions(run, filter);
   const last = "(SELECT step FROM episodes WHERE run = :run AND line = :after)";
   const rest = newest
     ? `AND step <= ${last} AND (step < ${last} OR line > :after)`
     : "AND line > :after";
   const rows = database.prepare(
-    `SELECT line, position, length FROM episodes WHERE ${where} ${after === undefined ? "" : rest}
+    `SELECT line, position, length FROM ${table} WHERE ${where} ${after === undefined ? "" : rest}
      ORDER BY ${newest ? "step DESC, line" : "line"} LIMIT :limit`,
   ).all({ ...values, limit, ...(after === undefined ? {} : { after }) });
   return read(folder, rows as unknown as EpisodePosition[]);
@@ -136,9 +136,9 @@ export function neighbours(
   line: number,
   filter: EpisodeFilter,
 ): { readonly previous: number | null; readonly next: number | null } {
-  const { where, values } = conditions(run, filter);
+  const { table, where, values } = conditions(run, filter);
   const nearest = (side: string) => {
-    const sql = `SELECT line FROM episodes WHERE ${where} AND line ${side} LIMIT 1`;
+    const sql = `SELECT line FROM ${table} WHERE ${where} AND line ${side} LIMIT 1`;
     const row = database.prepare(sql).get({ ...values, line }) as { line: number } | undefined;
     return row?.line ?? null;
   };
@@ -167,6 +167,8 @@ function conditions(run: string, { step, group, correct, task }: EpisodeFilter) 
     value === undefined ? [] : [{ name, sql, value }]
   );
   return {
+    // Without statistics SQLite would look at all episodes of a run for those of a step.
+    table: step === undefined ? "episodes" : "episodes INDEXED BY episodes_by_step",
     where: given.map(({ sql }) => sql).join(" AND "),
     values: Object.fromEntries(given.map(({ name, value }) => [name, value])),
   };
