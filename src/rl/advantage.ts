@@ -280,7 +280,7 @@ function mean(values: readonly number[]): number {
 }
 
 /** Unbiased standard deviation; 0 for fewer than two values. */
-function deviation(values: readonly number[]): number {
+export function deviation(values: readonly number[]): number {
   if (values.length < 2) return 0;
   const centre = mean(values);
   const squares = values.reduce((sum, value) => sum + (value - centre) ** 2, 0);

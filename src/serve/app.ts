@@ -13,6 +13,7 @@ import { limitConcurrency, limitRate } from "./limits.ts";
 import { answerProblem, Problem } from "./problem.ts";
 import { logRequests, RequestCounts, type RequestRecord } from "./request_log.ts";
 import { docsRoutes } from "./routes/docs.ts";
+import { episodePageRoutes } from "./routes/episode_pages.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { pageRoutes } from "./routes/pages.ts";
 import { operationRoutes } from "./routes/operations.ts";
@@ -77,7 +78,8 @@ export function buildApp(service: RunService, engine: InferenceEngine, options: 
     .route("/", fileRoutes(service))
     .route("/", inferenceRoutes(engine))
     .route("/", sessionRoutes())
-    .route("/", pageRoutes(service));
+    .route("/", pageRoutes(service))
+    .route("/", episodePageRoutes(service));
   routes.route("/", docsRoutes(app));
   refuseOtherMethods(app);
   return routes;

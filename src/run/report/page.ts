@@ -81,7 +81,8 @@ ${dataElement(data)}
 `);
 }
 
-function sectionOf({ id, title, body }: Section): Html {
+/** A part of a page as an element, with its title. */
+export function sectionOf({ id, title, body }: Section): Html {
   return markup`<section id="${id}" aria-labelledby="${id}-title">
 <h2 id="${id}-title">${title}</h2>
 ${body}

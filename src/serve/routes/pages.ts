@@ -18,7 +18,7 @@ import { pageOf } from "./run_view.ts";
 import { listQuery } from "./schemas.ts";
 
 /** Pages are for people: the document for programs leaves them out. */
-const page = describeRoute({ hide: true });
+export const page = describeRoute({ hide: true });
 
 /** `/` and everything below `/ui`. */
 export function pageRoutes(service: RunService) {
@@ -38,7 +38,8 @@ export function pageRoutes(service: RunService) {
     });
 }
 
-function show(c: Context<ServeEnv>, page: DashboardPage): Response {
+/** Answers with a page, which is not to be kept. */
+export function show(c: Context<ServeEnv>, page: DashboardPage): Response {
   c.header("cache-control", "no-store");
   return c.html(renderShell(page, { path: c.req.path, name: c.get("identity").name }));
 }

@@ -17,6 +17,9 @@ export const runId = v.pipe(
 /** Which run a path is about. */
 export const runParam = v.object({ id: runId });
 
+/** The most that a step or a line can be. */
+export const MAX_STEP = Number.MAX_SAFE_INTEGER;
+
 /** A whole number in a query. */
 export const count = (least: number, most: number) =>
   v.pipe(
@@ -112,4 +115,12 @@ export function problems(...statuses: number[]) {
     description: meaning[status]!,
     content: { "application/problem+json": { schema: resolver(problem) } },
   }]));
+}
+
+/** What is there of optional things. */
+export function defined<T extends object>(
+  values: T,
+): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }

@@ -13,9 +13,7 @@ import type { ServeEnv } from "../guards.ts";
 import { curves, type EpisodeRange, episodes } from "../index/queries.ts";
 import { Problem } from "../problem.ts";
 import type { RunService } from "../service.ts";
-import { answer, count, curve, problems, runParam } from "./schemas.ts";
-
-const MAX_STEP = Number.MAX_SAFE_INTEGER;
+import { answer, count, curve, defined, MAX_STEP, problems, runParam } from "./schemas.ts";
 
 const instant = v.pipe(
   v.string(),
@@ -159,12 +157,4 @@ export function watchRoutes(service: RunService) {
         return c.body(stream, 200, headers);
       },
     );
-}
-
-/** What is there of optional things. */
-function defined<T extends object>(
-  values: T,
-): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }
