@@ -60,6 +60,33 @@ Deno.test("events of a run that has ended come at once, and then no more", async
   assertEquals(service.streams, 0);
 });
 
+Deno.test("a client that has read the events elsewhere says which it has, and what it got counts more", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  const run = makeRun(service.options.runs, [begun, stepEvent(1), stepEvent(2)]);
+  service.supervisor.tick();
+  const after = (id: string, headers = {}) =>
+    app.request(`/runs/${run.id}/events?after=${id}`, ask("GET", undefined, headers));
+  const feed = service.feed(run.id);
+  const leave = feed.join();
+  {
+    // More than the feed has seen so far.
+    using log = new EventLog(run.events);
+    log.emit(stepEvent(3));
+    log.emit(ended(3));
+  }
+  service.supervisor.tick();
+  const late = await receive(await after("4"));
+  assertEquals(linesOf(late), ["5 3"]);
+  leave();
+  assertEquals((await after(late[0]!.id!)).status, 204);
+  assertEquals(linesOf(await receive(await after("1"))), ["2 1", "3 2", "4 3", "5 3"]);
+  assertEquals(linesOf(await receive(await after("1", { "last-event-id": "4" }))), ["5 3"]);
+  assertEquals((await after("last")).status, 400);
+  const stale = await receive(await after("2-00000000"));
+  assertEquals(linesOf(stale), ["rewind 0", "1 0", "2 1", "3 2", "4 3", "5 3"]);
+});
+
 Deno.test("a client that comes back again and again misses nothing of a running run", async () => {
   const { app, service } = testApp();
   await using _service = service;

@@ -7,7 +7,7 @@
  */
 
 import { join } from "@std/path";
-import { fileStart, readAt, readTail, type TailPosition } from "../io/tail.ts";
+import { fileStart, readAt, readTail, type TailLine, type TailPosition } from "../io/tail.ts";
 
 /** How often the file is looked at while somebody reads. */
 const POLL_MS = 250;
@@ -86,6 +86,8 @@ export class EventFeed {
   after(id: string | null): FeedCursor {
     const [, line, hash] = /^(\d{1,15})(?:-([0-9a-f]{8}))?$/.exec(id ?? "") ?? [];
     const number = Number(line ?? 0);
+    // Who read the file by itself may know more than the last look at it.
+    if (number > this.#hashes.length) this.#poll();
     const generation = this.#kept.length;
     if (number === 0) return { line: 0, generation };
     const same = number <= this.#hashes.length &&
@@ -178,10 +180,19 @@ export class EventFeed {
       const hash = this.#hashes[i]!;
       // It was rewound since the last look, which the next one finds out.
       if (hashOf(part) !== hash) return null;
-      frames += `id: ${i + 1}-${hex(hash)}\ndata: ${decoder.decode(part)}\n\n`;
+      frames += `id: ${idOf(i + 1, hash)}\ndata: ${decoder.decode(part)}\n\n`;
     }
     return { bytes: encoder.encode(frames), cursor: { line: end, generation } };
   }
+}
+
+/** The id of the event in a line. */
+export function eventId({ number, bytes }: Pick<TailLine, "number" | "bytes">): string {
+  return idOf(number, hashOf(bytes));
+}
+
+function idOf(line: number, hash: number): string {
+  return `${line}-${hex(hash)}`;
 }
 
 /** FNV-1a. */

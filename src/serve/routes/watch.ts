@@ -53,6 +53,14 @@ const episodesQuery = v.object({
   ),
 });
 
+const eventsQuery = v.object({
+  after: v.optional(v.pipe(
+    v.string(),
+    v.regex(/^\d{1,15}(-[0-9a-f]{8})?$/, "the id of an event is expected"),
+    v.description("The id of the last event that is known, unless there is a `Last-Event-ID`"),
+  )),
+});
+
 const episodePage = v.object({
   episodes: v.array(v.pipe(
     v.record(v.string(), v.unknown()),
@@ -117,7 +125,7 @@ export function watchRoutes(service: RunService) {
       "/runs/:id/events",
       describeRoute({
         tags: ["runs"],
-        summary: "Events of a run as they happen, from the first or the `Last-Event-ID` on",
+        summary: "Events of a run as they happen, from the first or the last known one on",
         description:
           "Server-sent events. The data is a line of `events.jsonl`, the id its number " +
           "with a hash of it. An event `rewind` says how many lines still hold after a run went " +
@@ -132,9 +140,11 @@ export function watchRoutes(service: RunService) {
         },
       }),
       param,
+      validator("query", eventsQuery, refuseInvalid),
       (c) => {
         const feed = service.feed(c.req.valid("param").id);
-        const cursor = feed.after(c.req.header("last-event-id") ?? null);
+        const { after = null } = c.req.valid("query");
+        const cursor = feed.after(c.req.header("last-event-id") ?? after);
         // This tells an EventSource not to come back.
         if (feed.isDone(cursor) && cursor.line > 0) return c.body(null, 204);
         const headers = {
