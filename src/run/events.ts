@@ -11,12 +11,14 @@
 import type { MethodName } from "./config/run_config.ts";
 import { JsonlWriter, readJsonl } from "../io/jsonl.ts";
 
-/** How long something took: the whole, and parts of it by name. */
+/** What something took: time, the whole and parts of it by name, and memory. */
 export interface Timing {
   /** Wall-clock seconds of the whole. */
   readonly seconds: number;
+  /** Bytes of the GPU in use after a step. */
+  readonly gpuBytes?: number;
   /** Seconds of a part. */
-  readonly [part: string]: number;
+  readonly [part: string]: number | undefined;
 }
 
 /** What an evaluation found in one domain and split. */
@@ -55,7 +57,7 @@ export interface StepEvent {
   readonly method: MethodName;
   /** Measures by name. */
   readonly metrics: Readonly<Record<string, number>>;
-  /** How long it took. */
+  /** What it took. */
   readonly timing?: Timing;
 }
 

@@ -213,7 +213,8 @@ export class Run {
       const progress = (step - first) / (end - first);
       const { metrics, parts } = await method.step({ step, progress, goesOn });
       this.#step++;
-      const timing = { seconds: (performance.now() - started) / 1000, ...parts };
+      const seconds = (performance.now() - started) / 1000;
+      const timing = { seconds, ...parts, gpuBytes: this.#gpu.memory().liveBytes };
       this.#emit({ type: "step", step: this.#step, method: method.name, metrics, timing });
       this.#watchdog.observe(metrics).forEach((message) => this.#warn(message));
       this.#warn(this.#outages.endStep());
