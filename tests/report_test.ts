@@ -22,6 +22,7 @@ import { parseComparison } from "../src/run/report/comparison_file.ts";
 import { scopeMean } from "../src/run/report/comparison_scopes.ts";
 import { ComparisonView, meanCurve } from "../src/run/report/comparison_view.ts";
 import { fixed, interval, short, signed } from "../src/run/report/format.ts";
+import { RunHistory } from "../src/run/report/history.ts";
 import { clip, markup, visible, within } from "../src/run/report/html.ts";
 import { niceScale } from "../src/run/report/interval_table.ts";
 import {
@@ -31,6 +32,7 @@ import {
   renderRunReport,
   report,
 } from "../src/run/report/mod.ts";
+import { runCurves } from "../src/run/report/run_curves.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { comparisonOf, episodeLine, eventsOf } from "./comparisons.ts";
 import { chain, episode as episodeWith, look } from "./episodes.ts";
@@ -356,7 +358,8 @@ Deno.test("values that are no numbers are gaps and dashes", () => {
   const { charts } = JSON.parse(
     between(page, '<script type="application/json" id="data">', "</script>"),
   );
-  assertEquals(charts[1].lines[0].y, [1, null, 3]);
+  const reward = charts.find(({ title }: { title: string }) => title === "Reward");
+  assertEquals(reward.lines[0].y, [1, null, 3]);
   assertStringIncludes(page, "4 values that were no numbers");
   assert(
     !/NaN|Infinity|undefined/.test(page.slice(page.indexOf("<body>"), page.indexOf("<script"))),
@@ -367,6 +370,37 @@ Deno.test("values that are no numbers are gaps and dashes", () => {
   checkPage(one);
   assert(!/NaN|Infinity|undefined/.test(one.slice(one.indexOf("<body>"), one.indexOf("<script"))));
   assertStringIncludes(one, "Uncertainty where there is no interval");
+});
+
+Deno.test("a run has a curve for every domain, its speed and its memory, and what is known comes first", () => {
+  const unknown = Object.fromEntries(Array.from({ length: 70 }, (_, i) => [`own/${i}`, i]));
+  const events = eventsOf(4, (step) => ({ ...unknown, num_tokens: 100 * step }));
+  const measured = events.map((event) =>
+    event.type === "step" ? { ...event, timing: { seconds: 2, gpuBytes: 3 * 2 ** 20 } } : event
+  );
+  const { charts, left } = runCurves(new RunHistory(measured));
+  const chartOf = (title: string) => charts.find((chart) => chart.title === title)!;
+  assertEquals(chartOf("Speed").lines[0]!.y, [50, 100, 150, 200]);
+  assertEquals(chartOf("Memory of the GPU").lines[0]!.y, [3, 3, 3, 3]);
+  assertEquals(left, 14); // 70 of its own, tokens, speed, time and memory
+  const { domains } = events.find((event) => event.type === "eval")!;
+  for (const [split, rows] of Map.groupBy(domains, (domain) => domain.split)) {
+    const names = rows.map(({ name }) => name);
+    const chart = charts.find(({ id }) => id === `evaluation-${split}`);
+    assertEquals(chart?.lines.map(({ label }) => label), names.length > 1 ? names : undefined);
+  }
+});
+
+Deno.test("a chart keeps its name while metrics that are known better come up", () => {
+  const history = new RunHistory(eventsOf(2, () => ({ own: 1 })));
+  const idOf = (title: string) =>
+    runCurves(history).charts.find((chart) => chart.title === title)?.id;
+  const before = idOf("own");
+  history.add({
+    ...{ time: "", type: "step", step: 3, method: "grpo", metrics: { own: 2, reward: 1 } },
+  });
+  assertEquals(idOf("own"), before);
+  assertNotEquals(idOf("Reward"), undefined);
 });
 
 Deno.test("the same input gives the same bytes", () => {

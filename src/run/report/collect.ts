@@ -9,6 +9,7 @@ import * as v from "valibot";
 import { eachJsonl } from "../../io/jsonl.ts";
 import { readConfigFile } from "../config/mod.ts";
 import { readEvents, type RunEvent } from "../events.ts";
+import { isEvent } from "./history.ts";
 
 /** A number; JSON has null for what is none. */
 const number = v.fallback(v.number(), NaN);
@@ -115,13 +116,6 @@ export function collectRunReport(folder: string): RunReport {
     rollouts: inOrder.flatMap((step) => step.filter(({ group }) => group === 0)),
     ...{ episodes: found.episodes, unreadable: found.unreadable },
   };
-}
-
-/** Whether a line of the event file has what the page reads of it. */
-function isEvent(value: unknown): boolean {
-  const event = value as Partial<RunEvent> | null;
-  if (typeof event?.type !== "string") return false;
-  return event.type !== "eval" || Array.isArray(event.domains);
 }
 
 /** The step halfway through those with episodes; none without events. */

@@ -12,7 +12,7 @@ export interface MetricView {
   readonly unit: string;
   /** Whether its axis shows 0. */
   readonly zero: boolean;
-  /** 100 for a share that is shown in %. */
+  /** 100 for a share that is shown in %, 2^-20 for bytes in MiB. */
   readonly factor: number;
 }
 
@@ -23,12 +23,13 @@ export const topics = [
   "Tool use",
   "Loss and gradient",
   "Distance from older policies",
-  "Length and time",
+  "Length, speed and memory",
   "Others",
 ] as const;
 
 type Topic = typeof topics[number];
-type Row = [topic: Topic, title: string, unit: string, kind: "share" | "positive" | "any"];
+type Kind = "share" | "bytes" | "positive" | "any";
+type Row = [topic: Topic, title: string, unit: string, kind: Kind];
 
 const [REWARD, SUCCESS, TOOLS, LOSS, DISTANCE, LENGTH, OTHERS] = topics;
 
@@ -50,14 +51,22 @@ const known: Readonly<Record<string, Row>> = {
   clip_high: [DISTANCE, "Clipped above", "% of tokens", "share"],
   logprob_difference: [DISTANCE, "Change of log-probability", "nats per token", "positive"],
   "completions/mean_length": [LENGTH, "Length of completions", "sampled tokens", "positive"],
+  tokens_per_second: [LENGTH, "Speed", "tokens of episodes per second", "positive"],
   "timing/seconds": [LENGTH, "Time of a step", "s", "positive"],
+  "timing/gpuBytes": [LENGTH, "Memory of the GPU", "MiB in use after the step", "bytes"],
 };
 
 /** How a metric is shown, by its name; one that is not known keeps its name. */
 export function metricView(name: string): MetricView {
   const [topic, title, unit, kind] = Object.hasOwn(known, name) ? known[name]! : guess(name);
-  const share = kind === "share";
-  return { topic, title, unit, zero: kind !== "any", factor: share ? 100 : 1 };
+  const factor = kind === "share" ? 100 : kind === "bytes" ? 2 ** -20 : 1;
+  return { topic, title, unit, zero: kind !== "any", factor };
+}
+
+/** The names with those that are known first, else in the order given. */
+export function knownFirst(names: readonly string[]): string[] {
+  const isKnown = (name: string) => Object.hasOwn(known, name);
+  return [...names.filter(isKnown), ...names.filter((name) => !isKnown(name))];
 }
 
 function guess(name: string): Row {

@@ -4,14 +4,18 @@
  * @module
  */
 
-import type { DomainScore, EvalEvent, RunEvent } from "../events.ts";
+import { splits } from "../../tasks/task.ts";
+import type { DomainScore, EvalEvent } from "../events.ts";
 import { type Chart, figure, type Line, thinned } from "./chart.ts";
-import { isNumber, type Maybe, mean } from "./format.ts";
+import { isNumber, type Maybe, mean, splitTitle } from "./format.ts";
+import type { Column, RunHistory } from "./history.ts";
 import { clip, type Html, markup } from "./html.ts";
-import { metricView, topics } from "./metric_names.ts";
+import { knownFirst, metricView, topics } from "./metric_names.ts";
 
 /** Most metrics that are drawn. */
 const METRICS = 60;
+/** Most domains of a split that are drawn: two kinds of line in each colour. */
+const DOMAINS = 14;
 
 /** Curves with what was left out of them. */
 export interface RunCurves {
@@ -26,80 +30,103 @@ export interface RunCurves {
 }
 
 /** Curves of all metrics by topic, and of the evaluations where there are several. */
-export function runCurves(events: readonly RunEvent[]): RunCurves {
-  const steps = events.filter((event) => event.type === "step")
-    .map(({ step, method, metrics, timing }) => ({
-      ...{ step, method },
-      values: new Map<string, Maybe>([
-        ...Object.entries(metrics ?? {}),
-        ...Object.entries(timing ?? {}).map(([part, s]) => [`timing/${part}`, s] as const),
-      ]),
-    }));
-  const names = [...new Set(steps.flatMap(({ values }) => [...values.keys()]))];
-  const methods = [...new Set(steps.map(({ method }) => method))].sort();
+export function runCurves({ columns, evaluations }: RunHistory): RunCurves {
+  // A chart keeps its number while others come up, so that an open page knows it again.
+  const numbers = new Map([...columns.keys()].map((name, i) => [name, i]));
   let [width, gaps] = [1, 0];
-  const charts = names.slice(0, METRICS).map((name, i) => {
+  const charts = knownFirst([...columns.keys()]).slice(0, METRICS).map((name) => {
     const view = metricView(name);
-    const lines = methods.flatMap((method): Line[] => {
-      const found = steps.filter((step) => step.method === method && step.values.has(name));
-      if (found.length === 0) return [];
-      const values = found.map((step) => step.values.get(name));
-      gaps += values.filter((value) => !isNumber(value)).length;
-      const scaled = values.map((value) => isNumber(value) ? view.factor * value : null);
-      const line = thinned(found.map(({ step }) => step), scaled);
+    const lines = [...columns.get(name)!].sort(byName).map(([method, column]): Line => {
+      gaps += column.gaps;
+      const line = metricLine(name, column);
       width = Math.max(width, line.width);
       const { x, y } = line;
-      return [{ label: method, x, y, colour: method === "sft" ? 1 : 0 }];
+      return { label: method, x, y, colour: method === "sft" ? 1 : 0 };
     });
     const chart: Chart = {
-      ...{ id: `metric-${i}`, title: clip(view.title, 100), x: "step", y: view.unit },
-      ...{ zero: view.zero, labels: lines.length > 1, height: 170, lines },
+      ...{ id: `metric-${numbers.get(name)}`, title: clip(view.title, 100), x: "step" },
+      ...{ y: view.unit, zero: view.zero, labels: lines.length > 1, height: 170, lines },
     };
     return { topic: view.topic, name, chart };
   });
-  const evaluations = evaluationChart(events.filter((event) => event.type === "eval"));
+  const evaluationCharts = evaluations.length < 2
+    ? []
+    : [splitChart(evaluations), ...domainCharts(evaluations)];
   const parts = topics.flatMap((topic) => {
-    const found = charts.filter((one) => one.topic === topic);
-    const figures = found.map(({ name, chart }) =>
-      figure(chart, chart.title === name ? null : clip(name, 100))
-    );
-    if (topic === "Success" && evaluations) figures.unshift(figure(evaluations));
+    const figures = [
+      ...topic === "Success" ? evaluationCharts.map((chart) => figure(chart)) : [],
+      ...charts.filter((one) => one.topic === topic).map(({ name, chart }) =>
+        figure(chart, chart.title === name ? null : clip(name, 100))
+      ),
+    ];
     return figures.length === 0 ? [] : [markup`<h3>${topic}</h3>
 <div class="charts">${figures}</div>
 `];
   });
   return {
-    charts: [...evaluations ? [evaluations] : [], ...charts.map(({ chart }) => chart)],
+    charts: [...evaluationCharts, ...charts.map(({ chart }) => chart)],
     body: parts.length === 0 ? markup`<p>No step is done yet.</p>` : markup`
 <p>Drag to zoom, double-click to see all; with the keyboard: arrow keys, + and &minus;, 0.</p>
 ${parts}`,
-    ...{ width, gaps, left: Math.max(0, names.length - METRICS) },
+    ...{ width, gaps, left: Math.max(0, columns.size - METRICS) },
   };
 }
 
-const splitNames: Readonly<Record<DomainScore["split"], string>> = {
-  train: "trained on",
-  composition: "combinations",
-  depth: "more steps",
-  domain: "new domains",
-};
+/** A metric's values as they are shown, few enough to be told apart. */
+export function metricLine(name: string, { steps, values }: Column): ReturnType<typeof thinned> {
+  const { factor } = metricView(name);
+  if (factor === 1) return thinned(steps, values);
+  return thinned(steps, values.map((value) => isNumber(value) ? factor * value : null));
+}
 
-/** pass@1 of the evaluations by split, if there are at least two; each the mean over domains. */
-function evaluationChart(evaluations: readonly EvalEvent[]): Chart | null {
-  if (evaluations.length < 2) return null;
-  const lines = Object.entries(splitNames).flatMap(([split, label], colour): Line[] => {
-    const points = evaluations.flatMap(({ step, domains }) => {
-      const value = mean(
-        domains.filter((row) => row.split === split).map((row) => row["pass1"] as Maybe),
-      );
-      return isNumber(value) ? [[step, 100 * value] as const] : [];
-    });
-    if (points.length === 0) return [];
-    const { x, y } = thinned(points.map(([step]) => step), points.map(([, value]) => value));
-    return [{ label, colour, x, y }];
-  });
+const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) => a < b ? -1 : 1;
+
+const evaluated = { x: "step", zero: true, labels: true } as const;
+
+/** pass@1 of the evaluations by split, each the mean over domains. */
+function splitChart(evaluations: readonly EvalEvent[]): Chart {
+  const lines = splits.flatMap((split, colour) =>
+    evaluationLine(splitTitle(split), colour, evaluations, (row) => row.split === split)
+  );
   return {
-    ...{ id: "evaluation", title: "pass@1 in evaluation", x: "step", y: "%, mean over domains" },
-    ...{ zero: true, labels: true, height: 170, lines },
+    ...{ ...evaluated, id: "evaluation", title: "pass@1 in evaluation", y: "%, mean over domains" },
+    ...{ height: 170, lines },
   };
+}
+
+/** pass@1 by domain, one chart for each split that has several. */
+function domainCharts(evaluations: readonly EvalEvent[]): Chart[] {
+  const rows = evaluations.flatMap(({ domains }) => domains);
+  return splits.flatMap((split): Chart[] => {
+    const names = [
+      ...new Set(rows.filter((row) => row.split === split).map(({ name }) => String(name))),
+    ];
+    if (names.length < 2) return [];
+    const shown = names.slice(0, DOMAINS);
+    const lines = shown.flatMap((name, colour) =>
+      evaluationLine(clip(name, 20), colour, evaluations, (row) =>
+        row.split === split && String(row.name) === name)
+    );
+    const y = names.length > DOMAINS ? `%, the first ${DOMAINS} of ${names.length} domains` : "%";
+    return [{
+      ...{ ...evaluated, id: `evaluation-${split}`, title: `pass@1, ${splitTitle(split)}`, y },
+      ...{ height: 170 + 8 * Math.max(0, shown.length - 6), lines },
+    }];
+  });
+}
+
+/** The mean pass@1 of some domains over the evaluations, in %; none if they never have one. */
+function evaluationLine(
+  label: string,
+  colour: number,
+  evaluations: readonly EvalEvent[],
+  belongs: (row: DomainScore) => boolean,
+): Line[] {
+  const points = evaluations.flatMap(({ step, domains }) => {
+    const value = mean(domains.filter(belongs).map((row) => row["pass1"] as Maybe));
+    return isNumber(value) ? [[step, 100 * value] as const] : [];
+  });
+  if (points.length === 0) return [];
+  const { x, y } = thinned(points.map(([step]) => step), points.map(([, value]) => value));
+  return [{ label, colour, x, y }];
 }

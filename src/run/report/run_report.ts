@@ -23,6 +23,7 @@ import {
   signed,
   splitTitle,
 } from "./format.ts";
+import { RunHistory } from "./history.ts";
 import { clip, type Html, markup, within } from "./html.ts";
 import { intervalTable, type Mark } from "./interval_table.ts";
 import { renderPage, wide } from "./page.ts";
@@ -37,7 +38,7 @@ export { collectRunReport, type RunReport };
  * The same run gives the same text.
  */
 export function renderRunReport(run: RunReport): string {
-  const curves = runCurves(run.events);
+  const curves = runCurves(new RunHistory(run.events));
   const views = rollouts(run.rollouts);
   return renderPage({
     title: `Run ${clip(run.name, 100)}`,
