@@ -380,7 +380,7 @@ Deno.test("a run has a curve for every domain, its speed and its memory, and wha
   );
   const { charts, left } = runCurves(new RunHistory(measured));
   const chartOf = (title: string) => charts.find((chart) => chart.title === title)!;
-  assertEquals(chartOf("Speed").lines[0]!.y, [50, 100, 150, 200]);
+  assertEquals(chartOf("Speed").lines[0]!.y, [50, 75, 100, 125]);
   assertEquals(chartOf("Memory of the GPU").lines[0]!.y, [3, 3, 3, 3]);
   assertEquals(left, 14); // 70 of its own, tokens, speed, time and memory
   const { domains } = events.find((event) => event.type === "eval")!;

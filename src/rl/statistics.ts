@@ -76,6 +76,21 @@ export function tInterval(values: readonly number[]): Interval {
 }
 
 /**
+ * Interval of the mean of independent estimates from the interval of each, whose halves may differ:
+ * the squares of the halves on a side add up. The method of variance estimates recovery (Zou and
+ * Donner, "Construction of confidence limits about effect measures", 2008).
+ *
+ * @returns NaN ends where an interval has none
+ */
+export function meanInterval(intervals: readonly Interval[]): Interval {
+  const count = intervals.length;
+  const mean = intervals.reduce((sum, one) => sum + one.mean, 0) / count;
+  const half = (end: "low" | "high") =>
+    Math.sqrt(intervals.reduce((sum, one) => sum + (one.mean - one[end]) ** 2, 0)) / count;
+  return { mean, low: mean - half("low"), high: mean + half("high") };
+}
+
+/**
  * Percentile bootstrap of a mean over clusters: whole clusters are drawn with replacement. With
  * clusters of paired differences it is the interval of the mean difference.
  *

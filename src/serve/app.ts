@@ -10,13 +10,14 @@ import { secureHeaders } from "hono/secure-headers";
 import { guardIdentity, type GuardOptions, guardOrigin, type ServeEnv } from "./guards.ts";
 import { type InferenceEngine, inferenceRoutes } from "./openai/mod.ts";
 import { limitConcurrency, limitRate } from "./limits.ts";
-import { answerProblem, Problem } from "./problem.ts";
+import { Problem } from "./problem.ts";
 import { logRequests, RequestCounts, type RequestRecord } from "./request_log.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { episodePageRoutes } from "./routes/episode_pages.ts";
 import { fileRoutes } from "./routes/files.ts";
-import { pageRoutes } from "./routes/pages.ts";
 import { operationRoutes } from "./routes/operations.ts";
+import { answerError, pageRoutes } from "./routes/pages.ts";
+import { runPageRoutes } from "./routes/run_pages.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { sessionRoutes } from "./routes/session.ts";
 import { watchRoutes } from "./routes/watch.ts";
@@ -37,7 +38,7 @@ const MAX_CONCURRENT = 256;
 export function buildApp(service: RunService, engine: InferenceEngine, options: AppOptions) {
   const counts = new RequestCounts();
   const app = new Hono<ServeEnv>();
-  app.onError(answerProblem);
+  app.onError(answerError);
   app.notFound((c) => {
     throw new Problem(404, `There is nothing at ${c.req.path}`);
   });
@@ -79,6 +80,7 @@ export function buildApp(service: RunService, engine: InferenceEngine, options: 
     .route("/", inferenceRoutes(engine))
     .route("/", sessionRoutes())
     .route("/", pageRoutes(service))
+    .route("/", runPageRoutes(service))
     .route("/", episodePageRoutes(service));
   routes.route("/", docsRoutes(app));
   refuseOtherMethods(app);

@@ -37,8 +37,10 @@ export interface GuardOptions {
 /** What anybody may see: that the server is there, how it is used, and where a token is given. */
 const PUBLIC = /^\/(health|openapi\.json|docs|docs\.css|ui\/sign-in|ui\/assets\/[^/]*)$/;
 
-/** What people look at, rather than programs. */
-const PAGE = /^\/(ui\/.*)?$/;
+/** Whether a path is of a page, which people look at, rather than programs. */
+export function isPage(path: string): boolean {
+  return /^\/(ui\/(?!assets\/).*)?$/.test(path);
+}
 
 /** The cookie in which a browser keeps its token. */
 export const SESSION_COOKIE = "mentor_token";
@@ -93,7 +95,7 @@ export function guardIdentity(
       c.set("identity", identify(c, tokens, now()));
     } catch (error) {
       guesses.require(addressOf(c));
-      if (PAGE.test(c.req.path) && isSafe(c.req.method)) return c.redirect(signInFor(c.req.path));
+      if (isPage(c.req.path) && isSafe(c.req.method)) return c.redirect(signInFor(c.req.path));
       throw error;
     }
     const acts = !isSafe(c.req.method) && c.req.path !== "/session";

@@ -38,6 +38,8 @@ export class Problem extends Error {
   override name = "Problem";
   /** Of the answer. */
   readonly status: ContentfulStatusCode;
+  /** The status in words. */
+  readonly title: string;
   /** What is wrong, field by field. */
   readonly errors: readonly FieldError[];
   /** Headers of the answer. */
@@ -53,29 +55,34 @@ export class Problem extends Error {
   ) {
     super(detail);
     this.status = status;
+    this.title = titles[status] ?? "Error";
     this.errors = errors;
     this.headers = headers;
   }
 }
 
-/** The answer to a request that cannot be served; for `onError`. */
-export function answerProblem(error: Error, c: Context): Response {
-  const problem = error instanceof Problem
-    ? error
-    : error instanceof HTTPException
+/** What is wrong where something was thrown; what nobody foresaw is for the log. */
+export function problemOf(error: Error, c: Context): Problem {
+  if (error instanceof Problem) return error;
+  const problem = error instanceof HTTPException
     ? new Problem(error.status, error.message || "The request cannot be read")
     : new Problem(500, "Something went wrong in the server; its log says what");
-  if (problem.status >= 500 && !(error instanceof Problem)) c.set("failure", error);
-  const { status, message, errors } = problem;
+  if (problem.status >= 500) c.set("failure", error);
+  return problem;
+}
+
+/** The answer to a request that cannot be served, for programs. */
+export function answerProblem(error: Error, c: Context): Response {
+  const { status, title, message, errors, headers } = problemOf(error, c);
   const body = {
     type: "about:blank",
-    title: titles[status] ?? "Error",
+    title,
     status,
     detail: message,
     ...(errors.length > 0 ? { errors } : {}),
   };
   return c.body(JSON.stringify(body), status, {
-    ...problem.headers,
+    ...headers,
     "content-type": "application/problem+json",
   });
 }

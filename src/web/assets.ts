@@ -7,6 +7,7 @@
 import { digest, pageScript, pageStyle } from "../run/report/page_parts.ts";
 import dashboardStyle from "./dashboard.css" with { type: "text" };
 import liveScript from "./live.js" with { type: "text" };
+import runActionsScript from "./run_actions.js" with { type: "text" };
 import sessionScript from "./session.js" with { type: "text" };
 
 /** A file, as it is sent. */
@@ -25,6 +26,7 @@ export const assets = {
   "style.css": css(`${pageStyle}\n${dashboardStyle}`),
   "page.js": script(pageScript),
   "live.js": script(liveScript),
+  "run_actions.js": script(runActionsScript),
   "session.js": script(sessionScript),
 } as const satisfies Readonly<Record<string, Asset>>;
 

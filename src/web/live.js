@@ -19,6 +19,8 @@
     [...element.querySelectorAll("[data-chart]")].map(({ dataset }) => dataset.chart).join();
 
   const replace = (page) => {
+    // Something has begun that can be followed event by event.
+    if (events === undefined && page.body.dataset.events !== undefined) return location.reload();
     for (const fresh of liveElements(page)) {
       const element = document.getElementById(fresh.id);
       if (element === null || shown.get(fresh.id) === fresh.innerHTML) continue;
@@ -32,8 +34,12 @@
         continue;
       }
       const focus = element.contains(document.activeElement) ? document.activeElement.id : "";
+      const chosen = [...element.querySelectorAll("input:checked")].map(({ value }) => value);
       element.replaceChildren(...document.importNode(fresh, true).childNodes);
-      if (focus !== "") document.getElementById(focus)?.focus();
+      for (const input of element.querySelectorAll("input[type=checkbox]")) {
+        input.checked = chosen.includes(input.value);
+      }
+      if (focus !== "") (document.getElementById(focus) ?? element).focus();
     }
     document.getElementById("data").replaceWith(
       document.importNode(page.getElementById("data"), true),
@@ -68,6 +74,8 @@
   document.addEventListener("visibilitychange", () => {
     if (due && !document.hidden) refresh();
   });
+  // Of another script that has changed something.
+  document.addEventListener("refresh", refresh);
   if (every !== undefined) setInterval(refresh, Number(every));
   if (events !== undefined) {
     const source = new EventSource(events);

@@ -7,9 +7,10 @@
 import { clip, type Html, markup } from "../run/report/html.ts";
 import { moment, NONE } from "../run/report/format.ts";
 import { wide } from "../run/report/page.ts";
-import type { RunState } from "../run/state.ts";
+import { type RunState, runStates } from "../run/state.ts";
 import type { DashboardPage } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
+import { stepBar } from "./step_bar.ts";
 
 /** A run as the list shows it. */
 export interface ListedRun {
@@ -33,28 +34,60 @@ export interface RunsView {
   readonly runs: readonly ListedRun[];
   /** Where older ones follow, by its name; null if there are none. */
   readonly next: string | null;
+  /** The state that all of them have; null if any will do. */
+  readonly state: RunState | null;
+  /** How many runs there are of each state. */
+  readonly counts: Readonly<Partial<Record<RunState, number>>>;
 }
 
 const EVERY_MS = 2000;
 
 /** The page at `/`. */
-export function runsPage({ runs, next }: RunsView): DashboardPage {
-  const list = runs.length === 0
-    ? markup`<p>There are no runs yet. <a href="/ui/start">Start one</a>, or <code>./mentor train</code> at a terminal.</p>`
-    : wide("Runs", table(runs));
-  const older = next === null
-    ? null
-    : markup`<p><a href="/?after=${encodeURIComponent(next)}">Older runs</a></p>`;
+export function runsPage({ runs, next, state, counts }: RunsView): DashboardPage {
   return {
     title: "Runs",
-    body: markup`<div id="runs" data-live>${list}${older}</div>`,
+    body: markup`<div id="runs" data-live>${
+      Object.keys(counts).length === 0
+        ? markup`<p>There are no runs yet. <a href="/ui/start">Start one</a>, or <code>./mentor train</code> at a terminal.</p>`
+        : [filter(state, counts), list(runs, state)]
+    }${
+      next === null
+        ? null
+        : markup`<p><a href="${listUrl({ state, after: next })}">Older runs</a></p>`
+    }</div>`,
     live: { every: EVERY_MS },
   };
 }
 
+/** Links to the runs of one state. */
+function filter(state: RunState | null, counts: RunsView["counts"]): Html {
+  const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const link = (to: RunState | null, title: string, count: number) =>
+    markup`<li><a href="${listUrl({ state: to })}"${
+      to === state ? markup` aria-current="true"` : null
+    }>${title} <small>${count}</small></a></li>
+`;
+  const states = runStates.filter((one) => one === state || counts[one] !== undefined);
+  return markup`<nav class="states" aria-label="Runs by state"><ul>
+${link(null, "all", all)}${states.map((one) => link(one, one, counts[one] ?? 0))}</ul></nav>
+`;
+}
+
+function listUrl({ state, after }: { state: RunState | null; after?: string }): string {
+  const query = new URLSearchParams({ ...state ? { state } : {}, ...after ? { after } : {} });
+  return query.size === 0 ? "/" : `/?${query}`;
+}
+
+function list(runs: readonly ListedRun[], state: RunState | null): Html {
+  if (runs.length === 0) return markup`<p>No run is ${state ?? "here"}.</p>`;
+  return markup`<form action="/ui/compare">
+${wide("Runs", table(runs))}<p><button>Compare the chosen</button></p>
+</form>`;
+}
+
 function table(runs: readonly ListedRun[]): Html {
   return markup`<table class="runs stack">
-<thead><tr><th scope="col">run</th><th scope="col">state</th><th scope="col">steps</th><th scope="col">method</th><th scope="col">reward</th><th scope="col" class="number">seed</th><th scope="col">made</th></tr></thead>
+<thead><tr><th scope="col">run</th><th scope="col">state</th><th scope="col">steps</th><th scope="col">method</th><th scope="col">reward</th><th scope="col" class="number">seed</th><th scope="col">made</th><th scope="col">compare</th></tr></thead>
 <tbody>
 ${runs.map(row)}</tbody>
 </table>`;
@@ -63,18 +96,17 @@ ${runs.map(row)}</tbody>
 function row(
   { id, state, request, step, steps, method, reward, seed, created, message }: ListedRun,
 ) {
-  return markup`<tr><th scope="row"><a href="/ui/runs/${encodeURIComponent(id)}">${
-    clip(id, 60)
-  }</a></th><td>${stateMark(state, request)}${
+  const name = clip(id, 60);
+  return markup`<tr><th scope="row"><a href="/ui/runs/${
+    encodeURIComponent(id)
+  }">${name}</a></th><td>${stateMark(state, request)}${
     message === null ? null : markup` <small class="bad">${clip(message, 120)}</small>`
-  }</td><td><span class="steps">${progress(step, steps)}</span></td><td>${method ?? NONE}</td><td>${
-    reward ?? NONE
-  }</td><td class="number">${seed ?? NONE}</td><td class="name">${moment(created)}</td></tr>
+  }</td><td>${stepBar(step, steps)}</td><td data-label="method">${
+    method ?? NONE
+  }</td><td data-label="reward">${reward ?? NONE}</td><td data-label="seed" class="number">${
+    seed ?? NONE
+  }</td><td data-label="made" class="name">${
+    moment(created)
+  }</td><td data-label="compare" class="choose"><input type="checkbox" id="choose-${id}" name="run" value="${id}" aria-label="Compare ${name}"></td></tr>
 `;
-}
-
-/** Steps done of all, with a bar. */
-function progress(step: number, steps: number | null): Html {
-  if (steps === null) return markup`${NONE}`;
-  return markup`<progress max="${steps}" value="${step}" aria-label="${step} of ${steps} steps"></progress> ${step} of ${steps}`;
 }

@@ -32,6 +32,8 @@ export interface Visitor {
   readonly path: string;
   /** Name of the token; null where none is needed. */
   readonly name: string | null;
+  /** Whether what changes something is for them, or looking alone. */
+  readonly scope: "read" | "control";
 }
 
 const places: readonly [path: string, title: string][] = [
@@ -43,7 +45,7 @@ const places: readonly [path: string, title: string][] = [
 ];
 
 /** The page as the text of an answer. */
-export function renderShell(page: DashboardPage, { path, name }: Visitor): string {
+export function renderShell(page: DashboardPage, { path, name }: Omit<Visitor, "scope">): string {
   const { title, lead, body, live, scripts = [] } = page;
   const files = new Set<AssetName>([
     "page.js",

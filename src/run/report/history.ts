@@ -19,6 +19,9 @@ export interface Column {
 /** How many steps tell how fast the run is just now. */
 const RECENT = 20;
 
+/** Over how many steps speed is taken: some are submitted ahead, and their times even out. */
+const BURST = 5;
+
 /** What has happened in a run. */
 export class RunHistory {
   /** All events but steps. */
@@ -44,7 +47,7 @@ export class RunHistory {
     for (const [part, value] of Object.entries(event.timing ?? {})) {
       this.#put(event, `timing/${part}`, value);
     }
-    const speed = tokensPerSecond([event]);
+    const speed = tokensPerSecond(this.#sinceMethod().slice(-BURST));
     if (isNumber(speed)) this.#put(event, "tokens_per_second", speed);
   }
 

@@ -31,7 +31,7 @@ export interface IntervalTable {
   readonly rowTitle: string;
   /** Name and unit of the axis. */
   readonly axis: string;
-  /** What the rows' marks are; one name alone needs no legend. */
+  /** What the rows' marks are, 7 at most; one name alone needs no legend. */
   readonly series: readonly string[];
   readonly rows: readonly IntervalRow[];
   /** Values that the axis must show, such as 0. */
@@ -56,12 +56,7 @@ export function intervalTable(table: IntervalTable): Html {
   ]);
   const legend = series.length > 1
     ? markup`<span class="legend">${
-      series.map((name, i) =>
-        markup`<span><svg class="swatch" width="30" height="14" aria-hidden="true">${[
-          bar(i, "2", "28", 7),
-          symbol(i, "15", 7),
-        ]}</svg> ${name}</span> `
-      )
+      series.map((name, i) => markup`<span>${seriesKey(i)} ${name}</span> `)
     }</span>`
     : null;
   return markup`
@@ -137,6 +132,14 @@ function rule(name: string, x: string): Html {
   return markup`<line class="${name}" x1="${x}" x2="${x}" y1="0" y2="100%"/>`;
 }
 
+/** A mark with its interval, as a legend has it. */
+export function seriesKey(series: number): Html {
+  return markup`<svg class="swatch" width="30" height="14" aria-hidden="true">${[
+    bar(series, "2", "28", 7),
+    symbol(series, "15", 7),
+  ]}</svg>`;
+}
+
 /** Stands for a series in a cell. */
 function key(name: string, series: number): Html {
   return markup`<svg class="swatch" width="12" height="14" role="img" aria-label="${name}:">${
@@ -144,11 +147,15 @@ function key(name: string, series: number): Html {
   }</svg> `;
 }
 
-/** Hollow circles and full ones can be told apart without colour. */
+/** Outlines around 0 of the marks of series that are no circles. */
+const outlines = ["M-4-4h8v8h-8z", "M0-5L5 4H-5z", "M0-5.5L5.5 0L0 5.5L-5.5 0z"];
+
+/** Full and hollow circles, squares, triangles and diamonds can be told apart without colour. */
 function symbol(series: number, x: string, y: number): Html {
-  return series === 0
-    ? markup`<circle class="mark m0" cx="${x}" cy="${y}" r="5"/>`
-    : markup`<circle class="mark hollow m1" cx="${x}" cy="${y}" r="4"/>`;
+  const name = `mark m${series}${series % 2 === 0 ? "" : " hollow"}`;
+  if (series < 2) return markup`<circle class="${name}" cx="${x}" cy="${y}" r="${5 - series}"/>`;
+  const outline = outlines[Math.floor(series / 2) - 1]!;
+  return markup`<svg x="${x}" y="${y}" overflow="visible"><path class="${name}" d="${outline}"/></svg>`;
 }
 
 /** An axis from 0 % to 100 % of a width. */

@@ -6,7 +6,7 @@
 
 /** How a metric is shown. */
 export interface MetricView {
-  readonly topic: string;
+  readonly topic: Topic;
   readonly title: string;
   /** Of the axis. */
   readonly unit: string;
@@ -27,7 +27,8 @@ export const topics = [
   "Others",
 ] as const;
 
-type Topic = typeof topics[number];
+/** One of them. */
+export type Topic = typeof topics[number];
 type Kind = "share" | "bytes" | "positive" | "any";
 type Row = [topic: Topic, title: string, unit: string, kind: Kind];
 
@@ -47,11 +48,13 @@ const known: Readonly<Record<string, Row>> = {
   entropy: [LOSS, "Entropy", "nats per token", "positive"],
   kl: [DISTANCE, "KL in the loss", "nats per token", "positive"],
   approx_kl: [DISTANCE, "KL to the sampling policy", "nats per token", "positive"],
-  clip_low: [DISTANCE, "Clipped below", "% of tokens", "share"],
-  clip_high: [DISTANCE, "Clipped above", "% of tokens", "share"],
-  logprob_difference: [DISTANCE, "Change of log-probability", "nats per token", "positive"],
+  "clip_ratio/low_mean": [DISTANCE, "Clipped below", "% of tokens", "share"],
+  "clip_ratio/high_mean": [DISTANCE, "Clipped above", "% of tokens", "share"],
+  "sampling/sampling_logp_difference/mean": [
+    ...[DISTANCE, "Change of log-probability", "nats per token", "positive"] as const,
+  ],
   "completions/mean_length": [LENGTH, "Length of completions", "sampled tokens", "positive"],
-  tokens_per_second: [LENGTH, "Speed", "tokens of episodes per second", "positive"],
+  tokens_per_second: [LENGTH, "Speed", "tokens per second, over 5 steps", "positive"],
   "timing/seconds": [LENGTH, "Time of a step", "s", "positive"],
   "timing/gpuBytes": [LENGTH, "Memory of the GPU", "MiB in use after the step", "bytes"],
 };

@@ -7,10 +7,10 @@
 import { splits } from "../../tasks/task.ts";
 import type { DomainScore, EvalEvent } from "../events.ts";
 import { type Chart, figure, type Line, thinned } from "./chart.ts";
-import { isNumber, type Maybe, mean, splitTitle } from "./format.ts";
+import { count, isNumber, type Maybe, mean, splitTitle } from "./format.ts";
 import type { Column, RunHistory } from "./history.ts";
 import { clip, type Html, markup } from "./html.ts";
-import { knownFirst, metricView, topics } from "./metric_names.ts";
+import { knownFirst, metricView, type Topic, topics } from "./metric_names.ts";
 
 /** Most metrics that are drawn. */
 const METRICS = 60;
@@ -52,31 +52,55 @@ export function runCurves({ columns, evaluations }: RunHistory): RunCurves {
   const evaluationCharts = evaluations.length < 2
     ? []
     : [splitChart(evaluations), ...domainCharts(evaluations)];
-  const parts = topics.flatMap((topic) => {
-    const figures = [
-      ...topic === "Success" ? evaluationCharts.map((chart) => figure(chart)) : [],
-      ...charts.filter((one) => one.topic === topic).map(({ name, chart }) =>
-        figure(chart, chart.title === name ? null : clip(name, 100))
-      ),
-    ];
-    return figures.length === 0 ? [] : [markup`<h3>${topic}</h3>
-<div class="charts">${figures}</div>
-`];
-  });
+  const figures = [
+    ...evaluationCharts.map((chart) => ({ topic: "Success" as const, figure: figure(chart) })),
+    ...charts.map(({ topic, name, chart }) => ({ topic, figure: metricFigure(name, chart) })),
+  ];
   return {
     charts: [...evaluationCharts, ...charts.map(({ chart }) => chart)],
-    body: parts.length === 0 ? markup`<p>No step is done yet.</p>` : markup`
+    body: figures.length === 0 ? markup`<p>No step is done yet.</p>` : markup`
 <p>Drag to zoom, double-click to see all; with the keyboard: arrow keys, + and &minus;, 0.</p>
-${parts}`,
+${byTopic(figures)}`,
     ...{ width, gaps, left: Math.max(0, columns.size - METRICS) },
   };
 }
 
+/** A chart of a metric, with the name that the files have for it. */
+export function metricFigure(name: string, chart: Chart): Html {
+  return figure(chart, chart.title === name ? null : clip(name, 100));
+}
+
+/** Figures below their topics, in the order of these; what is not known better is to be opened. */
+export function byTopic(figures: readonly { topic: Topic; figure: Html }[]): Html {
+  const groups = Map.groupBy(figures, ({ topic }) => topic);
+  return markup`${
+    topics.map((topic) => {
+      const found = groups.get(topic)?.map(({ figure }) => figure);
+      if (found === undefined) return null;
+      const charts = markup`<div class="charts">${found}</div>`;
+      return topic === "Others"
+        ? markup`<details><summary>${
+          count(found.length, "other metric")
+        }</summary>${charts}</details>
+`
+        : markup`<h3>${topic}</h3>
+${charts}
+`;
+    })
+  }`;
+}
+
 /** A metric's values as they are shown, few enough to be told apart. */
-export function metricLine(name: string, { steps, values }: Column): ReturnType<typeof thinned> {
+export function metricLine(
+  name: string,
+  { steps, values }: Pick<Column, "steps" | "values">,
+  points?: number,
+): ReturnType<typeof thinned> {
   const { factor } = metricView(name);
-  if (factor === 1) return thinned(steps, values);
-  return thinned(steps, values.map((value) => isNumber(value) ? factor * value : null));
+  const scaled = factor === 1
+    ? values
+    : values.map((value) => isNumber(value) ? factor * value : null);
+  return thinned(steps, scaled, points);
 }
 
 const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) => a < b ? -1 : 1;
@@ -104,8 +128,12 @@ function domainCharts(evaluations: readonly EvalEvent[]): Chart[] {
     if (names.length < 2) return [];
     const shown = names.slice(0, DOMAINS);
     const lines = shown.flatMap((name, colour) =>
-      evaluationLine(clip(name, 20), colour, evaluations, (row) =>
-        row.split === split && String(row.name) === name)
+      evaluationLine(
+        clip(name, 20),
+        colour,
+        evaluations,
+        (row) => row.split === split && String(row.name) === name,
+      )
     );
     const y = names.length > DOMAINS ? `%, the first ${DOMAINS} of ${names.length} domains` : "%";
     return [{
@@ -116,7 +144,7 @@ function domainCharts(evaluations: readonly EvalEvent[]): Chart[] {
 }
 
 /** The mean pass@1 of some domains over the evaluations, in %; none if they never have one. */
-function evaluationLine(
+export function evaluationLine(
   label: string,
   colour: number,
   evaluations: readonly EvalEvent[],

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Interval } from "../../rl/statistics.ts";
 import { splits } from "../../tasks/task.ts";
 import { resolveConfig } from "../config/mod.ts";
 import type { DomainScore, EvalEvent, RunEvent } from "../events.ts";
@@ -57,33 +58,51 @@ export function renderRunReport(run: RunReport): string {
   });
 }
 
-function lead({ config, events }: RunReport): Html {
+function lead(run: RunReport): Html {
+  const { events } = run;
   const start = events.find((event) => event.type === "run-start");
   const end = events.findLast((event) => event.type === "run-end");
   const done = events.findLast((event) => event.type === "step")?.step ?? 0;
+  const message = end?.message === undefined
+    ? null
+    : markup`<p class="bad">${clip(end.message, 2000)}</p>`;
+  return markup`${message}${
+    factList([
+      ["Status", end ? end.status : "running, or interrupted"],
+      ["Steps", start ? `${done} of ${start.steps}` : done],
+      ...plan(run),
+      ["Started", start ? moment(start.time) : NONE],
+      ["Time taken", duration(end?.timing?.seconds)],
+    ])
+  }`;
+}
+
+/** Something to know about a run, by its name. */
+export type Fact = readonly [name: string, value: unknown];
+
+/** Facts beside each other. */
+export function factList(facts: readonly Fact[]): Html {
+  return markup`<dl class="facts">${
+    facts.map(([name, value]) => markup`<div><dt>${name}</dt><dd>${value}</dd></div>`)
+  }</dl>
+`;
+}
+
+/** What a run is about: what it learns by, from where, and on what. */
+export function plan({ config, events }: Pick<RunReport, "config" | "events">): Fact[] {
+  const start = events.find((event) => event.type === "run-start");
   const own = ownParts(events);
   const setting = (name: string) => clip(compactJson(config[name] ?? null), 200);
-  const facts: [string, unknown][] = [
-    ["Status", end ? end.status : "running, or interrupted"],
-    ["Steps", start ? `${done} of ${start.steps}` : done],
+  return [
     ["Method", start?.method ?? setting("method")],
     ["Reward", own.includes("reward") ? "its own, given in code" : setting("reward")],
     ...own.includes("potential")
-      ? [["Credit", "by turns, with a potential of its own"] as [string, unknown]]
+      ? [["Credit", "by turns, with a potential of its own"] as const]
       : [],
     ["From", setting("from")],
     ["Seed", start?.seed ?? setting("seed")],
     ["Adapter", clip(start?.adapter ?? NONE, 200)],
-    ["Started", start ? moment(start.time) : NONE],
-    ["Time taken", duration(end?.timing?.seconds)],
   ];
-  const message = end?.message === undefined
-    ? null
-    : markup`<p class="bad">${clip(end.message, 2000)}</p>`;
-  return markup`${message}<dl class="facts">${
-    facts.map(([name, value]) => markup`<div><dt>${name}</dt><dd>${value}</dd></div>`)
-  }</dl>
-`;
 }
 
 /** What the run was given in code, whatever its config says. */
@@ -94,7 +113,8 @@ function ownParts(events: readonly RunEvent[]): string[] {
     : [];
 }
 
-function warnings(events: readonly RunEvent[]): Html {
+/** What was amiss, if there is anything. */
+export function warnings(events: readonly RunEvent[]): Html {
   const found = events.filter((event) => event.type === "warning");
   if (found.length === 0) return markup`<p>None.</p>`;
   const items = within(
@@ -120,7 +140,8 @@ interface DomainPair {
   readonly after: DomainScore | undefined;
 }
 
-function evaluation(events: readonly RunEvent[]): Html {
+/** pass@1 with intervals and all other measures, before and after. */
+export function evaluation(events: readonly RunEvent[]): Html {
   const all = events.filter((event) => event.type === "eval");
   const before = all.find(({ phase }) => phase === "before");
   const after = all.findLast(({ phase }) => phase !== "before");
@@ -167,12 +188,15 @@ function pairUp(before: EvalEvent | undefined, after: EvalEvent | undefined): Do
 }
 
 function markOf(score: DomainScore | undefined, series: number): Mark[] {
-  if (!score || !isNumber(score["pass1"])) return [];
+  const interval = score === undefined ? null : intervalOf(score);
+  return interval === null ? [] : [{ series, interval }];
+}
+
+/** pass@1 in a domain, in %, with its interval; null if it is not there. */
+export function intervalOf(score: DomainScore): Interval | null {
+  if (!isNumber(score["pass1"])) return null;
   const [low, high] = Array.isArray(score["ci95"]) ? score["ci95"] : [NaN, NaN];
-  return [{
-    series,
-    interval: { mean: 100 * score["pass1"], low: 100 * low, high: 100 * high },
-  }];
+  return { mean: 100 * score["pass1"], low: 100 * low, high: 100 * high };
 }
 
 const columns: readonly [name: string, title: string, show: (value: Maybe) => string][] = [
@@ -222,7 +246,8 @@ function means(pairs: readonly DomainPair[]): DomainPair[] {
   });
 }
 
-function settings({ config, events }: RunReport): Html {
+/** Settings other than the defaults, all of them, and how to make the run again. */
+export function settings({ config, events }: Pick<RunReport, "config" | "events">): Html {
   const own = ownParts(events);
   const defaults = new Map(flatten(resolveConfig()));
   const text = (value: unknown) => clip(compactJson(value), 300);

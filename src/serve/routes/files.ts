@@ -84,7 +84,8 @@ export function fileRoutes(service: RunService) {
     );
 }
 
-function filesOf(folder: string): { name: string; bytes: number }[] {
+/** Names and sizes of the files in a folder. @throws {Problem} 404 if there is no such folder */
+export function filesOf(folder: string): { name: string; bytes: number }[] {
   try {
     return [...Deno.readDirSync(folder)].filter(({ isFile }) => isFile)
       .map(({ name }) => ({ name, bytes: Deno.statSync(join(folder, name)).size }))

@@ -5,15 +5,18 @@
  */
 
 import { type Context, Hono } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { describeRoute, validator } from "hono-openapi";
 import { assets } from "../../web/assets.ts";
+import { problemPage } from "../../web/problem_page.ts";
 import { runsPage } from "../../web/runs_page.ts";
-import { type DashboardPage, renderShell } from "../../web/shell.ts";
+import { type DashboardPage, renderShell, type Visitor } from "../../web/shell.ts";
 import { signInPage } from "../../web/sign_in_page.ts";
 import { refuseInvalid } from "../body.ts";
-import type { ServeEnv } from "../guards.ts";
-import { Problem } from "../problem.ts";
+import { isPage, isSafe, type ServeEnv } from "../guards.ts";
+import { answerProblem, Problem, problemOf } from "../problem.ts";
 import type { RunService } from "../service.ts";
+import type { Identity } from "../tokens.ts";
 import { pageOf } from "./run_view.ts";
 import { listQuery } from "./schemas.ts";
 
@@ -24,7 +27,12 @@ export const page = describeRoute({ hide: true });
 export function pageRoutes(service: RunService) {
   return new Hono<ServeEnv>()
     .get("/", page, validator("query", listQuery, refuseInvalid), (c) => {
-      return show(c, runsPage(pageOf(service, c.req.valid("query"))));
+      const query = c.req.valid("query");
+      const { state = null } = query;
+      return show(
+        c,
+        runsPage({ ...pageOf(service, query), state, counts: service.index.counts() }),
+      );
     })
     .get("/ui/sign-in", (c) => show(c, signInPage()))
     .get("/ui/assets/:file", (c) => {
@@ -39,7 +47,26 @@ export function pageRoutes(service: RunService) {
 }
 
 /** Answers with a page, which is not to be kept. */
-export function show(c: Context<ServeEnv>, page: DashboardPage): Response {
+export function show(
+  c: Context<ServeEnv>,
+  page: DashboardPage,
+  status: ContentfulStatusCode = 200,
+): Response {
   c.header("cache-control", "no-store");
-  return c.html(renderShell(page, { path: c.req.path, name: c.get("identity").name }));
+  return c.html(renderShell(page, visitorOf(c)), status);
+}
+
+/** For whom a page is; of a request that came to nothing, not even that may be known. */
+export function visitorOf(c: Context<ServeEnv>): Visitor {
+  const { name, scope } = (c.get("identity") as Identity | undefined) ??
+    { name: null, scope: "read" };
+  return { path: c.req.path, name, scope };
+}
+
+/** The answer to a request that cannot be served: a page where one was asked for; for `onError`. */
+export function answerError(error: Error, c: Context<ServeEnv>): Response {
+  if (!isPage(c.req.path) || !isSafe(c.req.method)) return answerProblem(error, c);
+  const { status, title, message, headers } = problemOf(error, c);
+  for (const [name, value] of Object.entries(headers)) c.header(name, value);
+  return show(c, problemPage({ title, detail: message }), status);
 }

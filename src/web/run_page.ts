@@ -1,0 +1,215 @@
+/**
+ * The page of a run: what has become of it, what can be asked of it, and its numbers as they come.
+ *
+ * @module
+ */
+
+import { duration, fixed, isNumber, moment, NONE, short } from "../run/report/format.ts";
+import type { RunHistory } from "../run/report/history.ts";
+import { clip, type Html, markup } from "../run/report/html.ts";
+import { runCurves } from "../run/report/run_curves.ts";
+import { evaluation, factList, plan, settings, warnings } from "../run/report/run_report.ts";
+import { isLive, type RunState } from "../run/state.ts";
+import type { ListedRun } from "./runs_page.ts";
+import type { DashboardPage, Live, Visitor } from "./shell.ts";
+import { stateMark } from "./state_mark.ts";
+import { stepBar } from "./step_bar.ts";
+
+/** A run as its page shows it. */
+export interface ShownRun extends ListedRun {
+  /** When its last process took it on, in ISO 8601; null before that. */
+  readonly started: string | null;
+  /** When that was done with it; null before that. */
+  readonly ended: string | null;
+  /** All settings; null if they cannot be read. */
+  readonly config: Readonly<Record<string, unknown>> | null;
+  /** The end of what its process printed, unless it is well. */
+  readonly lastWords: string | null;
+}
+
+/** Files that can be downloaded. */
+export interface FileGroup {
+  readonly title: string;
+  /** The path below which the files are. */
+  readonly path: string;
+  readonly files: readonly { readonly name: string; readonly bytes: number }[];
+}
+
+/** What the page is made of. */
+export interface RunView {
+  readonly run: ShownRun;
+  readonly history: RunHistory;
+  /** Id of the last event in the history; null if there is none. */
+  readonly last: string | null;
+  readonly files: readonly FileGroup[];
+  /** Why there is no report of it to download; null if there is one. */
+  readonly noReport: string | null;
+}
+
+/** How often a page is looked at again where no events come. */
+const EVERY_MS = 5000;
+
+/** The page at `/ui/runs/:id`. */
+export function runPage(view: RunView, { scope }: Visitor): DashboardPage {
+  const { run, history, last, files } = view;
+  const { id, config } = run;
+  const curves = runCurves(history);
+  const events = history.landmarks;
+  const live = liveOf(run, last);
+  return {
+    title: `Run ${clip(id, 100)}`,
+    body: markup`
+<div id="run-state" class="run-state" data-live tabindex="-1">${stateOf(view, scope)}</div>
+<output id="action-said" class="bad" role="alert"></output>
+${links(view)}
+<div id="run-facts" data-live>${facts(view)}</div>
+<div id="run-warnings" data-live>${
+      events.some(({ type }) => type === "warning")
+        ? markup`<section aria-labelledby="warnings"><h2 id="warnings">Warnings</h2>
+${warnings(events)}</section>`
+        : null
+    }</div>
+<section aria-labelledby="curves"><h2 id="curves">Curves</h2>
+<div id="run-curves" data-live>${curves.body}</div></section>
+<section aria-labelledby="evaluation"><h2 id="evaluation">Before and after</h2>
+<div id="run-evaluation" data-live>${evaluation(events)}</div></section>
+<section aria-labelledby="settings"><h2 id="settings">Settings</h2>
+${config === null ? markup`<p>They cannot be read.</p>` : settings({ config, events })}</section>
+<section aria-labelledby="files"><h2 id="files">Files</h2>
+<div id="run-files" data-live>${fileList(files)}</div></section>`,
+    charts: curves.charts,
+    ...live ? { live } : {},
+    scripts: ["run_actions.js"],
+  };
+}
+
+/** Nothing new comes of what is finished, and of what is damaged only if somebody mends it. */
+function liveOf({ id, state }: ShownRun, last: string | null): Live | null {
+  if (state === "finished") return null;
+  if (!isLive(state) && state !== "queued") return { every: EVERY_MS };
+  const after = last === null ? "" : `?after=${last}`;
+  return { events: `/runs/${encodeURIComponent(id)}/events${after}` };
+}
+
+type Action = "pause" | "resume" | "stop";
+
+const titles: Readonly<Record<Action, string>> = {
+  pause: "Pause",
+  resume: "Resume",
+  stop: "Stop",
+};
+
+/** What can be asked of a run in each state. */
+const possible: Readonly<Record<RunState, readonly Action[]>> = {
+  queued: ["stop"],
+  running: ["pause", "stop"],
+  paused: ["resume", "stop"],
+  stopping: [],
+  finished: [],
+  stopped: ["resume"],
+  failed: ["resume"],
+  interrupted: ["resume"],
+  damaged: [],
+};
+
+const explained: Partial<Readonly<Record<RunState, string>>> = {
+  queued: "It waits for its turn. Stop takes it out of the queue.",
+  running: "Pause and stop take effect at the end of the step, with a checkpoint.",
+  paused: "It waits, saved, and keeps its place on the GPU.",
+  stopping: "It ends after its step, with a checkpoint.",
+  stopped: "It can go on from its last checkpoint.",
+  failed: "Resume tries again from its last checkpoint.",
+  interrupted: "Its process is gone without a word. Resume goes on from its last checkpoint.",
+};
+
+function stateOf({ run, history }: RunView, scope: Visitor["scope"]): Html {
+  const { id, state, request, step, steps, message, lastWords } = run;
+  const actions = request === "pause" && state === "running"
+    ? (["resume", "stop"] as const)
+    : possible[state];
+  const mayAct = scope === "control";
+  const left = (steps ?? NaN) - step;
+  const rest = state === "running" && left > 0 ? left * history.secondsPerStep : NaN;
+  return markup`<p class="line">${stateMark(state, request)} ${
+    steps === null ? null : stepBar(step, steps)
+  } ${isNumber(rest) ? markup`<span>about ${duration(rest)} left</span>` : null}</p>
+${
+    actions.length === 0
+      ? null
+      : markup`<p class="line">${
+        actions.map((action) =>
+          markup`<button type="button" id="action-${action}" data-action="/runs/${
+            encodeURIComponent(id)
+          }/${action}"${mayAct ? null : markup` disabled aria-describedby="action-note"`}>${
+            titles[action]
+          }</button> `
+        )
+      }</p>`
+  }${
+    actions.length > 0 && !mayAct
+      ? markup`<p class="note" id="action-note">Your token may look alone; these take one for control.</p>`
+      : explained[state] === undefined
+      ? null
+      : markup`<p class="note">${explained[state]}</p>`
+  }${message === null ? null : markup`<p class="bad">${clip(message, 2000)}</p>`}${
+    lastWords === null ? null : markup`<details class="words" open><summary>Its last words</summary>
+<pre>${clip(lastWords, 4000)}</pre></details>`
+  }`;
+}
+
+function links({ run: { id, config }, noReport }: RunView): Html {
+  const name = encodeURIComponent(id);
+  return markup`<ul class="links">
+<li><a href="/ui/runs/${name}/episodes">Episodes</a></li>
+<li><a href="/ui/compare?run=${name}">Compare</a></li>
+${
+    config === null
+      ? null
+      : markup`<li><a href="/ui/start?like=${name}">Start another like this</a></li>
+`
+  }${
+    noReport === null
+      ? markup`<li><a href="/ui/runs/${name}/report" download>Download the report</a></li>`
+      : markup`<li>${noReport}</li>`
+  }
+</ul>`;
+}
+
+function facts({ run, history }: RunView): Html {
+  const { created, started, ended, config } = run;
+  const bytes = history.latest("timing/gpuBytes");
+  const speed = history.tokensPerSecond;
+  return factList([
+    ...plan({ config: config ?? {}, events: history.landmarks }),
+    ["Made", moment(created)],
+    ["Started", started === null ? NONE : moment(started)],
+    ...ended === null ? [] : [["Ended", moment(ended)] as const],
+    ["Time of a step", duration(history.secondsPerStep)],
+    ["Speed", isNumber(speed) ? `${short(Math.round(speed))} tokens/s` : NONE],
+    ["Memory of the GPU", isNumber(bytes) ? size(bytes) : NONE],
+  ]);
+}
+
+function fileList(groups: readonly FileGroup[]): Html {
+  if (groups.length === 0) return markup`<p>There is no checkpoint yet.</p>`;
+  return markup`${
+    groups.map(({ title, path, files }) =>
+      markup`<details><summary>${title}</summary>
+<ul>${
+        files.map(({ name, bytes }) =>
+          markup`<li><a href="${path}/${
+            encodeURIComponent(name)
+          }" download="${name}">${name}</a> <small>${size(bytes)}</small></li>`
+        )
+      }</ul></details>
+`
+    )
+  }`;
+}
+
+/** "1.5 MiB". */
+function size(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  const power = Math.min(4, Math.floor(Math.log2(bytes) / 10));
+  return `${fixed(bytes / 1024 ** power, 1)} ${["KiB", "MiB", "GiB", "TiB"][power - 1]}`;
+}
