@@ -2,8 +2,15 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import { resolveConfig } from "../src/run/config/mod.ts";
+import { RunHold, sendRequest } from "../src/run/control.ts";
+import { EventLog, type RunEventBody } from "../src/run/events.ts";
+import type { Chart } from "../src/run/report/chart.ts";
+import { RunFolder } from "../src/run/store.ts";
+import { RunHistories } from "../src/serve/run_histories.ts";
 import { newToken, readTokens } from "../src/serve/tokens.ts";
 import { assets, assetUrl } from "../src/web/assets.ts";
+import { labelsOf } from "../src/web/run_labels.ts";
 import { ask, begun, ended, freshRuns, makeRun, root, stepEvent, testApp } from "./servers.ts";
 
 const reader = newToken("plots", "read", null);
@@ -95,4 +102,275 @@ Deno.test("a token becomes a cookie that no script and no other site can use, wi
   assertEquals((await app.request("/runs", ask("POST", { steps: 1 }, acting))).status, 201);
   const out = await app.request("/session", ask("DELETE", undefined, acting));
   assertStringIncludes(out.headers.get("set-cookie")!, "Max-Age=0");
+});
+
+/** Everything that has a meaning in HTML. */
+const HOSTILE = `</script><img src=x onerror=alert(1)>"'&amp;`;
+
+Deno.test("the page of a run has its state, what can be asked of it, and why it failed", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  const { runs } = service.options;
+  const pageOf = async ({ id }: { id: string }) => {
+    service.supervisor.tick();
+    const response = await app.request(`/ui/runs/${id}`, ask("GET"));
+    assertEquals(response.status, 200);
+    return await response.text();
+  };
+  const actions = (page: string) =>
+    [...page.matchAll(/data-action="\/runs\/[^"]+\/(\w+)"/g)].map(([, action]) => action);
+  const follows = (page: string) => /<body( data-(?:events|every)="[^"]*")?>/.exec(page)![1] ?? "";
+
+  const done = makeRun(runs, [begun, stepEvent(1), stepEvent(2), ended(2)]);
+  const finished = await pageOf(done);
+  assertEquals(actions(finished), []);
+  assertEquals(follows(finished), "");
+  assertStringIncludes(finished, `href="/ui/runs/${done.id}/episodes"`);
+  assertStringIncludes(finished, `href="/ui/start?like=${done.id}"`);
+  assertStringIncludes(finished, "<b>Loss</b>");
+
+  const queued = makeRun(runs, []);
+  Deno.writeTextFileSync(join(queued.path, "queued.json"), '{"place":1}');
+  const waiting = await pageOf(queued);
+  assertEquals(actions(waiting), ["stop"]);
+  assertEquals(follows(waiting), ` data-events="/runs/${queued.id}/events"`);
+
+  const live = makeRun(runs, [begun, stepEvent(1), stepEvent(2)]);
+  {
+    using hold = await RunHold.take(live.path);
+    const running = await pageOf(live);
+    assertEquals(actions(running), ["pause", "stop"]);
+    assertStringIncludes(follows(running), `/runs/${live.id}/events?after=3-`);
+    assertStringIncludes(running, "2 of 9");
+    assertStringIncludes(running, "about 3.5 s left");
+    sendRequest(live.path, "pause");
+    assertEquals(actions(await pageOf(live)), ["resume", "stop"]);
+    using log = new EventLog(live.events);
+    log.emit({ type: "paused", step: 2 });
+    const paused = await pageOf(live);
+    assertEquals(actions(paused), ["resume", "stop"]);
+    assertStringIncludes(paused, ">paused</span>");
+    sendRequest(live.path, "stop");
+    assertEquals(actions(await pageOf(live)), []);
+    hold.end();
+  }
+  Deno.writeTextFileSync(join(live.path, "log.txt"), `a trace ${HOSTILE}`);
+  const interrupted = await pageOf(live);
+  assertEquals(actions(interrupted), ["resume"]);
+  assertEquals(follows(interrupted), ' data-every="5000"');
+  assertStringIncludes(interrupted, "a trace &lt;/script&gt;");
+
+  const failed = await pageOf(makeRun(runs, [
+    begun,
+    { type: "warning", step: 1, message: `amiss ${HOSTILE}` },
+    { type: "run-end", step: 1, status: "failed", message: `broke ${HOSTILE}` },
+  ]));
+  assertEquals(actions(failed), ["resume"]);
+  assertStringIncludes(failed, "broke &lt;/script&gt;");
+  assertStringIncludes(failed, "Step 1: amiss &lt;/script&gt;");
+  assertEquals(
+    actions(
+      await pageOf(makeRun(runs, [
+        begun,
+        { type: "run-end", step: 1, status: "stopped" },
+      ])),
+    ),
+    ["resume"],
+  );
+
+  const broken = makeRun(runs, [begun]);
+  Deno.writeTextFileSync(
+    join(broken.path, "config.json"),
+    `{"method": ${JSON.stringify(HOSTILE)}}`,
+  );
+  const damaged = await pageOf(broken);
+  assertEquals(actions(damaged), []);
+  assertStringIncludes(damaged, ">damaged</span>");
+  assertStringIncludes(damaged, "They cannot be read");
+  for (const page of [interrupted, failed, damaged]) assert(!page.includes("<img"), page);
+});
+
+Deno.test("a token for reading sees what it may not ask for, and why", async () => {
+  const { app, service } = testApp({ tokens });
+  await using _service = service;
+  const { id } = makeRun(service.options.runs, [
+    begun,
+    { type: "run-end", step: 1, status: "stopped" },
+  ]);
+  service.supervisor.tick();
+  const pageFor = async (token: string) =>
+    await (await app.request(`/ui/runs/${id}`, ask("GET", undefined, bearer(token)))).text();
+  const page = await pageFor(reader.token);
+  assertStringIncludes(page, ' disabled aria-describedby="action-note">Resume<');
+  assertStringIncludes(page, 'id="action-note">Your token may look alone');
+  assert(!(await pageFor(controller.token)).includes("disabled"));
+});
+
+Deno.test("a run's report is sent as a file, unless it would hold others up", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  const run = makeRun(service.options.runs, [begun, stepEvent(1), ended(1)]);
+  const bare = makeRun(service.options.runs, []);
+  service.supervisor.tick();
+  const report = (id: string) => app.request(`/ui/runs/${id}/report`, ask("GET"));
+  const sent = await report(run.id);
+  assertEquals(
+    sent.headers.get("content-disposition"),
+    `attachment; filename="${run.id}.html"`,
+  );
+  assertStringIncludes(await sent.text(), `<title>Run ${run.id}</title>`);
+  assertEquals((await report(bare.id)).status, 409);
+  Deno.truncateSync(run.episodes, 17 * 2 ** 20);
+  const large = await report(run.id);
+  assertEquals(large.status, 409);
+  assertStringIncludes(await large.text(), "./mentor report");
+  const page = await (await app.request(`/ui/runs/${run.id}`, ask("GET"))).text();
+  assert(!page.includes(`/ui/runs/${run.id}/report`));
+});
+
+Deno.test("what cannot be shown is a page that says why, and for a program a document", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  for (
+    const [path, status, detail] of [
+      ["/ui/runs/nothing", 404, "There is no run &quot;nothing&quot;"],
+      ["/ui/nowhere", 404, "There is nothing at /ui/nowhere"],
+      ["/ui/runs/%3Cb%3E", 400, "a run&#39;s name has letters"],
+      ["/ui/compare?run=nothing", 404, "There is no run"],
+      ["/?state=tired", 400, "The request cannot be used"],
+    ] as const
+  ) {
+    const response = await app.request(path, ask("GET"));
+    assertEquals(response.status, status, path);
+    assertEquals(response.headers.get("content-type"), "text/html; charset=UTF-8", path);
+    const page = await response.text();
+    assertStringIncludes(page, detail);
+    assertStringIncludes(page, 'aria-label="Pages"');
+  }
+  for (const path of ["/runs/nothing", "/ui/assets/nothing.js", "/nowhere"]) {
+    const response = await app.request(path, ask("GET"));
+    assertEquals(response.headers.get("content-type"), "application/problem+json", path);
+    await response.body?.cancel();
+  }
+});
+
+Deno.test("the list is narrowed down by state, and pages of it keep to that", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  const { runs } = service.options;
+  const done = [1, 2].map(() => makeRun(runs, [begun, ended(1)]).id);
+  const stopped = makeRun(runs, [begun, { type: "run-end", step: 1, status: "stopped" }]).id;
+  service.supervisor.tick();
+  const list = async (query: string) => await (await app.request(`/${query}`, ask("GET"))).text();
+  const shown = (page: string) =>
+    [...page.matchAll(/href="\/ui\/runs\/([^"]+)"/g)].map(([, id]) => id);
+  assertEquals(shown(await list("")).length, 3);
+  assertEquals(shown(await list("?state=stopped")), [stopped]);
+  const one = await list("?state=finished&limit=1");
+  const [, older] = /href="(\/\?state=finished&amp;after=[^"]+)"/.exec(one)!;
+  const two = await list(older!.replace("&amp;", "&").slice(1));
+  assertEquals([...shown(one), ...shown(two)].sort(), done.sort());
+  assertStringIncludes(
+    one,
+    'href="/?state=finished" aria-current="true">finished <small>2</small>',
+  );
+  assertStringIncludes(await list("?state=paused"), "No run is paused");
+});
+
+Deno.test("runs are compared by what differs, their last evaluations and their curves", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  const { runs } = service.options;
+  const evaluation = (step: number, pass1: number): RunEventBody => ({
+    ...{ type: "eval", step, phase: step === 0 ? "before" : "after" },
+    domains: [
+      { name: "arith", split: "train", pass1, ci95: [pass1 - 0.1, pass1 + 0.1] },
+      { name: HOSTILE, split: "train", pass1, ci95: [pass1 - 0.1, pass1 + 0.1] },
+    ],
+  });
+  const make = (settings: Record<string, unknown>, pass1: number) => {
+    const run = RunFolder.create(resolveConfig({ flags: settings }), runs);
+    using log = new EventLog(run.events);
+    [begun, evaluation(0, 0.1), stepEvent(1), stepEvent(2), evaluation(2, pass1), ended(2)]
+      .forEach((event) => log.emit(event));
+    return run;
+  };
+  const made = Array.from({ length: 8 }, (_, seed) => make({ seed }, 0.5));
+  const other = make({ seed: 0, reward: "sparse" }, 0.25);
+  const broken = makeRun(runs, [begun]);
+  Deno.writeTextFileSync(join(broken.path, "config.json"), "{");
+  service.supervisor.tick();
+  const compare = async (...chosen: { id: string }[]) => {
+    const query = chosen.map(({ id }) => `run=${id}`).join("&");
+    const response = await app.request(`/ui/compare?${query}`, ask("GET"));
+    assertEquals(response.status, 200);
+    const page = await response.text();
+    assert(!page.includes("<img"), page);
+    const [, data] = /id="data">(.*?)<\/script>/s.exec(page)!;
+    return { page, charts: JSON.parse(data!).charts as Chart[] };
+  };
+  const linesOf = (charts: Chart[], title: string) =>
+    charts.find((chart) => chart.title === title)?.lines.map(({ label }) => label);
+
+  const none = await compare();
+  assertEquals(none.page.match(/type="checkbox"/g)?.length, 10);
+  assertEquals(none.charts, []);
+
+  const one = await compare(made[0]!);
+  assertStringIncludes(one.page, "Choose another run");
+  assertEquals(one.page.match(/type="checkbox"[^>]* checked/g)?.length, 1);
+
+  const two = await compare(made[0]!, other);
+  assertEquals(linesOf(two.charts, "Loss"), ["flex", "sparse"]);
+  assertEquals(linesOf(two.charts, "pass@1 in evaluation, trained on"), ["flex", "sparse"]);
+  assertStringIncludes(two.page, "<code>reward</code></th><td>flex</td><td>sparse</td>");
+  assert(!two.page.includes("<code>seed</code>"), "both have one");
+  // Of two domains the interval of the mean is narrower by the root of 2.
+  assertStringIncludes(two.page, "50.0 [42.9, 57.1]");
+  assertStringIncludes(two.page, "25.0 [17.9, 32.1]");
+  assertStringIncludes(two.page, "&lt;/script&gt;");
+
+  const eight = await compare(...made);
+  assertEquals(linesOf(eight.charts, "Loss"), Array.from({ length: 7 }, (_, i) => `seed ${i}`));
+  assertStringIncludes(eight.page, "The first 7 of the 8 that were chosen are compared");
+
+  const unlike = await compare(made[0]!, broken);
+  assertStringIncludes(unlike.page, ">damaged</span>");
+});
+
+Deno.test("runs are told apart by as little as can be", () => {
+  const labels = (...configs: (Record<string, unknown> | null)[]) =>
+    labelsOf(configs.map((config, i) => ({ id: `run-${i}`, config })));
+  assertEquals(labels({ method: "ppo", seed: 1 }, { method: "grpo", seed: 2 }), ["ppo", "grpo"]);
+  assertEquals(labels({ rollout: { group: 4 }, out: "a" }, { rollout: { group: 8 }, out: "b" }), [
+    "group 4",
+    "group 8",
+  ]);
+  const [ppo, grpo] = [{ method: "ppo" }, { method: "grpo" }];
+  assertEquals(
+    labels({ ...ppo, seed: 1 }, { ...ppo, seed: 2 }, { ...grpo, seed: 1 }),
+    ["ppo, seed 1", "ppo, seed 2", "grpo, seed 1"],
+  );
+  assertEquals(labels({ ...ppo, out: "a" }, { ...ppo, out: "b" }), ["run-0", "run-1"]);
+  assertEquals(labels({ from: "x".repeat(90) }, { from: "y".repeat(90) }), ["run-0", "run-1"]);
+  assertEquals(labels(ppo, null), ["run-0", "run-1"]);
+});
+
+Deno.test("a history is read on where it stopped, and anew where its run went back", async () => {
+  const { path, events } = makeRun(freshRuns(), [begun, stepEvent(1), stepEvent(2)]);
+  const histories = new RunHistories();
+  const stepsOf = async () => {
+    const { history, last } = await histories.read(path);
+    return [history.columns.get("loss")?.get("grpo")?.steps, last?.split("-")[0]];
+  };
+  assertEquals(await stepsOf(), [[1, 2], "3"]);
+  using log = new EventLog(events);
+  log.emit(stepEvent(3));
+  const both = await Promise.all([stepsOf(), stepsOf()]);
+  assertEquals(both, [[[1, 2, 3], "4"], [[1, 2, 3], "4"]]);
+  log.rewind(1);
+  assertEquals(await stepsOf(), [[1], "2"]);
+  log.emit(stepEvent(2, 7));
+  Deno.writeTextFileSync(events, 'no JSON\n{"type":"step","step":"3"}\n', { append: true });
+  assertEquals(await stepsOf(), [[1, 2], "5"]);
 });

@@ -16,6 +16,7 @@ import {
 import {
   bootstrapInterval,
   hierarchicalBootstrap,
+  meanInterval,
   proportionInterval,
   tInterval,
   wilsonInterval,
@@ -116,6 +117,19 @@ Deno.test("a summary leaves unscorable episodes out and counts the rest", () => 
   assertEquals(summary.overCall, 2 / 3);
   assertEquals(summary.noTool, 1 / 3);
   assert(Object.values(summarizeEpisodes([])).every((value) => value === 0));
+});
+
+Deno.test("the interval of a mean adds up the halves of its parts side by side", () => {
+  const found = meanInterval([
+    { mean: 0.5, low: 0.2, high: 0.6 },
+    { mean: 0.1, low: -0.3, high: 0.1 },
+  ]);
+  assertAlmostEquals(found.mean, 0.3, 1e-12);
+  assertAlmostEquals(found.low, 0.3 - 0.5 / 2, 1e-12); // 3-4-5
+  assertAlmostEquals(found.high, 0.3 + 0.1 / 2, 1e-12);
+  const one = meanInterval([{ mean: 0.4, low: 0.3, high: 0.45 }]);
+  assertAlmostEquals(one.low, 0.3, 1e-12);
+  assert(Number.isNaN(meanInterval([{ mean: 1, low: NaN, high: NaN }]).low));
 });
 
 Deno.test("the Wilson interval agrees with published values and never collapses", () => {

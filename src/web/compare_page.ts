@@ -54,7 +54,9 @@ export function comparePage({ compared, offered, left }: CompareView): Dashboard
     title: "Compare runs",
     body: markup`${
       left > 0
-        ? markup`<p class="bad">The first ${COMPARED} are compared, since there are ${COMPARED} colours; ${left} more were chosen.</p>`
+        ? markup`<p class="bad">The first ${COMPARED} of the ${
+          COMPARED + left
+        } that were chosen are compared: there are ${COMPARED} colours.</p>`
         : null
     }
 <div id="compared" data-live>${wide("Compared runs", comparedTable(compared, labels))}</div>

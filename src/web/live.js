@@ -4,7 +4,6 @@
 (() => {
   "use strict";
   const { document, location } = globalThis;
-  const { events, every } = document.body.dataset;
   /** Of the server's time, at most this share goes into one open page. */
   const SHARE = 0.1;
   const LEAST_MS = 1000;
@@ -19,8 +18,7 @@
     [...element.querySelectorAll("[data-chart]")].map(({ dataset }) => dataset.chart).join();
 
   const replace = (page) => {
-    // Something has begun that can be followed event by event.
-    if (events === undefined && page.body.dataset.events !== undefined) return location.reload();
+    watch(page.body.dataset);
     for (const fresh of liveElements(page)) {
       const element = document.getElementById(fresh.id);
       if (element === null || shown.get(fresh.id) === fresh.innerHTML) continue;
@@ -76,12 +74,23 @@
   });
   // Of another script that has changed something.
   document.addEventListener("refresh", refresh);
-  if (every !== undefined) setInterval(refresh, Number(every));
-  if (events !== undefined) {
-    const source = new EventSource(events);
+
+  let [pace, timer, source] = [undefined, 0, null];
+  /** Refreshes at the pace that the page has by now, and with the events that it names. */
+  const watch = ({ events, every }) => {
+    if (every !== pace) {
+      clearInterval(timer);
+      pace = every;
+      if (every !== undefined) timer = setInterval(refresh, Number(every));
+    }
+    if (events === undefined || (source !== null && source.readyState !== EventSource.CLOSED)) {
+      return;
+    }
+    source = new EventSource(events);
     source.addEventListener("message", refresh);
     source.addEventListener("rewind", refresh);
     // The stream ends with the run, whose last state is shown then.
     source.addEventListener("error", refresh);
-  }
+  };
+  watch(document.body.dataset);
 })();

@@ -45,7 +45,7 @@ export function labelsOf(runs: readonly ConfiguredRun[]): string[] {
     return place < 0 ? Infinity : place;
   };
   const parts = differences(runs)
-    .filter(({ values }) => values.every((value) => value.length <= LONGEST))
+    .filter(({ values }) => values.every((value) => value !== NONE && value.length <= LONGEST))
     .sort((a, b) => rank(a) - rank(b) || 0)
     .map(({ name, values }) =>
       TELLING.includes(name) ? values : values.map((value) => `${name.split(".").at(-1)} ${value}`)

@@ -115,7 +115,7 @@ const possible: Readonly<Record<RunState, readonly Action[]>> = {
 const explained: Partial<Readonly<Record<RunState, string>>> = {
   queued: "It waits for its turn. Stop takes it out of the queue.",
   running: "Pause and stop take effect at the end of the step, with a checkpoint.",
-  paused: "It waits, saved, and keeps its place on the GPU.",
+  paused: "It waits, saved, and its place is not given to another.",
   stopping: "It ends after its step, with a checkpoint.",
   stopped: "It can go on from its last checkpoint.",
   failed: "Resume tries again from its last checkpoint.",

@@ -21,6 +21,7 @@ const tones: Readonly<Record<RunState, "good" | "bad" | "open" | "busy">> = {
 
 /** The state in a word, and what the run was asked to do since. */
 export function stateMark(state: RunState, request: "pause" | "stop" | null): Html {
-  const asked = request === null || state === "stopping" ? null : ` (${request} asked)`;
+  const isDone = state === "stopping" || (state === "paused" && request === "pause");
+  const asked = request === null || isDone ? null : ` (${request} asked)`;
   return markup`<span class="state ${tones[state]}">${state}</span>${asked}`;
 }

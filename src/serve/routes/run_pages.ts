@@ -22,8 +22,11 @@ import { page, show, visitorOf } from "./pages.ts";
 import { detailOf, pageOf } from "./run_view.ts";
 import { runId, runParam } from "./schemas.ts";
 
-/** Bytes of events and episodes that a report may be made of: it takes a second for 50 MiB. */
-const REPORT_BYTES = 32 * 2 ** 20;
+/**
+ * Bytes of events and episodes that a report may be made of: others wait meanwhile, 0.4 s for so
+ * many (0.8 s for twice as many, 1.9 s for 120 MB; 2 cores of an AMD EPYC, November 2026).
+ */
+const REPORT_BYTES = 16 * 2 ** 20;
 
 /** Checkpoints that are listed with their files, the last ones. */
 const CHECKPOINTS = 20;
