@@ -124,7 +124,7 @@ function settingsTable(runs: readonly ConfiguredRun[], labels: readonly string[]
     return markup`<p>${runs.length < 2 ? "Choose another run to compare with." : "None."}</p>`;
   }
   return wide(
-    "Settings that differ",
+    "Settings by run",
     markup`<table>
 <thead><tr><th scope="col">setting</th>${
       labels.map((label) => markup`<th scope="col">${clip(label, 60)}</th>`)
