@@ -37,7 +37,7 @@ const MODELS: Readonly<Record<string, readonly unknown[]>> = {
 const FILES = ["tasks"];
 
 /** Settings that are the server's business. */
-const OWN = ["out", "resume", "tuning"];
+export const OWN = ["out", "resume", "tuning"];
 
 /**
  * The config that a request asks for.

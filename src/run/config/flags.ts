@@ -140,9 +140,8 @@ export function flagHelp({ profile = false } = {}): string {
   return rows.map(([names, text]) => `  ${names.padEnd(width)}  ${text}\n`).join("");
 }
 
-function explain({ description, allowed, fallback }: Setting): string {
-  const options = /^(?:one of|a list of different names out of) (.*)$/.exec(allowed)?.[1];
-  const text = options === undefined ? description : `${description}: ${options}`;
+function explain({ description, options, fallback }: Setting): string {
+  const text = options === null ? description : `${description}: ${options.join(", ")}`;
   return fallback === null ? text : `${text} (default ${String(fallback)})`;
 }
 

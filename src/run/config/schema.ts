@@ -16,6 +16,7 @@ import { toolNames } from "../../tools/built_in.ts";
 import { interpreterNames } from "../tools/interpreters.ts";
 import {
   choice,
+  choices,
   group,
   integer,
   integerOrNull,
@@ -46,12 +47,6 @@ export const rewardNames = [
   "mentor-f1",
   "toolrl",
 ] as const;
-
-const differentDomains = v.pipe(
-  v.array(v.picklist(domainNames)),
-  v.nonEmpty(),
-  v.checkItems((item, index, items) => items.indexOf(item) === index),
-);
 
 const name = v.pipe(v.string(), v.nonEmpty());
 
@@ -101,13 +96,7 @@ export const runConfigSchema = v.strictObject({
       `to search, or names of built-in ones (${[...toolNames, ...interpreterNames].join(", ")}); ` +
       "null is the calculator",
   ),
-  domains: setting(
-    "texts",
-    differentDomains,
-    domainNames.slice(0, 5),
-    `a list of different names out of ${domainNames.join(", ")}`,
-    "Built-in domains to train on",
-  ),
+  domains: choices(domainNames, domainNames.slice(0, 5), "Built-in domains to train on"),
   reward: choice(rewardNames, "flex", "Reward of an episode"),
   steps: integer(80, 0, "Steps of the method"),
   warmupSft: integerOrNull(

@@ -22,27 +22,38 @@ export interface Setting {
   readonly description: string;
   /** Completes the sentence "allowed is ...". */
   readonly allowed: string;
+  /** The words that it, or each item of its list, may be; null where it is not one of a few. */
+  readonly options: readonly string[] | null;
   /** Its value when nobody sets it. */
   readonly fallback: unknown;
   /** Whether a value is allowed. */
   accepts(value: unknown): boolean;
 }
 
+/** What a schema keeps of a setting, beside its description. */
+type Metadata = Pick<Setting, "kind" | "allowed" | "options">;
+
 /** A setting of a schema. */
 export type SettingSchema<T> = v.OptionalSchema<v.GenericSchema<T>, () => T>;
 
-/** A setting of any kind. @param allowed completes the sentence "allowed is ..." */
+/**
+ * A setting of any kind.
+ *
+ * @param allowed completes the sentence "allowed is ..."
+ * @param options see {@linkcode Setting.options}
+ */
 export function setting<T>(
   kind: SettingKind,
   schema: v.GenericSchema<T>,
   fallback: NoInfer<T>,
   allowed: string,
   description: string,
+  options: readonly string[] | null = null,
 ): SettingSchema<T> {
   const described = v.pipe(
     schema,
     v.description<T, string>(description),
-    v.metadata<T, { kind: SettingKind; allowed: string }>({ kind, allowed }),
+    v.metadata<T, Metadata>({ kind, allowed, options }),
   );
   // A fresh default each time: a list handed out may be changed by who gets it.
   return v.optional(described, () => structuredClone(fallback)) as unknown as SettingSchema<T>;
@@ -85,7 +96,22 @@ export function choice<const T extends string>(
   description: string,
 ): SettingSchema<T> {
   const allowed = `one of ${options.join(", ")}`;
-  return setting<T>("text", v.picklist(options), fallback, allowed, description);
+  return setting<T>("text", v.picklist(options), fallback, allowed, description, options);
+}
+
+/** Some of several words, at least one, and none twice. */
+export function choices<const T extends string>(
+  options: readonly T[],
+  fallback: NoInfer<T>[],
+  description: string,
+): SettingSchema<T[]> {
+  const schema = v.pipe(
+    v.array(v.picklist(options)),
+    v.nonEmpty(),
+    v.checkItems((item, index, items) => items.indexOf(item) === index),
+  );
+  const allowed = `a list of different names out of ${options.join(", ")}`;
+  return setting<T[]>("texts", schema, fallback, allowed, description, options);
 }
 
 /** A text that is not empty. */
@@ -120,11 +146,9 @@ export function listSettings(entries: v.ObjectEntries, prefix: string): Setting[
       const group = wrapped as v.StrictObjectSchema<v.ObjectEntries, undefined>;
       return listSettings(group.entries, `${path}.`);
     }
-    const { kind, allowed } = v.getMetadata(wrapped) as { kind: SettingKind; allowed: string };
     return [{
       path,
-      kind,
-      allowed,
+      ...v.getMetadata(wrapped) as Metadata,
       nullable: v.is(wrapped, null),
       description: v.getDescription(wrapped) ?? "",
       fallback: v.getDefault(entry as v.OptionalSchema<v.GenericSchema, unknown>),
