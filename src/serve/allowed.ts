@@ -71,7 +71,7 @@ export function requestedConfig(
   }
   for (const tool of [valueAt(input, "tools") ?? []].flat()) {
     if (tools.includes(tool as string)) continue;
-    refuse("tools", "it is not among the tools that the server was started with (--tools)");
+    refuse("tools", "it is not among the tools that the server was started with (--allow-tools)");
   }
   if (errors.length > 0) throw invalid("The config", errors);
   try {
