@@ -42,6 +42,17 @@ Deno.test("a run is started, watched, paused, resumed and stopped by the lines o
   assertEquals(await Deno.readFile(join(root, "model.safetensors")), made.model);
 });
 
+Deno.test("a tool is called by the lines of the documentation, with the answer that stands there", async () => {
+  await using server = await ServerProcess.start(freshRuns());
+  const { success, stdout } = await new Deno.Command("sh", {
+    args: ["-euc", linesUnder("Tools").replaceAll("localhost:8000", server.url)],
+    env: { no_proxy: "127.0.0.1" },
+  }).output();
+  assert(success);
+  const answer = /The answer is `([^`]*)`/.exec(text)![1]!;
+  assert(new TextDecoder().decode(stdout).endsWith(answer));
+});
+
 Deno.test("every state and every flag of the server is documented", () => {
   for (const state of runStates) assert(text.includes(`| \`${state}\` `), state);
   for (const flag of Object.keys(serveFlags)) {

@@ -20,6 +20,7 @@ import { answerError, pageRoutes } from "./routes/pages.ts";
 import { runPageRoutes } from "./routes/run_pages.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { sessionRoutes } from "./routes/session.ts";
+import { toolRoutes } from "./routes/tools.ts";
 import { watchRoutes } from "./routes/watch.ts";
 import type { RunService } from "./service.ts";
 
@@ -77,6 +78,7 @@ export function buildApp(service: RunService, engine: InferenceEngine, options: 
     .route("/", runRoutes(service))
     .route("/", watchRoutes(service))
     .route("/", fileRoutes(service))
+    .route("/", toolRoutes(service))
     .route("/", inferenceRoutes(engine))
     .route("/", sessionRoutes())
     .route("/", pageRoutes(service))

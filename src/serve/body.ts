@@ -5,7 +5,7 @@
  */
 
 import type { Context } from "hono";
-import type * as v from "valibot";
+import * as v from "valibot";
 import { requestText } from "../io/http.ts";
 import { type FieldError, Problem } from "./problem.ts";
 
@@ -37,6 +37,20 @@ export async function readJson(c: Context): Promise<Record<string, unknown>> {
     return value as Record<string, unknown>;
   }
   throw new Problem(400, "The body is not a JSON object");
+}
+
+/**
+ * The JSON object that a request carries, if it is what a schema says.
+ *
+ * @throws {Problem} as {@linkcode readJson} does, and 400 with every field that is not valid
+ */
+export async function readValid<T extends v.GenericSchema>(
+  c: Context,
+  schema: T,
+): Promise<v.InferOutput<T>> {
+  const { success, output, issues } = v.safeParse(schema, await readJson(c));
+  if (success) return output;
+  throw invalid("The request", issues.map(toFieldError));
 }
 
 /**

@@ -15,7 +15,8 @@ export const serveFlags = {
   ...inferenceFlags,
   parallel: "How many runs are made at the same time (default 1)",
   allow: "Folders and Hub models that requests may name, with commas between (default none)",
-  "allow-tools": "Tools that requests may name: built-in ones and modules (default calculator)",
+  "allow-tools":
+    "Tools that requests may name, and call if built in, and modules (default calculator)",
   cors: "Origins of other web pages that may ask, with commas between (default none)",
   rate: "Requests of a client in a second (default 2000)",
   "at-exit": "Whether runs go on or stop when the server ends: keep, stop (default keep)",

@@ -1,5 +1,6 @@
 /**
- * What the routes work on: the index, the supervisor and the feeds of one folder of runs.
+ * What the routes work on: the index, the supervisor and the feeds of one folder of runs, and
+ * tools.
  *
  * @module
  */
@@ -10,6 +11,7 @@ import type { StartChild } from "./child.ts";
 import { EventFeed } from "./event_feed.ts";
 import { RunIndex, type RunRow } from "./index/run_index.ts";
 import { isLive } from "../run/state.ts";
+import { CallableTools } from "../run/tools/callable.ts";
 import { Problem } from "./problem.ts";
 import { Supervisor } from "./supervisor.ts";
 
@@ -32,6 +34,8 @@ export interface ServiceOptions {
 /** The runs of a folder; nothing is opened before it is needed. */
 export class RunService implements AsyncDisposable {
   readonly options: ServiceOptions;
+  /** What requests may call by itself. */
+  readonly tools: CallableTools;
   /** Aborted when the server ends. */
   readonly ending = new AbortController();
   /** How many clients watch events. */
@@ -41,6 +45,7 @@ export class RunService implements AsyncDisposable {
 
   constructor(options: ServiceOptions) {
     this.options = options;
+    this.tools = new CallableTools(options.allowed.tools);
   }
 
   get index(): RunIndex {
@@ -84,12 +89,13 @@ export class RunService implements AsyncDisposable {
   }
 
   /**
-   * Ends the streams, and stops to look after the runs.
+   * Ends the streams and the calls of tools, and stops to look after the runs.
    *
    * @param stopRuns whether to end the runs, too, each saved after its step; else they go on
    */
   async close({ stopRuns = false } = {}): Promise<void> {
     this.ending.abort();
+    await this.tools[Symbol.asyncDispose]();
     if (!this.#parts) return;
     const { index, supervisor } = this.#parts;
     if (stopRuns) await supervisor.stopAll();

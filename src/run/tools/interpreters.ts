@@ -4,11 +4,23 @@
  * @module
  */
 
-import { openJavascript, openPython, type SandboxTool } from "../../tools/sandbox/tools.ts";
+import {
+  lazyJavascript,
+  lazyPython,
+  openJavascript,
+  openPython,
+  type SandboxTool,
+} from "../../tools/sandbox/tools.ts";
 
-const interpreters: Readonly<Record<string, () => Promise<SandboxTool>>> = {
-  python: () => openPython(),
-  javascript: () => openJavascript(),
+/** How a tool is had: at once, or with its first call. */
+interface Interpreter {
+  open(): Promise<SandboxTool>;
+  lazy(): SandboxTool;
+}
+
+const interpreters: Readonly<Record<string, Interpreter>> = {
+  python: { open: openPython, lazy: lazyPython },
+  javascript: { open: openJavascript, lazy: lazyJavascript },
 };
 
 /** Every name. */
@@ -20,5 +32,10 @@ export const interpreterNames: readonly string[] = Object.keys(interpreters);
  * @throws {ToolUnavailableError} if it can't be had on this machine.
  */
 export async function openInterpreter(name: string): Promise<SandboxTool | null> {
-  return Object.hasOwn(interpreters, name) ? await interpreters[name]!() : null;
+  return Object.hasOwn(interpreters, name) ? await interpreters[name]!.open() : null;
+}
+
+/** The tool of a name, whose first call opens it; null if there is no such name. */
+export function lazyInterpreter(name: string): SandboxTool | null {
+  return Object.hasOwn(interpreters, name) ? interpreters[name]!.lazy() : null;
 }

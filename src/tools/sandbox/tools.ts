@@ -6,6 +6,7 @@
 
 import { LONGEST_TIMER_MS, type Tool, tool, type ToolContext } from "../tool.ts";
 import { openJavascriptSandbox } from "./javascript.ts";
+import { LazySandbox } from "./lazy.ts";
 import { openPythonSandbox } from "./python.ts";
 import type { Sandbox, SandboxLimits, SandboxResult } from "./sandbox.ts";
 
@@ -39,11 +40,7 @@ export interface SandboxToolOptions extends Partial<SandboxLimits> {
  * ```
  */
 export async function openPython(options: SandboxToolOptions = {}): Promise<SandboxTool> {
-  return sandboxTool(await openPythonSandbox(options), {
-    name: "python",
-    description: description("Python", options.stateful),
-    ...options,
-  });
+  return pythonTool(await openPythonSandbox(options), options);
 }
 
 /**
@@ -53,7 +50,29 @@ export async function openPython(options: SandboxToolOptions = {}): Promise<Sand
  * @throws {RangeError} on a limit out of range
  */
 export async function openJavascript(options: SandboxToolOptions = {}): Promise<SandboxTool> {
-  return sandboxTool(await openJavascriptSandbox(options), {
+  return javascriptTool(await openJavascriptSandbox(options), options);
+}
+
+/** {@linkcode openPython}, but that its first call opens the sandbox, or fails to. */
+export function lazyPython(): SandboxTool {
+  return pythonTool(new LazySandbox(openPythonSandbox));
+}
+
+/** {@linkcode openJavascript}, but that its first call opens the sandbox, or fails to. */
+export function lazyJavascript(): SandboxTool {
+  return javascriptTool(new LazySandbox(openJavascriptSandbox));
+}
+
+function pythonTool(sandbox: Sandbox, options: SandboxToolOptions = {}): SandboxTool {
+  return sandboxTool(sandbox, {
+    name: "python",
+    description: description("Python", options.stateful),
+    ...options,
+  });
+}
+
+function javascriptTool(sandbox: Sandbox, options: SandboxToolOptions = {}): SandboxTool {
+  return sandboxTool(sandbox, {
     name: "javascript",
     description: description("JavaScript", options.stateful),
     ...options,
