@@ -84,6 +84,26 @@ export function requestedConfig(
   }
 }
 
+/**
+ * What requests may name, by the path of the setting, as suggestions; of a folder among the places
+ * also what is in it.
+ *
+ * @param models paths of models of the server's own runs
+ */
+export function namable(
+  { places, tools }: Allowed,
+  models: readonly string[],
+): Record<string, readonly string[]> {
+  const free = (path: string) => MODELS[path]!.filter((value) => typeof value === "string");
+  return {
+    ...Object.fromEntries(
+      Object.keys(MODELS).map((path) => [path, [...free(path), ...models, ...places]]),
+    ),
+    ...Object.fromEntries(FILES.map((path) => [path, places])),
+    tools,
+  };
+}
+
 /** Whether a path is there, and lies in one of the folders once all links are followed. */
 function isWithin(path: string, folders: readonly string[]): boolean {
   const real = realPath(path);

@@ -20,6 +20,7 @@ import { answerError, pageRoutes } from "./routes/pages.ts";
 import { runPageRoutes } from "./routes/run_pages.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { sessionRoutes } from "./routes/session.ts";
+import { startRoutes } from "./routes/start_pages.ts";
 import { toolRoutes } from "./routes/tools.ts";
 import { watchRoutes } from "./routes/watch.ts";
 import type { RunService } from "./service.ts";
@@ -83,7 +84,8 @@ export function buildApp(service: RunService, engine: InferenceEngine, options: 
     .route("/", sessionRoutes())
     .route("/", pageRoutes(service))
     .route("/", runPageRoutes(service))
-    .route("/", episodePageRoutes(service));
+    .route("/", episodePageRoutes(service))
+    .route("/", startRoutes(service));
   routes.route("/", docsRoutes(app));
   refuseOtherMethods(app);
   return routes;

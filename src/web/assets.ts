@@ -5,10 +5,12 @@
  */
 
 import { digest, pageScript, pageStyle } from "../run/report/page_parts.ts";
+import copyScript from "./copy.js" with { type: "text" };
 import dashboardStyle from "./dashboard.css" with { type: "text" };
 import liveScript from "./live.js" with { type: "text" };
 import runActionsScript from "./run_actions.js" with { type: "text" };
 import sessionScript from "./session.js" with { type: "text" };
+import startScript from "./start.js" with { type: "text" };
 
 /** A file, as it is sent. */
 export interface Asset {
@@ -28,6 +30,8 @@ export const assets = {
   "live.js": script(liveScript),
   "run_actions.js": script(runActionsScript),
   "session.js": script(sessionScript),
+  "copy.js": script(copyScript),
+  "start.js": script(startScript),
 } as const satisfies Readonly<Record<string, Asset>>;
 
 /** Names of the files. */

@@ -67,7 +67,8 @@ export function detailOf(service: RunService, id: string): v.InferOutput<typeof 
   };
 }
 
-function hasModel(path: string): boolean {
+/** Whether the trained model of a run is there. @param path folder of the run */
+export function hasModel(path: string): boolean {
   try {
     return Deno.statSync(join(path, "model")).isDirectory;
   } catch {
