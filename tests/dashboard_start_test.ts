@@ -1,4 +1,5 @@
-// The form that starts a run, as the server sends it; tests/browser has a browser use it.
+// The form that starts a run and the playground, as the server sends them; tests/browser has a
+// browser use them.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
@@ -155,7 +156,7 @@ Deno.test("who may read alone is told so, and can neither start nor talk", async
   const models = { nano: "assets/base-nano" };
   const opened = testApp({ tokens: readTokens(file), inference: { models } });
   await using _service = opened.service;
-  for (const path of ["/ui/start"]) {
+  for (const path of ["/ui/start", "/ui/playground"]) {
     const [reads, controls] = await Promise.all(
       [reader, controller].map(({ token }) =>
         pageAt(opened, path, { authorization: `Bearer ${token}` })
@@ -166,4 +167,36 @@ Deno.test("who may read alone is told so, and can neither start nor talk", async
     assert(!/ disabled aria-describedby="read-only"/.test(controls!.text), path);
     assertStringIncludes(controls!.text, "data-token");
   }
+});
+
+Deno.test("the playground offers the models and the tools that the server calls", async () => {
+  const models = { nano: "assets/base-nano", 'a"<b>': "other" };
+  const opened = testApp({
+    inference: { models },
+    allowed: { tools: ["units", "javascript", "./mine.ts"] },
+  });
+  await using _service = opened.service;
+  const { text: page } = await pageAt(opened, "/ui/playground");
+  const offered = [...page.matchAll(/<option>([^<]*)<\/option>/g)].map(([, id]) => id);
+  assertEquals(offered, ["nano", escaped('a"<b>')]);
+  const tools = [...page.matchAll(/data-tool="([^"]*)"/g)].map(([, json]) =>
+    JSON.parse(json!.replaceAll("&quot;", '"').replaceAll("&#39;", "'"))
+  );
+  assertEquals(tools, JSON.parse(JSON.stringify(opened.service.tools.specs)));
+  assertEquals(tools.map(({ name }) => name), ["convert", "javascript"]);
+  assert(!/<(script|style)>|style="|\bon\w+="/.test(page), "nothing that the policy forbids");
+});
+
+Deno.test("a playground without models says how to offer some, and which there are", async () => {
+  const runs = freshRuns();
+  const opened = testApp({ runs });
+  await using _service = opened.service;
+  const none = await pageAt(opened, "/ui/playground");
+  assertStringIncludes(none.text, "./mentor serve --models nano=assets/base-nano");
+  const trained = makeRun(runs, [begun, ended(9)]);
+  Deno.mkdirSync(join(trained.path, "model"));
+  opened.service.supervisor.tick();
+  const some = await pageAt(opened, "/ui/playground");
+  assertStringIncludes(some.text, `--models ${trained.id}=${join(trained.path, "model")}`);
+  assertStringIncludes(some.text, `href="/ui/runs/${trained.id}"`);
 });

@@ -85,7 +85,7 @@ export function buildApp(service: RunService, engine: InferenceEngine, options: 
     .route("/", pageRoutes(service))
     .route("/", runPageRoutes(service))
     .route("/", episodePageRoutes(service))
-    .route("/", startRoutes(service));
+    .route("/", startRoutes(service, engine));
   routes.route("/", docsRoutes(app));
   refuseOtherMethods(app);
   return routes;

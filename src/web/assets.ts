@@ -5,9 +5,12 @@
  */
 
 import { digest, pageScript, pageStyle } from "../run/report/page_parts.ts";
+import chatClientScript from "./chat_client.js" with { type: "text" };
+import chatViewScript from "./chat_view.js" with { type: "text" };
 import copyScript from "./copy.js" with { type: "text" };
 import dashboardStyle from "./dashboard.css" with { type: "text" };
 import liveScript from "./live.js" with { type: "text" };
+import playgroundScript from "./playground.js" with { type: "text" };
 import runActionsScript from "./run_actions.js" with { type: "text" };
 import sessionScript from "./session.js" with { type: "text" };
 import startScript from "./start.js" with { type: "text" };
@@ -32,6 +35,9 @@ export const assets = {
   "session.js": script(sessionScript),
   "copy.js": script(copyScript),
   "start.js": script(startScript),
+  "chat_client.js": script(chatClientScript),
+  "chat_view.js": script(chatViewScript),
+  "playground.js": script(playgroundScript),
 } as const satisfies Readonly<Record<string, Asset>>;
 
 /** Names of the files. */

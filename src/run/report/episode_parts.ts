@@ -22,6 +22,10 @@ export function outcome({ correct, finished, unavailable }: ReportEpisode): Html
   return markup`<span class="bad">\u2717 ${finished ? "wrong" : "unfinished"}</span>`;
 }
 
+/** What the colours of log-probabilities mean. */
+export const logprobScale =
+  markup`<p class="scale by-logprob note">Probability of the sampled token: <span><i></i>90 % or more</span> <span><i class="l1"></i>60 %</span> <span><i class="l2"></i>35 %</span> <span><i class="l3"></i>14 %</span> <span><i class="l4"></i>less</span></p>`;
+
 /** What tokens are coloured by, which the style sheet does in a `.viewer`, and what colours mean. */
 export const colouring = markup`<fieldset>
 <legend>Colour tokens by</legend>
@@ -30,7 +34,7 @@ export const colouring = markup`<fieldset>
 <label><input type="radio" name="colour" value="advantage"> advantage</label>
 </fieldset>
 <p class="scale by-mask note"><span><i class="m"></i>sampled by the model, trained on</span> <span><i></i>prompt and tool results, no loss</span></p>
-<p class="scale by-logprob note">Probability of the sampled token: <span><i></i>90 % or more</span> <span><i class="l1"></i>60 %</span> <span><i class="l2"></i>35 %</span> <span><i class="l3"></i>14 %</span> <span><i class="l4"></i>less</span></p>
+${logprobScale}
 <p class="scale by-advantage note">Advantage over the group, in its standard deviations: <span><i class="p3"></i>1.5 or more</span> <span><i class="p2"></i>0.75</span> <span><i class="p1"></i>0.25</span> <span><i></i>near 0</span> <span><i class="n1"></i>&minus;0.25</span> <span><i class="n2"></i>&minus;0.75</span> <span><i class="n3"></i>&minus;1.5 or less</span></p>
 `;
 

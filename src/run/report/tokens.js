@@ -21,11 +21,11 @@
     span.classList.add("at");
     const { mask, logprobs, advantages } = tokensOf(text.dataset.tokens);
     const advantage = Array.isArray(advantages) ? advantages[at] : advantages;
+    // Of tokens that nobody learns from there are none.
+    const gain = advantages === undefined ? "" : `, advantage ${number(advantage)}`;
     const place = `Token ${at + 1} of ${spans.length}, ${JSON.stringify(span.textContent)}: `;
     text.nextElementSibling.textContent = mask[at] === "1"
-      ? `${place}sampled, log-probability ${number(logprobs[at])} nats, advantage ${
-        number(advantage)
-      }`
+      ? `${place}sampled, log-probability ${number(logprobs[at])} nats${gain}`
       : `${place}given to the model, no loss`;
   };
 

@@ -1,5 +1,5 @@
 /**
- * The pages with which people start something.
+ * The pages with which people start something: a run, or a conversation with a model.
  *
  * @module
  */
@@ -10,10 +10,12 @@ import { join } from "@std/path";
 import * as v from "valibot";
 import { valueAt } from "../../run/config/mod.ts";
 import { settings } from "../../run/config/schema.ts";
+import { playgroundPage } from "../../web/playground_page.ts";
 import { startPage } from "../../web/start_page.ts";
 import { namable, OWN } from "../allowed.ts";
 import { refuseInvalid } from "../body.ts";
 import type { ServeEnv } from "../guards.ts";
+import type { InferenceEngine } from "../openai/mod.ts";
 import { Problem } from "../problem.ts";
 import type { RunService } from "../service.ts";
 import { page, show } from "./pages.ts";
@@ -28,8 +30,8 @@ const startQuery = v.object({ like: v.optional(runId) });
 /** Settings that a request may set. */
 const open = settings.filter(({ path }) => !OWN.includes(path));
 
-/** `/ui/start`. */
-export function startRoutes(service: RunService) {
+/** `/ui/start` and `/ui/playground`. */
+export function startRoutes(service: RunService, engine: InferenceEngine) {
   return new Hono<ServeEnv>()
     .get("/ui/start", page, validator("query", startQuery, refuseInvalid), (c) => {
       const { like } = c.req.valid("query");
@@ -42,6 +44,19 @@ export function startRoutes(service: RunService) {
           like: like === undefined ? null : { id: like, values: valuesOf(service, like) },
           suggestions: namable(service.options.allowed, models),
           mayStart: scope === "control",
+          withToken: name !== null,
+        }),
+      );
+    })
+    .get("/ui/playground", page, (c) => {
+      const { name, scope } = c.get("identity");
+      return show(
+        c,
+        playgroundPage({
+          models: engine.models,
+          tools: service.tools.specs,
+          trained: trainedModels(service),
+          mayTalk: scope === "control",
           withToken: name !== null,
         }),
       );
