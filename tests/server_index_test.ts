@@ -82,13 +82,15 @@ Deno.test("a damaged run is shown as such, with what is damaged, and mends", () 
   Deno.writeTextFileSync(join(broken.path, "config.json"), "{");
   const torn = makeRun(runs, [begun]);
   Deno.writeTextFileSync(torn.events, "{no JSON}\n", { append: true });
+  // Long ago, so that nothing but the run itself tells that there is something to look at.
+  for (const { path } of [broken, torn]) Deno.utimeSync(path, 1, 1);
   using index = new RunIndex(runs);
   index.refresh();
   const told = (id: string) => `${index.get(id)!.state}: ${index.get(id)!.message}`;
   assert(told(broken.id).startsWith("damaged: Cannot read config file"), told(broken.id));
   assertEquals(told(torn.id), "damaged: events.jsonl: line 2 is not JSON");
   Deno.writeTextFileSync(join(broken.path, "config.json"), whole);
-  index.refreshRun(broken.id);
+  index.refresh();
   assertEquals(index.get(broken.id)!.state, "interrupted");
 });
 
@@ -102,6 +104,68 @@ Deno.test("lines that are no episodes leave the others in the index", () => {
   const rows = index.database.prepare("SELECT line, task, reward FROM episodes WHERE run = ?")
     .all(id).map(({ line, task, reward }) => [line, task, reward]);
   assertEquals(rows, [[4, "", 1], [5, "t", null], [6, "t", 1]]);
+});
+
+Deno.test("whatever stands in the files of one run, the others are shown", () => {
+  const event = { time: "2026-01-01T00:00:00Z", type: "step", step: 2, metrics: { loss: 1 } };
+  const append = (name: string, value: unknown) => (path: string) =>
+    Deno.writeTextFileSync(join(path, name), `${JSON.stringify(value)}\n`, { append: true });
+  const events = (more: object) => append("events.jsonl", { ...event, ...more });
+  const noEvent = "damaged: events.jsonl: line 3 is not an event";
+  const rows: [what: string, spoil: (path: string) => void, told: string][] = [
+    ["null", append("events.jsonl", null), noEvent],
+    ["no event", append("events.jsonl", {}), noEvent],
+    ["no time", events({ time: "yesterday" }), noEvent],
+    ["no step", events({ step: "two" }), noEvent],
+    ["no metrics", events({ metrics: null }), noEvent],
+    ["no domains", events({ type: "eval", domains: [null] }), noEvent],
+    ["a message that is none", events({ type: "run-end", message: {} }), noEvent],
+    ["a run without length", events({ type: "run-start" }), noEvent],
+    ["an event of later versions", events({ type: "new" }), "interrupted: null"],
+    ["metrics that are none", events({ metrics: { a: "b", c: null } }), "interrupted: null"],
+    ["a process that is none", append("process.json", { pid: 1, error: {} }), "interrupted: null"],
+    ["a folder", (path) => {
+      Deno.removeSync(join(path, "events.jsonl"));
+      Deno.mkdirSync(join(path, "events.jsonl"));
+    }, "damaged: Cannot read"],
+  ];
+  for (const [what, spoil, told] of rows) {
+    const runs = freshRuns();
+    const spoilt = makeRun(runs, [begun, stepEvent(1)]);
+    const well = makeRun(runs, [begun, ended(9)]);
+    spoil(spoilt.path);
+    using index = new RunIndex(runs);
+    index.refresh();
+    const { state, message } = index.get(spoilt.id)!;
+    assert(`${state}: ${message}`.startsWith(told), `${what}: ${state}: ${message}`);
+    assertEquals(index.get(well.id)!.state, "finished", what);
+  }
+});
+
+Deno.test("a run whose files could not be read for a while is read whole afterwards", () => {
+  const runs = freshRuns();
+  const { id, events } = makeRun(runs, [begun, stepEvent(1)]);
+  using index = new RunIndex(runs);
+  index.refresh();
+  const before = contents(index);
+  Deno.renameSync(events, `${events}.away`);
+  Deno.mkdirSync(events);
+  index.refreshRun(id);
+  assertEquals(index.get(id)!.state, "damaged");
+  Deno.removeSync(events);
+  Deno.renameSync(`${events}.away`, events);
+  index.refreshRun(id);
+  assertEquals(contents(index), before);
+});
+
+Deno.test("a link beside the runs is none of them", () => {
+  const runs = freshRuns();
+  const { path } = makeRun(freshRuns(), [begun, ended(9)]);
+  Deno.symlinkSync(path, join(runs, "link"));
+  using index = new RunIndex(runs);
+  index.refresh();
+  index.refreshRun("link");
+  assertEquals(index.list({ limit: -1 }), []);
 });
 
 Deno.test("a line file is read on from where it was, and from its start if it changed before that", () => {

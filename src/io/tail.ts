@@ -4,6 +4,8 @@
  * @module
  */
 
+import { CheckpointError } from "./safetensors.ts";
+
 const newline = 0x0a;
 
 /** How many bytes before a position tell whether they are still what was read. */
@@ -56,16 +58,12 @@ export interface TailRead {
  * from its start; one that is not there has no lines.
  *
  * @param most bytes to read at once; a longer line is read whole all the same
+ * @throws {CheckpointError} if the file cannot be read
  */
 export function readTail(path: string, position: TailPosition, most = 2 ** 21): TailRead {
-  let file: Deno.FsFile;
+  let file: Deno.FsFile | undefined;
   try {
     file = Deno.openSync(path, { read: true });
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    return { lines: [], position: fileStart, rewound: position.offset > 0, more: false };
-  }
-  try {
     const { size, ino } = file.statSync();
     const inode = ino ?? 0;
     const rewound = position.offset > 0 && !holds(file, position, size, inode);
@@ -86,8 +84,15 @@ export function readTail(path: string, position: TailPosition, most = 2 ** 21): 
       },
       more: bytes.length > 0 && offset < size,
     };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      return { lines: [], position: fileStart, rewound: position.offset > 0, more: false };
+    }
+    throw new CheckpointError(`Cannot read "${path}": ${(error as Error).message}`, {
+      cause: error,
+    });
   } finally {
-    file.close();
+    file?.close();
   }
 }
 

@@ -137,8 +137,11 @@ export function isHeld(folder: string): boolean {
 
 /** The process that makes the run, or made it last; null if none did. */
 export function readProcess(folder: string): RunProcess | null {
-  const value = readObject(processFile(folder));
-  return typeof value?.["pid"] === "number" ? value as unknown as RunProcess : null;
+  const { pid, started, ended, error } = readObject(processFile(folder)) ?? {};
+  const isTextOrAbsent = (value: unknown) => value === undefined || typeof value === "string";
+  if (typeof pid !== "number" || typeof started !== "string") return null;
+  if (!isTextOrAbsent(ended) || !isTextOrAbsent(error)) return null;
+  return { pid, started, ended, error } as RunProcess;
 }
 
 /** Notes which process makes a run, or could not make it. */

@@ -10,6 +10,7 @@
 
 import type { MethodName } from "./config/run_config.ts";
 import { JsonlWriter, readJsonl } from "../io/jsonl.ts";
+import { isRecord } from "../text/json_value.ts";
 
 /** What something took: time, the whole and parts of it by name, and memory. */
 export interface Timing {
@@ -222,4 +223,15 @@ function belongsTo(event: RunEvent, step: number): boolean {
   if (event.type === "checkpoint" && event.reason !== "schedule") return false;
   if (event.type === "eval" && event.phase === "after") return false;
   return event.step <= step;
+}
+
+/** Whether a value has what is read off an event of its type: anything may stand in a file. */
+export function isRunEvent(value: unknown): value is RunEvent {
+  if (!isRecord(value) || Number.isNaN(Date.parse(String(value["time"])))) return false;
+  const { type, step, steps, metrics, domains, message } = value;
+  if (type === "run-start") return Number.isSafeInteger(steps);
+  return typeof type === "string" && Number.isSafeInteger(step) &&
+    (type !== "step" || isRecord(metrics)) &&
+    (type !== "eval" || Array.isArray(domains) && domains.every(isRecord)) &&
+    (message === undefined || typeof message === "string");
 }

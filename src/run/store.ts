@@ -144,9 +144,10 @@ export function runFolders(root: string): FoundRun[] {
   return names.flatMap((id) => findRun(root, id) ?? []);
 }
 
-/** The run of a name; null if there is none. */
+/** The run of a name; null if there is none. A link is none: it may lead anywhere. */
 export function findRun(root: string, id: string): FoundRun | null {
   const path = join(root, id);
+  if (!isFolder(path)) return null;
   const config = statOf(join(path, "config.json"));
   // A model's folder has a `config.json` of another kind.
   if (!config || statOf(join(path, "model.safetensors"))?.isFile) return null;
@@ -196,6 +197,14 @@ function makeEmpty(path: string): string {
     ? `Go on with that run by --resume "${path}", or choose another --out`
     : "Choose another --out";
   throw new CheckpointError(`Cannot start a run in "${path}": the folder is not empty. ${remedy}`);
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isDirectory;
+  } catch {
+    return false;
+  }
 }
 
 function statOf(path: string): Deno.FileInfo | null {

@@ -8,7 +8,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
 import * as v from "valibot";
 import { fileStart, readTail, type TailLine, type TailPosition } from "../../io/tail.ts";
-import type { EvalEvent, RunEvent } from "../../run/events.ts";
+import { type EvalEvent, isRunEvent, type RunEvent } from "../../run/events.ts";
 import { episodeSchema } from "../../run/report/collect.ts";
 
 /** What the index keeps of an episode; a line without it is none. */
@@ -52,7 +52,7 @@ export class RunReader {
     this.#forgetEpisodes = database.prepare("DELETE FROM episodes WHERE run = ?");
   }
 
-  /** Reads on in `events.jsonl`. */
+  /** Reads on in `events.jsonl`. @throws {CheckpointError} if it cannot be read */
   events(run: string, folder: string): EventNews {
     const { lines, rewound, more } = this.#read(run, folder, "events.jsonl");
     if (rewound) this.#forgetMetrics.run(run);
@@ -60,9 +60,10 @@ export class RunReader {
     let steps: number | undefined;
     let damage: string | null = null;
     for (const line of lines) {
-      const event = parse(line) as RunEvent | undefined;
-      if (event === undefined) {
-        damage ??= `events.jsonl: line ${line.number} is not JSON`;
+      const event = parse(line);
+      if (!isRunEvent(event)) {
+        const lack = event === undefined ? "JSON" : "an event";
+        damage ??= `events.jsonl: line ${line.number} is not ${lack}`;
         continue;
       }
       last = event;
@@ -75,7 +76,12 @@ export class RunReader {
     return { last, steps, damage, rewound, more };
   }
 
-  /** Reads on in `episodes.jsonl`. @returns whether there is more to read */
+  /**
+   * Reads on in `episodes.jsonl`; lines that are no episodes are left out.
+   *
+   * @returns whether there is more to read
+   * @throws {CheckpointError} if it cannot be read
+   */
   episodes(run: string, folder: string): boolean {
     const { lines, rewound, more } = this.#read(run, folder, "episodes.jsonl");
     if (rewound) this.#forgetEpisodes.run(run);
@@ -119,10 +125,10 @@ function measuresOf(event: RunEvent): [string, number][] {
   );
 }
 
-function parse(line: TailLine): object | undefined {
+/** The value of a line; undefined if it is not JSON. */
+function parse(line: TailLine): unknown {
   try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(line.bytes));
-    return typeof value === "object" && value !== null ? value : undefined;
+    return JSON.parse(new TextDecoder().decode(line.bytes));
   } catch {
     return undefined;
   }

@@ -7,6 +7,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
+import { CheckpointError } from "../../io/checkpoint.ts";
 import { configJson } from "../../run/config/mod.ts";
 import { readProcess } from "../../run/control.ts";
 import type { RunEvent } from "../../run/events.ts";
@@ -158,16 +159,40 @@ export class RunIndex implements Disposable {
       if (changed !== null) this.#quiet.set(id, changed);
       return false;
     }
+    const { state, more } = this.#atomically(() => this.#readOrDamaged(run));
+    // What mends a damaged one need not change the folder itself.
+    const goesOn = more || isLive(state) || state === "damaged";
+    if (goesOn || changed === null) this.#quiet.delete(id);
+    else this.#quiet.set(id, changed);
+    return more;
+  }
+
+  /** Does all of it or, where it throws, nothing. */
+  #atomically<T>(work: () => T): T {
     this.database.exec("BEGIN IMMEDIATE");
     try {
-      const { state, more } = this.#read(run);
+      const result = work();
       this.database.exec("COMMIT");
-      if (more || isLive(state) || changed === null) this.#quiet.delete(id);
-      else this.#quiet.set(id, changed);
-      return more;
+      return result;
     } catch (error) {
-      this.database.exec("ROLLBACK");
+      // Some errors end the transaction by themselves, a full disk for one.
+      if (this.database.isTransaction) this.database.exec("ROLLBACK");
       throw error;
+    }
+  }
+
+  /** Reads what is new of a run; one that cannot be read is shown as damaged, and holds up nobody. */
+  #readOrDamaged(run: FoundRun): { state: RunState; more: boolean } {
+    try {
+      return this.#read(run);
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      // All of it is read again once it can be.
+      this.#forget(run.id);
+      this.#prepared(
+        "INSERT INTO runs (id, created, state, step, message) VALUES (?, ?, 'damaged', 0, ?)",
+      ).run(run.id, run.started.getTime(), error.message);
+      return { state: "damaged", more: false };
     }
   }
 
