@@ -12,7 +12,9 @@ import { begun, ended, freshRuns, makeRun, root, stepEvent } from "./servers.ts"
 
 /** Everything that an index holds. */
 const contents = (index: RunIndex) =>
-  Object.keys(tables).map((table) => index.database.prepare(`SELECT * FROM ${table}`).all());
+  Object.keys(tables).map((table) =>
+    index.database.prepare(`SELECT * FROM ${table} ORDER BY 1, 2`).all()
+  );
 
 Deno.test("an index that followed its runs equals one made from nothing", async () => {
   const runs = freshRuns();
@@ -73,6 +75,28 @@ Deno.test("an index that is deleted, damaged or from the future is made again", 
   assertEquals(read(), whole);
   Deno.removeSync(join(runs, id), { recursive: true });
   assertEquals(read().map((rows) => rows.length), [0, 0, 0, 0]);
+});
+
+Deno.test("an index that is made again meanwhile lacks nothing at any time", async () => {
+  const runs = freshRuns();
+  const steps = Array.from({ length: 50 }, (_, i) => stepEvent(i + 1));
+  const made = [1, 2, 3].map(() => makeRun(runs, [begun, ...steps, ended(50)]));
+  using index = new RunIndex(runs);
+  index.refresh();
+  const before = contents(index);
+  const module = new URL("../src/serve/index/run_index.ts", import.meta.url);
+  const code = `import { RunIndex } from "${module}";
+    for (let i = 0; i < 30; i++) RunIndex.rebuild(${JSON.stringify(runs)});`;
+  const other = new Deno.Command(Deno.execPath(), { args: ["eval", "--ext=ts", code] }).spawn();
+  let running = true;
+  const status = other.status.finally(() => running = false);
+  while (running) {
+    assertEquals(index.list({ limit: -1 }).length, 3);
+    for (const { id } of made) index.refreshRun(id);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assertEquals((await status).code, 0);
+  assertEquals(contents(index), before);
 });
 
 Deno.test("a damaged run is shown as such, with what is damaged, and mends", () => {

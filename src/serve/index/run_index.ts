@@ -12,7 +12,7 @@ import { configJson } from "../../run/config/mod.ts";
 import { readProcess } from "../../run/control.ts";
 import type { RunEvent } from "../../run/events.ts";
 import { isLive, type RunState, runState } from "../../run/state.ts";
-import { findRun, type FoundRun, RunFolder } from "../../run/store.ts";
+import { findRun, type FoundRun, RunFolder, runFolders } from "../../run/store.ts";
 import { RunReader } from "./reader.ts";
 import { openDatabase, tables } from "./schema.ts";
 
@@ -67,10 +67,29 @@ export class RunIndex implements Disposable {
     this.#reader = new RunReader(this.database);
   }
 
-  /** Makes the index again from nothing but the folders. @returns how many runs it has */
+  /**
+   * Makes the index again from nothing but the folders, run by run: a server that has it open misses
+   * none of them meanwhile.
+   *
+   * @returns how many runs it has
+   */
   static rebuild(root: string): number {
     using index = new RunIndex(root);
-    for (const table of Object.keys(tables)) index.database.exec(`DELETE FROM ${table}`);
+    const runs = runFolders(root);
+    const ids = JSON.stringify(runs.map(({ id }) => id));
+    index.#atomically(() => {
+      for (const [table, column] of Object.entries(tables)) {
+        index.#prepared(
+          `DELETE FROM ${table} WHERE ${column} NOT IN (SELECT value FROM json_each(?))`,
+        ).run(ids);
+      }
+    });
+    for (const run of runs) {
+      index.#atomically(() => {
+        index.#forget(run.id);
+        index.#readOrDamaged(run);
+      });
+    }
     while (index.refresh()) { /* There is more to read. */ }
     return index.list({ limit: -1 }).length;
   }
@@ -85,7 +104,7 @@ export class RunIndex implements Disposable {
       more = this.#look(name) || more;
     }
     const known = this.database.prepare("SELECT id FROM runs").all() as { id: string }[];
-    for (const { id } of known) if (!here.has(id)) this.#forget(id);
+    for (const { id } of known) if (!here.has(id)) this.#atomically(() => this.#forget(id));
     return more;
   }
 
@@ -154,7 +173,7 @@ export class RunIndex implements Disposable {
     if (changed !== null && this.#quiet.get(id) === changed) return false;
     const run = findRun(this.root, id);
     if (!run) {
-      this.#forget(id);
+      this.#atomically(() => this.#forget(id));
       // Nor is it looked into again before it changes.
       if (changed !== null) this.#quiet.set(id, changed);
       return false;
