@@ -154,6 +154,26 @@ Deno.test("a checkpoint's files are listed and sent, also in parts", async () =>
   await beyond.body?.cancel();
 });
 
+Deno.test("a run that is spoilt or removed by hand is no error of the server", async () => {
+  const { app, service, made: [run], ids: [id] } = pastRuns();
+  await using _service = service;
+  const statuses = (paths: string[]) =>
+    Promise.all(paths.map(async (path) => {
+      const response = await app.request(`/runs/${id}${path}`, ask("GET"));
+      await response.body?.cancel();
+      return response.status;
+    }));
+  Deno.writeTextFileSync(run!.checkpoint(3), "no folder");
+  assertEquals(await statuses(["/checkpoints/3", "/checkpoints/3/state.json"]), [404, 404]);
+  Deno.writeTextFileSync(join(run!.path, "config.json"), "{");
+  assertEquals(await statuses([""]), [200]);
+  // Before the next look at the folders.
+  Deno.removeSync(run!.path, { recursive: true });
+  assertEquals(await statuses(["", "/metrics", "/episodes", "/model"]), [200, 200, 200, 404]);
+  service.supervisor.tick();
+  assertEquals(await statuses(["", "/metrics", "/episodes", "/events"]), [404, 404, 404, 404]);
+});
+
 Deno.test("what is not there, or not for that method, is a problem that says so", async () => {
   const { app, service } = testApp();
   await using _service = service;

@@ -231,6 +231,8 @@ Deno.test("no path leads out of the runs", async () => {
   Deno.mkdirSync(run.checkpoint(3));
   Deno.writeTextFileSync(join(run.checkpoint(3), "state.json"), "{}");
   Deno.symlinkSync("/etc/passwd", join(run.checkpoint(3), "passwd"));
+  Deno.symlinkSync("/etc", run.checkpoint(4));
+  Deno.symlinkSync("/etc", run.model);
   service.supervisor.tick();
   const ask200 = `/runs/${run.id}/checkpoints/3/state.json`;
   assertEquals((await app.request(ask200, ask("GET"))).status, 200);
@@ -242,6 +244,10 @@ Deno.test("no path leads out of the runs", async () => {
       "/runs/%2fetc%2fpasswd",
       `/runs/${run.id}%00`,
       "/runs/.hidden",
+      `/runs/${run.id}/checkpoints/4`,
+      `/runs/${run.id}/checkpoints/4/passwd`,
+      `/runs/${run.id}/model`,
+      `/runs/${run.id}/model/passwd`,
       `/runs/${run.id}/checkpoints/../config.json`,
       `/runs/${run.id}/checkpoints/3/..%2f..%2fconfig.json`,
       `/runs/${run.id}/checkpoints/3/%2e%2e%2fconfig.json`,

@@ -92,12 +92,16 @@ export class RunFolder {
 
   /** The steps that have a checkpoint, ascending. */
   checkpoints(): number[] {
-    const steps = [...Deno.readDirSync(this.path)].flatMap(({ name, isDirectory }) => {
-      const step = /^checkpoint-(\d+)$/.exec(name)?.[1];
-      return isDirectory && step !== undefined ? [Number(step)] : [];
-    });
-    return steps.sort((a, b) => a - b);
+    return checkpointSteps(this.path);
   }
+}
+
+/** The steps of which a run's folder has a checkpoint, ascending; none if there is no such folder. */
+export function checkpointSteps(folder: string): number[] {
+  return foldersIn(folder).flatMap((name) => {
+    const step = /^checkpoint-(\d+)$/.exec(name)?.[1];
+    return step === undefined ? [] : [Number(step)];
+  }).sort((a, b) => a - b);
 }
 
 /** A run as lists show it. */
@@ -133,15 +137,7 @@ export interface FoundRun {
 
 /** The folders under `root` that hold runs, in no order; none if there is no such folder. */
 export function runFolders(root: string): FoundRun[] {
-  let names: string[];
-  try {
-    names = [...Deno.readDirSync(root)].filter((entry) => entry.isDirectory)
-      .map((entry) => entry.name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
-  return names.flatMap((id) => findRun(root, id) ?? []);
+  return foldersIn(root).flatMap((id) => findRun(root, id) ?? []);
 }
 
 /** The run of a name; null if there is none. A link is none: it may lead anywhere. */
@@ -197,6 +193,17 @@ function makeEmpty(path: string): string {
     ? `Go on with that run by --resume "${path}", or choose another --out`
     : "Choose another --out";
   throw new CheckpointError(`Cannot start a run in "${path}": the folder is not empty. ${remedy}`);
+}
+
+/** The names of the folders in a folder; none if there is no such. */
+function foldersIn(path: string): string[] {
+  try {
+    return [...Deno.readDirSync(path)].filter((entry) => entry.isDirectory)
+      .map((entry) => entry.name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
 }
 
 function isFolder(path: string): boolean {

@@ -176,7 +176,8 @@ function conditions(run: string, { step, group, correct, task }: EpisodeFilter) 
 
 function read(folder: string, places: readonly EpisodePosition[]): NumberedEpisode[] {
   if (places.length === 0) return [];
-  using file = Deno.openSync(join(folder, "episodes.jsonl"), { read: true });
+  using file = openIfThere(join(folder, "episodes.jsonl"));
+  if (!file) return [];
   return places.flatMap(({ line, position, length }) => {
     try {
       const text = new TextDecoder().decode(readAt(file, position, length));
@@ -186,4 +187,14 @@ function read(folder: string, places: readonly EpisodePosition[]): NumberedEpiso
       return [];
     }
   });
+}
+
+/** The next look at the folder finds out that a file is gone. */
+function openIfThere(path: string): Deno.FsFile | null {
+  try {
+    return Deno.openSync(path, { read: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
 }

@@ -64,7 +64,7 @@ export function fileRoutes(service: RunService) {
       validator("param", checkpointParam, refuseInvalid),
       (c) => {
         const { id, step, file } = c.req.valid("param");
-        return sendFile(c, join(checkpoint(id, step), file));
+        return sendFile(c, checkpoint(id, step), file);
       },
     )
     .get(
@@ -79,34 +79,24 @@ export function fileRoutes(service: RunService) {
       validator("param", modelParam, refuseInvalid),
       (c) => {
         const { id, file } = c.req.valid("param");
-        return sendFile(c, join(model(id), file));
+        return sendFile(c, model(id), file);
       },
     );
 }
 
 /** Names and sizes of the files in a folder. @throws {Problem} 404 if there is no such folder */
 export function filesOf(folder: string): { name: string; bytes: number }[] {
-  try {
-    return [...Deno.readDirSync(folder)].filter(({ isFile }) => isFile)
-      .map(({ name }) => ({ name, bytes: Deno.statSync(join(folder, name)).size }))
-      .sort((a, b) => a.name < b.name ? -1 : 1);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) throw new Problem(404, "There is no such folder");
-    throw error;
-  }
+  infoOf(folder, "isDirectory");
+  return [...Deno.readDirSync(folder)].filter(({ isFile }) => isFile)
+    .map(({ name }) => ({ name, bytes: infoOf(join(folder, name), "isFile").size }))
+    .sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
-/** Sends a file piece by piece; a link is not followed. */
-async function sendFile(c: Context, path: string): Promise<Response> {
-  let size: number;
-  try {
-    const stat = await Deno.lstat(path);
-    if (!stat.isFile) throw new Deno.errors.NotFound();
-    size = stat.size;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) throw new Problem(404, "There is no such file");
-    throw error;
-  }
+/** Sends a file piece by piece. */
+async function sendFile(c: Context, folder: string, name: string): Promise<Response> {
+  infoOf(folder, "isDirectory");
+  const path = join(folder, name);
+  const { size } = infoOf(path, "isFile");
   const { first, last, isPart } = parseRange(c.req.header("range"), size);
   const headers = {
     "content-type": path.endsWith(".json") ? "application/json" : "application/octet-stream",
@@ -118,6 +108,18 @@ async function sendFile(c: Context, path: string): Promise<Response> {
   const file = await Deno.open(path, { read: true });
   await file.seek(first, Deno.SeekMode.Start);
   return c.body(file.readable.pipeThrough(take(last - first + 1)), isPart ? 206 : 200, headers);
+}
+
+/** What is known of a file or folder. @throws {Problem} 404 if there is none; a link is none */
+function infoOf(path: string, kind: "isFile" | "isDirectory"): Deno.FileInfo {
+  let info: Deno.FileInfo | null = null;
+  try {
+    info = Deno.lstatSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  if (info?.[kind]) return info;
+  throw new Problem(404, `There is no such ${kind === "isFile" ? "file" : "folder"}`);
 }
 
 /** What a `Range` asks for; more than one part, or another unit, is the whole file. */

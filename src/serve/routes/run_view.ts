@@ -8,7 +8,7 @@ import { join } from "@std/path";
 import type * as v from "valibot";
 import { readRequest } from "../../run/control.ts";
 import { isLive } from "../../run/state.ts";
-import { RunFolder } from "../../run/store.ts";
+import { checkpointSteps } from "../../run/store.ts";
 import { lastWords } from "../child.ts";
 import type { RunRow } from "../index/run_index.ts";
 import type { RunService } from "../service.ts";
@@ -61,7 +61,7 @@ export function detailOf(service: RunService, id: string): v.InferOutput<typeof 
   return {
     ...summaryOf(row, service.options.runs),
     config: row.config === null ? null : JSON.parse(row.config),
-    checkpoints: row.state === "damaged" ? [] : RunFolder.open(path).checkpoints(),
+    checkpoints: checkpointSteps(path),
     model: hasModel(path),
     lastWords: ill ? lastWords(path) : null,
   };
