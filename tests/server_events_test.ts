@@ -87,6 +87,23 @@ Deno.test("a client that has read the events elsewhere says which it has, and wh
   assertEquals(linesOf(stale), ["rewind 0", "1 0", "2 1", "3 2", "4 3", "5 3"]);
 });
 
+Deno.test("a client that had everything is let in again once the run goes on", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  const stopped: RunEventBody = { type: "run-end", step: 1, status: "stopped" };
+  const run = makeRun(service.options.runs, [begun, stepEvent(1), stopped]);
+  service.supervisor.tick();
+  const last = (await receive(await watch(app, run.id))).at(-1)!.id;
+  assertEquals((await watch(app, run.id, last)).status, 204);
+  await (await app.request(`/runs/${run.id}/resume`, ask("POST"))).body?.cancel();
+  const response = await watch(app, run.id, last);
+  assertEquals(response.status, 200);
+  using _hold = await RunHold.take(run.path);
+  using log = new EventLog(run.events);
+  log.emit(stepEvent(2));
+  assertEquals(linesOf(await receive(response, 1)), ["4 2"]);
+});
+
 Deno.test("a client that comes back again and again misses nothing of a running run", async () => {
   const { app, service } = testApp();
   await using _service = service;

@@ -96,7 +96,12 @@ Deno.test("curves are had in parts, and with fewer points than steps", async () 
   assertEquals([fewer.value, fewer.min, fewer.max], [[-2, -5, -8], [-3, -6, -9], [-1, -4, -7]]);
   const late = "2200-01-01T00:00:00Z";
   assertEquals((await get(`/runs/${id}/metrics?fromTime=${late}`)).body.metrics, []);
-  assertEquals((await get(`/runs/${id}/metrics?fromTime=yesterday`)).status, 400);
+  for (const time of ["yesterday", "2026-01-01T00:00:00%2B05"]) {
+    assertEquals((await get(`/runs/${id}/metrics?fromTime=${time}`)).status, 400, time);
+  }
+  // Asked for over and over, a curve is sent once.
+  const often = await get(`/runs/${id}/metrics?names=${Array(500).fill("loss").join()}`);
+  assertEquals(often.body.metrics.length, 1);
 });
 
 Deno.test("episodes are had by pages, by step and by outcome", async () => {

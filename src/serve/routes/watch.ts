@@ -19,13 +19,15 @@ const instant = v.pipe(
   v.string(),
   v.isoTimestamp("a time as 2026-11-22T23:17:00Z is expected"),
   v.transform((text) => Date.parse(text)),
+  // The pattern lets some through that are none, as 2026-11-22T23:17:00+05.
+  v.number("a time as 2026-11-22T23:17:00Z is expected"),
 );
 
 const metricsQuery = v.object({
   names: v.optional(v.pipe(
     v.string(),
     v.maxLength(4096),
-    v.transform((text) => text.split(",")),
+    v.transform((text) => [...new Set(text.split(","))]),
     v.description("Names of metrics, with commas between; all if absent"),
   )),
   fromStep: v.optional(count(0, MAX_STEP)),
@@ -143,6 +145,9 @@ export function watchRoutes(service: RunService) {
       validator("query", eventsQuery, refuseInvalid),
       (c) => {
         const feed = service.feed(c.req.valid("param").id);
+        // As long as the answer is not a stream, which joins by itself.
+        using reading = new DisposableStack();
+        reading.defer(feed.join());
         const { after = null } = c.req.valid("query");
         const cursor = feed.after(c.req.header("last-event-id") ?? after);
         // This tells an EventSource not to come back.
