@@ -1,10 +1,12 @@
 // Models to talk to beside runs: who may, and which of them has the GPU.
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import "../mod.ts";
 import { newToken, readTokens } from "../src/serve/tokens.ts";
-import { ask, root, startNothing, testApp, until } from "./servers.ts";
+import { RunHold, sendRequest } from "../src/run/control.ts";
+import { Problem } from "../src/serve/problem.ts";
+import { ask, begun, makeRun, root, startNothing, testApp, until } from "./servers.ts";
 
 const nano = fromFileUrl(new URL("../assets/base-nano", import.meta.url));
 const inference = { models: { nano }, slots: 2, context: 128 };
@@ -41,6 +43,29 @@ Deno.test("a model has the GPU until a run wants it, and then waits for the run"
   assertEquals([refused.status, refused.headers.get("retry-after")], [503, "1"]);
   const { id } = await made.json();
   assertMatch((await refused.json()).error.message, new RegExp(`run "${id}" has the GPU`));
+});
+
+Deno.test("a run that was told to go on has the GPU before it says so", async () => {
+  const { app, service } = testApp({ inference });
+  await using _ = service;
+  const paused = makeRun(service.options.runs, [begun, { type: "paused", step: 1 }]);
+  using _hold = await RunHold.take(paused.path);
+  sendRequest(paused.path, "pause");
+  service.supervisor.tick();
+  const status = async (path: string, body?: unknown) => {
+    const response = await app.request(path, ask("POST", body));
+    await response.body?.cancel();
+    return response.status;
+  };
+  assertEquals(await status("/v1/chat/completions", question), 200);
+  assertEquals(await status(`/runs/${paused.id}/resume`), 202);
+  assertEquals(service.index.get(paused.id)?.state, "paused");
+  assertEquals(await status("/v1/chat/completions", question), 503);
+  // Nor does a server that ends begin anything anew.
+  await service.close();
+  assertEquals(await status("/v1/chat/completions", question), 503);
+  assertEquals([await status("/runs", run), await status(`/runs/${paused.id}/stop`)], [503, 503]);
+  assertThrows(() => service.supervisor, Problem);
 });
 
 Deno.test("completions take a token for control, and a body that is not too long", async () => {

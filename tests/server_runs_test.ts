@@ -3,10 +3,18 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { train } from "../mod.ts";
-import { isHeld, readProcess } from "../src/run/control.ts";
+import {
+  isHeld,
+  queueFile,
+  readProcess,
+  readRequest,
+  RunHold,
+  writeProcess,
+} from "../src/run/control.ts";
+import { resolveConfig } from "../src/run/config/mod.ts";
 import { RunIndex } from "../src/serve/index/run_index.ts";
 import { settings, studentFolder, traces } from "./runs.ts";
-import { freshRuns, ServerProcess, until } from "./servers.ts";
+import { ask, freshRuns, ServerProcess, testApp, until } from "./servers.ts";
 
 /** Settings of a run over HTTP: it has no place of its own. */
 async function request(more: Record<string, unknown> = {}) {
@@ -115,4 +123,52 @@ Deno.test("a run that cannot begin fails with the reason", async () => {
   const failed = (await server.ask("GET", `/runs/${body.id}`)).body;
   assert(failed.message.includes("tasks.jsonl"), failed.message);
   assert(failed.lastWords.includes("tasks.jsonl"), failed.lastWords);
+});
+
+Deno.test("a process with the number of the one before is told apart from it", async () => {
+  let started = 0;
+  const { app, service } = testApp({
+    start: () => {
+      started++;
+      return Promise.resolve({ pid: 7, exit: Promise.resolve({ code: 3, signal: null }) });
+    },
+  });
+  await using _ = service;
+  const id = service.supervisor.create(resolveConfig({ flags: { steps: 1 } }));
+  const folder = join(service.options.runs, id);
+  writeProcess(folder, { pid: 7, started: "2026-01-01T00:00:00.000Z" });
+  service.supervisor.tick();
+  const { state, message } = await (async () => {
+    await until("given up", () => service.index.get(id)?.state === "failed", 5);
+    return await (await app.request(`/runs/${id}`, ask("GET"))).json();
+  })();
+  assertEquals([state, started], ["failed", 1]);
+  assert(message.includes("code 3 before it took the run on"), message);
+});
+
+Deno.test("runs wait in the order of asking, also after the clock was put back", async () => {
+  const { app, service } = testApp({ parallel: 1 });
+  await using _ = service;
+  const start = async () => (await (await app.request("/runs", ask("POST", {}))).json()).id;
+  const [, second] = [await start(), await start()];
+  const later = Date.now() + 3_600_000;
+  Deno.writeTextFileSync(queueFile(join(service.options.runs, second)), `{"place": ${later}}`);
+  const third = await start();
+  assertEquals(service.supervisor.queue().slice(-2), [second, third]);
+});
+
+Deno.test("runs that are starting when the server ends are stopped as well", async () => {
+  const { service } = testApp({ start: () => Promise.resolve({ ...slow, exit: exit.promise }) });
+  const slow = { pid: Deno.pid };
+  const exit = Promise.withResolvers<{ code: number | null; signal: string | null }>();
+  const id = service.supervisor.create(resolveConfig({ flags: { steps: 1 } }));
+  const folder = join(service.options.runs, id);
+  service.supervisor.tick();
+  const closed = service.close({ stopRuns: true });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const hold = await RunHold.take(folder);
+  await until("asked", () => readRequest(folder) === "stop", 5);
+  hold.end();
+  exit.resolve({ code: 0, signal: null });
+  await closed;
 });

@@ -51,6 +51,7 @@ export function openApp(options: ServerOptions = {}) {
   const { runs = "runs", parallel = 1, allowed = {}, tokens = null, start } = options;
   const { origins = [], rate = 2000, onRequest = () => {}, onError = () => {} } = options;
   const engine = openEngine(options.inference ?? {}, () => {
+    if (service.ending.signal.aborted) return "the server is shutting down";
     const [run] = service.supervisor.onGpu();
     return run === undefined ? null : `run "${run}" has the GPU until it is done, or paused`;
   });

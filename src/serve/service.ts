@@ -111,6 +111,7 @@ export class RunService implements AsyncDisposable {
 
   #open() {
     if (this.#parts) return this.#parts;
+    if (this.ending.signal.aborted) throw new Problem(503, "The server is shutting down");
     const { runs, parallel, start, clear, onError } = this.options;
     const index = new RunIndex(runs);
     const supervisor = new Supervisor(index, {

@@ -16,6 +16,7 @@ import {
   queueFile,
   readObject,
   readProcess,
+  readRequest,
   removeFile,
   type RunRequest,
   sendRequest,
@@ -47,8 +48,6 @@ export class Supervisor {
   /** Ends of the processes that this server started. */
   readonly #exits = new Set<Promise<void>>();
   #timer: ReturnType<typeof setInterval> | null = null;
-  /** Keeps the places in the queue apart that were given in one millisecond. */
-  #last = 0;
 
   /** @param parallel how many runs may be made at the same time */
   constructor(
@@ -95,21 +94,21 @@ export class Supervisor {
     }
   }
 
-  /** The runs that have the GPU, or are about to; a paused one has not. */
+  /** The runs that have the GPU, or are about to; a paused one has not until it is told to go on. */
   onGpu(): string[] {
-    const live = (["running", "stopping"] as const).flatMap((state) => this.#inState(state));
-    return [...this.#starting, ...live];
+    const waits = (id: string) => readRequest(this.#path(id)) === "pause";
+    const paused = this.#inState("paused").filter((id) => !waits(id));
+    return [
+      ...this.#starting,
+      ...this.#inState("running"),
+      ...this.#inState("stopping"),
+      ...paused,
+    ];
   }
 
   /** The runs that wait for their turn, the next one first. */
   queue(): string[] {
-    return this.#index.list({ limit: -1, state: "queued" })
-      .map(({ id }) => ({
-        id,
-        place: Number(readObject(queueFile(this.#path(id)))?.["place"] ?? 0),
-      }))
-      .sort((a, b) => a.place - b.place || (a.id < b.id ? -1 : 1))
-      .map(({ id }) => id);
+    return this.#places().map(({ id }) => id);
   }
 
   /** Makes the folder of a new run and puts it into the queue. @returns its name */
@@ -170,20 +169,17 @@ export class Supervisor {
   /** Asks all runs that are being made to save and end, and waits until they have. */
   async stopAll(): Promise<void> {
     this.#parallel = 0;
-    const making = [...this.#starting, ...this.#live()];
-    await Promise.all(making.map(async (id) => {
-      try {
-        await this.stop(id);
-      } catch (error) {
-        // It ended by itself meanwhile.
-        if (!(error instanceof Problem)) throw error;
+    // Those that are only starting, or were told to go on at this moment, are asked in their time.
+    while (this.#starting.size + this.#live().length > 0) {
+      const asked = this.#inState("stopping");
+      for (const id of this.#live()) {
+        if (asked.includes(id) || this.#starting.has(id)) continue;
+        if (isHeld(this.#path(id))) this.#ask(id, "stop");
       }
-    }));
-    this.close();
-    while (this.#live().length > 0) {
       await delay(START_POLL_MS);
       this.#index.refresh();
     }
+    this.close();
     await Promise.all(this.#exits);
   }
 
@@ -203,9 +199,18 @@ export class Supervisor {
     return this.#index.list({ limit: -1, state }).map(({ id }) => id);
   }
 
+  /** Who waits where, the next one first. */
+  #places(): { id: string; place: number }[] {
+    return this.#inState("queued").map((id) => {
+      const { place } = readObject(queueFile(this.#path(id))) ?? {};
+      return { id, place: typeof place === "number" ? place : 0 };
+    }).sort((a, b) => a.place - b.place || (a.id < b.id ? -1 : 1));
+  }
+
   #enqueue(id: string): void {
-    this.#last = Math.max(this.#last + 1, Date.now());
-    replaceFile(queueFile(this.#path(id)), `${JSON.stringify({ place: this.#last })}\n`);
+    // Behind the last one, also where the clock was put back since.
+    const place = Math.max(Date.now(), (this.#places().at(-1)?.place ?? 0) + 1);
+    replaceFile(queueFile(this.#path(id)), `${JSON.stringify({ place })}\n`);
     this.#index.refreshRun(id);
   }
 
@@ -244,21 +249,26 @@ export class Supervisor {
     const folder = this.#path(id);
     this.#starting.add(id);
     const started = new Date().toISOString();
+    // The process before may have had the number that the system gives to the next.
+    const before = readProcess(folder)?.started;
+    const hasTaken = (pid: number) => {
+      const process = readProcess(folder);
+      return process?.pid === pid && process.started !== before;
+    };
     try {
       await this.#clear();
       const child = await this.#start(folder);
       const exit = child.exit.then(({ code, signal }) => {
         this.#exits.delete(exit);
         this.#starting.delete(id);
-        const took = readProcess(folder)?.pid === child.pid;
-        if (took) return;
+        if (hasTaken(child.pid)) return;
         const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
         this.#gaveUp(folder, child.pid, started, `The process ${how} before it took the run on`);
       }).catch(this.#onError);
       this.#exits.add(exit);
-      while (
-        this.#isOpen && this.#starting.has(id) && readProcess(folder)?.pid !== child.pid
-      ) await delay(START_POLL_MS);
+      while (this.#isOpen && this.#starting.has(id) && !hasTaken(child.pid)) {
+        await delay(START_POLL_MS);
+      }
     } catch (error) {
       this.#gaveUp(folder, 0, started, `Cannot start a process: ${(error as Error).message}`);
     } finally {
