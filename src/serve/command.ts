@@ -45,7 +45,7 @@ async function serve({ own, json: asJson, quiet }: Invocation): Promise<number> 
       places: list(own["allow"]),
       ...(own["allow-tools"] === undefined ? {} : { tools: list(own["allow-tools"]) }),
     },
-    origins: list(own["cors"]),
+    origins: list(own["cors"]).map(requireOrigin),
     // What went wrong is told in any case.
     onRequest: (record) => quiet && record.error === undefined ? undefined : log(record),
     onError: (error) =>
@@ -88,6 +88,14 @@ function lineOf(
 
 function list(text: string | undefined): string[] {
   return (text ?? "").split(",").map((item) => item.trim()).filter((item) => item !== "");
+}
+
+/** What a browser sends as `Origin` is compared letter by letter. */
+function requireOrigin(text: string): string {
+  if (URL.canParse(text) && new URL(text).origin === text) return text;
+  throw new ConfigError(
+    `Cannot use --cors ${text}: an origin is as https://plots.example or http://localhost:3000`,
+  );
 }
 
 function choose<T extends string>(flag: string, text: string, allowed: readonly T[]): T {

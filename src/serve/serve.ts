@@ -78,6 +78,7 @@ export class MentorServer {
    * Starts to listen, and to look after the runs.
    *
    * @throws {ConfigError} if it would be open to others without tokens, or the port is taken
+   * @throws {CheckpointError} if the folder of the runs cannot be written
    */
   constructor({ host = "127.0.0.1", port = 8000, ...options }: ServerOptions & Listening = {}) {
     if (!isLoopback(host) && !options.tokens) {

@@ -7,7 +7,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
-import { CheckpointError } from "../../io/checkpoint.ts";
+import { CheckpointError, writeError } from "../../io/checkpoint.ts";
 import { configJson } from "../../run/config/mod.ts";
 import { readProcess } from "../../run/control.ts";
 import type { RunEvent } from "../../run/events.ts";
@@ -59,11 +59,20 @@ export class RunIndex implements Disposable {
   /** When the folders in which nothing goes on changed last, by name. */
   readonly #quiet = new Map<string, number>();
 
-  /** Opens the index of a folder of runs, and makes both if they are not there. */
+  /**
+   * Opens the index of a folder of runs, and makes both if they are not there.
+   *
+   * @throws {CheckpointError} if they cannot be written
+   */
   constructor(root: string) {
     this.root = root;
-    Deno.mkdirSync(root, { recursive: true });
-    this.database = openDatabase(join(root, INDEX_NAME));
+    const path = join(root, INDEX_NAME);
+    try {
+      Deno.mkdirSync(root, { recursive: true });
+      this.database = openDatabase(path);
+    } catch (error) {
+      throw writeError(path, error);
+    }
     this.#reader = new RunReader(this.database);
   }
 
