@@ -4,7 +4,7 @@
  * @example
  * ```ts ignore
  * import { app } from "./server.ts";
- * Deno.serve(app.fetch);
+ * Deno.serve({ hostname: "127.0.0.1" }, app.fetch);
  * ```
  * @module
  */

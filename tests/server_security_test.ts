@@ -2,9 +2,12 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
+import { Hono } from "hono";
 import { ConfigError } from "../mod.ts";
 import { settings } from "../src/run/config/schema.ts";
 import { MAX_BODY } from "../src/serve/body.ts";
+import { guardIdentity, type ServeEnv } from "../src/serve/guards.ts";
+import { answerProblem } from "../src/serve/problem.ts";
 import { RateLimit } from "../src/serve/rate_limit.ts";
 import type { RequestRecord } from "../src/serve/request_log.ts";
 import { MentorServer } from "../src/serve/serve.ts";
@@ -72,9 +75,45 @@ Deno.test("a token file that cannot be used is refused with its line", () => {
   refused("", "holds no token");
   refused("# a comment\nplots all 00\n", "line 2");
   refused("plots read 00\n", "SHA-256");
-  refused(`${reader.line} tomorrow\n`, "date");
+  for (const date of ["tomorrow", "5", "2027-02-31", "2027-01-31 or so"]) {
+    refused(`${reader.line} ${date}\n`, "date");
+  }
   assertThrows(() => readTokens(join(root, "none")), ConfigError, "none");
   assertThrows(() => newToken("two words", "read", null), ConfigError, "two words");
+});
+
+Deno.test("a token counts for as many days as it was made for, and then no more", async () => {
+  const made = new Date("2026-01-01T23:59:00Z");
+  const { token, line } = newToken("short", "read", 1, made);
+  Deno.writeTextFileSync(join(root, "short"), `${line}\r\n`);
+  const tokens = readTokens(join(root, "short"));
+  const statusAfter = async (hours: number) => {
+    const app = new Hono<ServeEnv>().onError(answerProblem);
+    app.use(guardIdentity({ tokens, origins: [], now: () => made.getTime() + hours * 3_600_000 }));
+    app.get("/runs", (c) => c.text(c.get("identity").name!));
+    return (await app.request("/runs", ask("GET", undefined, bearer(token)))).status;
+  };
+  assertEquals(await Promise.all([0, 23, 24, 48].map(statusAfter)), [200, 200, 200, 401]);
+});
+
+Deno.test("without tokens another machine is refused, wherever the app listens", async () => {
+  const from = async (hostname: string, more = {}) => {
+    const { app, service } = testApp(more);
+    await using _service = service;
+    const remoteAddr = { transport: "tcp", hostname, port: 9 };
+    const request = new Request(
+      "http://localhost/runs",
+      ask("GET", undefined, bearer(reader.token)),
+    );
+    return (await app.fetch(request, { remoteAddr })).status;
+  };
+  for (const address of ["127.0.0.1", "::1", "::ffff:127.0.0.1"]) {
+    assertEquals(await from(address), 200, address);
+  }
+  for (const address of ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::7", "fe80::1"]) {
+    assertEquals(await from(address), 403, address);
+    assertEquals(await from(address, { tokens }), 200, address);
+  }
 });
 
 Deno.test("without tokens the server listens to this machine alone", async () => {
@@ -94,6 +133,18 @@ Deno.test("pages from elsewhere can neither act nor read", async () => {
   const rows: [what: string, status: number, method: string, headers: Record<string, string>][] = [
     ["this machine", 200, "GET", {}],
     ["this machine by address", 200, "GET", { host: "127.0.0.1:8000" }],
+    ["this machine by its other address", 200, "GET", { host: "[::1]:8000" }],
+    ["this machine in capitals", 200, "GET", { host: "LocalHost:8000" }],
+    ["a name that begins like this machine", 421, "GET", { host: "127.0.0.1.evil.example" }],
+    ["a name below this machine's", 421, "GET", { host: "evil.localhost" }],
+    ["any address", 421, "GET", { host: "0.0.0.0:8000" }],
+    ["no name", 421, "GET", { host: "" }],
+    ["a proxy's word for it", 421, "GET", {
+      host: "evil.example",
+      "x-forwarded-host": "localhost",
+      "x-forwarded-for": "127.0.0.1",
+      forwarded: "for=127.0.0.1;host=localhost",
+    }],
     ["DNS rebinding", 421, "GET", { host: "evil.example" }],
     ["DNS rebinding, to act", 421, "POST", { host: "evil.example:8000" }],
     ["CSRF", 403, "POST", { origin: "https://evil.example" }],
@@ -196,6 +247,7 @@ Deno.test("a config names no file, model, address or code that the operator did 
     ["tasks", join(outside, "tasks.jsonl")],
     ["tasks", join(allowed, "link", "tasks.jsonl")],
     ["tasks", join(allowed, "none.jsonl")],
+    ["tasks", trained.events],
     ["tools", ["mine.ts"]],
     ["tools", "./mine.ts"],
     ["tools", ["https://evil.example/tool.ts"]],
@@ -320,6 +372,13 @@ Deno.test("a client that asks too often waits, and others do not", () => {
   assertEquals(taken("a", 10), 2);
   now += 60_000;
   assertEquals(taken("a", 10), 4);
+  // Who asks twice as often as allowed is let in half of the time, and not never.
+  let granted = 0;
+  for (let i = 0; i < 80; i++) {
+    now += 125;
+    granted += taken("a", 1);
+  }
+  assertEquals(granted, 40);
 });
 
 Deno.test("connections that never finish their request hold nobody up", async () => {

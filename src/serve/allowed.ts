@@ -58,14 +58,15 @@ export function requestedConfig(
       message: `Cannot use ${path} = ${JSON.stringify(valueAt(input, path))}: ${why}`,
     });
   };
-  const isAllowed = (place: string) => places.includes(place) || isWithin(place, [runs, ...places]);
   for (const path of OWN) {
     if ((valueAt(input, path) ?? null) !== null) refuse(path, "the server decides on it");
   }
   for (const path of [...Object.keys(MODELS), ...FILES]) {
     const value = valueAt(input, path) ?? null;
     if (value === null || MODELS[path]?.includes(value)) continue;
-    if (!isAllowed(value as string)) {
+    // Of the runs' files, only models.
+    const folders = FILES.includes(path) ? places : [runs, ...places];
+    if (!places.includes(value as string) && !isWithin(value as string, folders)) {
       refuse(path, "it is not among the places that the server was started with (--allow)");
     }
   }

@@ -1,9 +1,9 @@
 /**
  * Who gets in: what is checked of every request before anything is done for it.
  *
- * Without tokens the server is for programs of this machine alone. A web page in its browser is none
- * of these: a page from elsewhere is told by its `Origin`, and one that made its own name point to
- * this machine (DNS rebinding) by the `Host` that it asks for.
+ * Without tokens the server is for programs of this machine alone, wherever it listens. A web page
+ * in its browser is none of these: a page from elsewhere is told by its `Origin`, and one that made
+ * its own name point to this machine (DNS rebinding) by the `Host` that it asks for.
  *
  * @module
  */
@@ -48,10 +48,14 @@ export const SESSION_COOKIE = "mentor_token";
 /** How often in a second an address may come without a token that is good. */
 const GUESSES = 10;
 
-/** Names of this machine. */
+/** The address of a request that came without a connection, from this program itself. */
+const UNKNOWN = "unknown";
+
+/** Names and addresses of this machine. */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "[::1]" || host === "::1" ||
-    /^127(\.\d{1,3}){3}$/.test(host);
+  const name = host.toLowerCase();
+  return name === "localhost" || name === "[::1]" || name === "::1" ||
+    /^(::ffff:)?127(\.\d{1,3}){3}$/.test(name);
 }
 
 /** Whether a request changes nothing. */
@@ -61,12 +65,16 @@ export function isSafe(method: string): boolean {
 
 /** Where a request comes from: a network address, or nothing known where there is no connection. */
 export function addressOf(c: Context): string {
-  return (c.env ? getConnInfo(c).remote.address : undefined) ?? "unknown";
+  return (c.env ? getConnInfo(c).remote.address : undefined) ?? UNKNOWN;
 }
 
-/** Refuses what a web page from elsewhere asks for. */
+/** Refuses what another machine or a web page from elsewhere asks for. */
 export function guardOrigin({ tokens, origins }: GuardOptions): MiddlewareHandler {
   return async (c, next) => {
+    const address = addressOf(c);
+    if (tokens === null && address !== UNKNOWN && !isLoopback(address)) {
+      throw new Problem(403, "Without tokens the server answers programs of this machine alone");
+    }
     const host = c.req.header("host") ?? new URL(c.req.url).host;
     if (tokens === null && !isLoopback(host.replace(/:\d+$/, ""))) {
       throw new Problem(

@@ -27,7 +27,8 @@ export class RateLimit {
     const known = this.#clients.get(client) ?? { left: this.#rate, at };
     const left = Math.min(this.#rate, known.left + (at - known.at) / 1000 * this.#rate);
     this.#clients.delete(client);
-    this.#clients.set(client, { left: Math.max(0, left - 1), at });
+    // One that was not there costs nothing, or who asks too often would never have any.
+    this.#clients.set(client, { left: left >= 1 ? left - 1 : left, at });
     if (this.#clients.size > CLIENTS) this.#clients.delete(this.#clients.keys().next().value!);
     return left >= 1 ? 0 : (1 - left) / this.#rate;
   }

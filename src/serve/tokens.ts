@@ -26,7 +26,7 @@ export interface TokenEntry {
   readonly scope: Scope;
   /** SHA-256 of the token. */
   readonly hash: Uint8Array;
-  /** When it stops to count, in milliseconds since 1970; null is never. */
+  /** When it stops to count, in milliseconds since 1970: as its day begins, by UTC; null is never. */
   readonly expires: number | null;
 }
 
@@ -73,7 +73,7 @@ export function readTokens(path: string): TokenEntry[] {
 /**
  * Makes a token.
  *
- * @param days after which it stops to count; null is never
+ * @param days for which it counts at least, and until the end of the last by UTC; null is for ever
  * @returns the token, which is not kept anywhere, and its line for the file
  * @throws {ConfigError} if the name is not a plain one
  */
@@ -92,7 +92,7 @@ export function newToken(
   const token = `mentor_${random.toBase64({ alphabet: "base64url", omitPadding: true })}`;
   const expires = days === null
     ? ""
-    : ` ${new Date(now.getTime() + days * DAY_MS).toISOString().slice(0, 10)}`;
+    : ` ${dayOf(Math.ceil(now.getTime() / DAY_MS + days) * DAY_MS)}`;
   return { token, line: `${name} ${scope} ${hashOf(token).toString("hex")}${expires}` };
 }
 
@@ -109,6 +109,11 @@ export function findToken(entries: readonly TokenEntry[], token: string): TokenE
   return found;
 }
 
+/** The day that begins at a time, by UTC. */
+function dayOf(time: number): string {
+  return new Date(time).toISOString().slice(0, 10);
+}
+
 function hashOf(token: string) {
   return createHash("sha256").update(token).digest();
 }
@@ -122,6 +127,8 @@ function parseEntry(line: string): TokenEntry | string {
   }
   if (!/^[0-9a-f]{64}$/.test(hash)) return `has no SHA-256 in hexadecimal for "${name}"`;
   const end = expires === undefined ? null : Date.parse(expires);
-  if (Number.isNaN(end) || rest.length > 0) return `does not end with a date as 2027-01-31`;
+  // Date.parse takes much else, and the 31st of February for the 3rd of March.
+  const isDay = end === null || !Number.isNaN(end) && dayOf(end) === expires;
+  if (!isDay || rest.length > 0) return `does not end with a date as 2027-01-31`;
   return { name, scope: scope as Scope, hash: Uint8Array.fromHex(hash), expires: end };
 }
