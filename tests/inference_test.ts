@@ -51,6 +51,12 @@ async function chunksOf(body: Json, path = "/v1/chat/completions"): Promise<Json
 }
 
 Deno.test("what is wrong with a request is told in OpenAI's shape, with the field", async () => {
+  const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels);
+  const deepCall = {
+    ...{ id: "1", type: "function" },
+    function: { name: "add", arguments: `{"a":${nested(400_000)}}` },
+  };
+  const deepParam = "messages[0].tool_calls[0].function.arguments";
   const call = { id: "1", type: "function", function: { name: "add", arguments: "{" } };
   const refused: [Json, string | null][] = [
     ["{", null],
@@ -89,6 +95,8 @@ Deno.test("what is wrong with a request is told in OpenAI's shape, with the fiel
     }, "messages"],
     [say("x".repeat(4000)), "messages"],
     [say("x".repeat(400_000)), "messages"],
+    [`{"model":"scripted","messages":[],"tools":${nested(400_000)}}`, null],
+    [{ model: "scripted", messages: [{ role: "assistant", tool_calls: [deepCall] }] }, deepParam],
   ];
   for (const [body, param] of refused) {
     const { status, json } = await post(body);
@@ -101,6 +109,8 @@ Deno.test("what is wrong with a request is told in OpenAI's shape, with the fiel
       [{ prompt: "" }, "prompt"],
       [{ prompt: [] }, "prompt"],
       [{ prompt: [[1, 9999]] }, "prompt"],
+      // As an id of 32 bits it would be one that there is.
+      [{ prompt: [2 ** 32 + 40] }, "prompt"],
       [{ prompt: "x", echo: true }, "echo"],
     ] as const
   ) {
@@ -232,6 +242,30 @@ Deno.test("more than may wait is refused with the time to try again", async () =
   assertEquals((await post(say("Say hello"))).status, 200);
 });
 
+Deno.test("who leaves while another model is at work makes room at once", async () => {
+  const talking = new AbortController();
+  const talk = app.request("/v1/chat/completions", {
+    method: "POST",
+    body: JSON.stringify(say("Talk for ever")),
+    signal: talking.signal,
+  });
+  while (scripted.running.size < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  const leaving = new AbortController();
+  const waiting = app.request("/v1/chat/completions", {
+    method: "POST",
+    body: JSON.stringify({ ...say("34 plus 8", { n: 5 }), model: "nano" }),
+    signal: leaving.signal,
+  });
+  while (engine.state.admitted < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+  leaving.abort();
+  assertEquals((await waiting).status, 499);
+  assertEquals([engine.state.admitted, scripted.running.size], [1, 1]);
+  talking.abort();
+  assertEquals((await talk).status, 499);
+  assertEquals((await post(say("Say hello"))).status, 200);
+  assertEquals(engine.state, { model: "scripted", admitted: 0 });
+});
+
 Deno.test("a model is swapped once nothing runs on the other, in the order of asking", async () => {
   const order: string[] = [];
   const ask = async (model: string) => {
@@ -272,11 +306,11 @@ Deno.test("text is streamed with its log-probabilities and offsets", async () =>
 
 Deno.test("a model that fails is told of, and loaded again for the next request", async () => {
   let loads = 0;
-  const log = console.error;
-  console.error = () => {};
+  const told: string[] = [];
   await using failing = new InferenceEngine({
     models: { once: "once", never: "never" },
     capacity: 2,
+    onError: (error) => told.push((error as Error).message),
     load(path) {
       if (path === "never") return Promise.reject(new Error("a secret path is not there"));
       const { generator, ...model } = scripted;
@@ -295,15 +329,12 @@ Deno.test("a model that fails is told of, and loaded again for the next request"
     });
     return [response.status, (await response.json()).error?.message];
   };
-  try {
-    const hidden = "The server failed to answer; its log says why";
-    assertEquals(await ask("once"), [500, hidden]);
-    assertEquals(await ask("once"), [200, undefined]);
-    assertEquals(await ask("never"), [500, hidden]);
-    assertEquals([loads, failing.state], [2, { model: null, admitted: 0 }]);
-  } finally {
-    console.error = log;
-  }
+  const hidden = "The server failed to answer; its log says why";
+  assertEquals(await ask("once"), [500, hidden]);
+  assertEquals(await ask("once"), [200, undefined]);
+  assertEquals(await ask("never"), [500, hidden]);
+  assertEquals([loads, failing.state], [2, { model: null, admitted: 0 }]);
+  assertEquals(told, ["Cannot sample", "a secret path is not there"]);
 });
 
 Deno.test("flags say which models are offered, and wrong ones are refused", () => {

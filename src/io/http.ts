@@ -41,3 +41,17 @@ export async function requestText(request: Request, most: number): Promise<strin
   }
   return text + decoder.decode();
 }
+
+/** How deeply brackets are nested outside of strings, whether or not the rest is JSON. */
+export function jsonDepth(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (let i = 0, quoted = false; i < text.length; i++) {
+    const char = text[i]!;
+    if (char === '"') quoted = !quoted;
+    else if (quoted) i += char === "\\" ? 1 : 0;
+    else if (char === "{" || char === "[") deepest = Math.max(deepest, ++depth);
+    else if (char === "}" || char === "]") depth--;
+  }
+  return deepest;
+}

@@ -6,7 +6,7 @@
 
 import type { Context } from "hono";
 import * as v from "valibot";
-import { requestText } from "../io/http.ts";
+import { jsonDepth, requestText } from "../io/http.ts";
 import { type FieldError, Problem } from "./problem.ts";
 
 /** Bytes of a body. */
@@ -24,7 +24,7 @@ const MAX_DEPTH = 32;
 export async function readJson(c: Context): Promise<Record<string, unknown>> {
   if (!isJson(c.req.header("content-type"))) throw notJson();
   const text = await readText(c);
-  if (depthOf(text) > MAX_DEPTH) {
+  if (jsonDepth(text) > MAX_DEPTH) {
     throw new Problem(400, `The body is nested more than ${MAX_DEPTH} levels deep`);
   }
   let value: unknown;
@@ -99,18 +99,4 @@ function isJson(type: string | undefined): boolean {
 
 function notJson(): Problem {
   return new Problem(415, "Send JSON: Content-Type: application/json");
-}
-
-/** How deeply brackets are nested outside of strings, whether or not the rest is JSON. */
-function depthOf(text: string): number {
-  let depth = 0;
-  let deepest = 0;
-  for (let i = 0, quoted = false; i < text.length; i++) {
-    const char = text[i]!;
-    if (char === '"') quoted = !quoted;
-    else if (quoted) i += char === "\\" ? 1 : 0;
-    else if (char === "{" || char === "[") deepest = Math.max(deepest, ++depth);
-    else if (char === "}" || char === "]") depth--;
-  }
-  return deepest;
 }

@@ -32,7 +32,7 @@ export interface ServerOptions {
   readonly rate?: number;
   /** Called with every request that was answered. */
   readonly onRequest?: (record: RequestRecord) => void;
-  /** Called with what went wrong while nobody asked for anything. */
+  /** Called with what went wrong of which no request's record tells. */
   readonly onError?: (error: Error) => void;
   /** Starts the process of a run. */
   readonly start?: StartChild;
@@ -54,7 +54,7 @@ export function openApp(options: ServerOptions = {}) {
     if (service.ending.signal.aborted) return "the server is shutting down";
     const [run] = service.supervisor.onGpu();
     return run === undefined ? null : `run "${run}" has the GPU until it is done, or paused`;
-  });
+  }, options.onError);
   const service: RunService = new RunService({
     runs,
     parallel,

@@ -48,7 +48,7 @@ export async function chatCompletion(engine: InferenceEngine, request: Request):
   return eventStream(request.signal, async (send, gone) => {
     using _ = streaming;
     await completion.stream(send, gone);
-  });
+  }, (error) => engine.report(error));
 }
 
 class ChatCompletion {

@@ -5,10 +5,11 @@
  */
 
 import type { Message } from "../../text/conversation.ts";
+import { jsonDepth } from "../../io/http.ts";
 import { isRecord } from "../../text/json_value.ts";
 import type { ToolSpec } from "../../text/tool_call.ts";
 import { invalid } from "./errors.ts";
-import type { ChatRequest } from "./schema.ts";
+import { type ChatRequest, MAX_DEPTH } from "./schema.ts";
 
 type RequestMessage = ChatRequest["messages"][number];
 
@@ -105,10 +106,10 @@ function textOf(content: RequestMessage["content"]): string {
 function readArguments(text: string, param: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text || "{}");
+    value = jsonDepth(text) > MAX_DEPTH ? null : JSON.parse(text || "{}");
   } catch {
     value = null;
   }
   if (isRecord(value)) return value;
-  throw invalid(`Invalid '${param}': expected a JSON object`, param);
+  throw invalid(`Invalid '${param}': expected a JSON object, not nested too deeply`, param);
 }

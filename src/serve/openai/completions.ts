@@ -66,7 +66,7 @@ export async function textCompletion(engine: InferenceEngine, request: Request):
       (index, reason) => chunk([{ index, text: "", logprobs: null, finish_reason: reason }]),
     );
     if (asked) chunk([], usage);
-  });
+  }, (error) => engine.report(error));
 }
 
 class TextCompletion {
@@ -135,10 +135,10 @@ function promptsOf(prompt: CompletionRequest["prompt"]): (string | number[])[] {
 }
 
 function encode({ tokenizer, vocabSize }: ServedModel, prompt: string | number[]): Uint32Array {
-  const ids = typeof prompt === "string" ? tokenizer.encode(prompt) : Uint32Array.from(prompt);
-  if (ids.length === 0) throw invalid("Invalid 'prompt': it is empty", "prompt");
-  const wrong = ids.find((id) => id >= vocabSize);
-  if (wrong === undefined) return ids;
+  if (prompt.length === 0) throw invalid("Invalid 'prompt': it is empty", "prompt");
+  if (typeof prompt === "string") return tokenizer.encode(prompt);
+  const wrong = prompt.find((id) => id >= vocabSize);
+  if (wrong === undefined) return Uint32Array.from(prompt);
   throw invalid(
     `Invalid 'prompt': token ${wrong} is not in the vocabulary of ${vocabSize} tokens`,
     "prompt",

@@ -31,6 +31,8 @@ export interface EngineOptions {
   readonly capacity: number;
   /** Why nothing may run now, such as a training run on the same GPU; null if it may. */
   busy?(): string | null;
+  /** Told of what goes wrong that no client is told of; by default it is printed. */
+  onError?(error: unknown): void;
 }
 
 /** The right to generate with a model, which stays loaded meanwhile. */
@@ -112,16 +114,31 @@ export class InferenceEngine implements AsyncDisposable {
       );
     }
     this.#admitted += completions;
+    const left = Promise.withResolvers<never>();
+    const leave = () => left.reject(signal.reason);
+    signal.addEventListener("abort", leave);
+    const entered = this.#inTurn(async () => {
+      signal.throwIfAborted();
+      this.#requireFree();
+      const loaded = await this.#open(id);
+      signal.throwIfAborted();
+      return this.#leaseOf(loaded, completions);
+    });
     try {
-      return await this.#inTurn(async () => {
-        signal.throwIfAborted();
-        this.#requireFree();
-        return this.#leaseOf(await this.#open(id), completions);
-      });
+      // Who leaves while another model is at work makes room at once.
+      return await Promise.race([entered, left.promise]);
     } catch (error) {
       this.#admitted -= completions;
       throw error;
+    } finally {
+      signal.removeEventListener("abort", leave);
     }
+  }
+
+  /** Takes note of an error that no client is told of. */
+  report(error: unknown): void {
+    const { onError = (error) => console.error("Cannot answer a request:", error) } = this.#options;
+    onError(error);
   }
 
   /** Takes the model off the GPU once nothing runs any more. */

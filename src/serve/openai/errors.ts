@@ -54,10 +54,10 @@ export function invalid(message: string, param: string, code?: string): ApiError
   return new ApiError(400, message, { param, ...(code === undefined ? {} : { code }) });
 }
 
-/** Any error as one that can be answered with; what is not meant for clients stays here. */
-export function asApiError(error: unknown): ApiError {
+/** Any error as one that can be answered with. @param report told of what is not for clients */
+export function asApiError(error: unknown, report: (error: unknown) => void): ApiError {
   if (error instanceof ApiError) return error;
-  console.error("Cannot answer a request:", error);
+  report(error);
   return new ApiError(500, "The server failed to answer; its log says why", {
     code: "internal_error",
   });

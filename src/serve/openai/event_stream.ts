@@ -12,10 +12,12 @@ import { asApiError } from "./errors.ts";
  *
  * @param request aborted where the connection is
  * @param work sends objects; its signal is aborted once the client has left
+ * @param report told of errors that are not for clients
  */
 export function eventStream(
   request: AbortSignal,
   work: (send: (value: unknown) => void, signal: AbortSignal) => Promise<void>,
+  report: (error: unknown) => void,
 ): Response {
   const cancelled = new AbortController();
   const gone = AbortSignal.any([request, cancelled.signal]);
@@ -36,7 +38,7 @@ export function eventStream(
         await work((value) => write(JSON.stringify(value)), gone);
         write("[DONE]");
       } catch (error) {
-        if (!gone.aborted) write(JSON.stringify(asApiError(error)));
+        if (!gone.aborted) write(JSON.stringify(asApiError(error, report)));
       }
       flush();
       if (!gone.aborted) controller.close();

@@ -50,10 +50,12 @@ export function inferenceOptions(
  * An engine. Memory is taken when a model is first asked for.
  *
  * @param busy why nothing may run now, such as a training run on the same GPU; null if it may
+ * @param onError told of what goes wrong that no client is told of; by default it is printed
  */
 export function openEngine(
   { models = {}, slots = 16, context = 4096, queue = 64 }: InferenceOptions,
   busy: () => string | null,
+  onError?: (error: Error) => void,
 ): InferenceEngine {
   const chat = { format: "auto", system: null } as const;
   return new InferenceEngine({
@@ -61,6 +63,7 @@ export function openEngine(
     load: (path) => loadServed(path, { slots, context, tuning: null, dtype: "auto", chat }),
     capacity: slots + queue,
     busy,
+    ...(onError ? { onError: (error) => onError(error as Error) } : {}),
   });
 }
 

@@ -28,7 +28,7 @@ export function inferenceRoutes(engine: InferenceEngine): Hono {
     // Only a client that leaves aborts anything, and nobody reads the answer then.
     error.name === "AbortError"
       ? new Response(null, { status: 499 })
-      : asApiError(error).toResponse()
+      : asApiError(error, (error) => engine.report(error)).toResponse()
   );
   app.post("/v1/chat/completions", (c) => chatCompletion(engine, c.req.raw));
   app.post("/v1/completions", (c) => textCompletion(engine, c.req.raw));

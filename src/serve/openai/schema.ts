@@ -7,11 +7,14 @@
  */
 
 import * as v from "valibot";
-import { requestText } from "../../io/http.ts";
+import { jsonDepth, requestText } from "../../io/http.ts";
 import { ApiError } from "./errors.ts";
 
 /** Bytes of a body: a conversation as long as any context. */
 const MAX_BODY = 2 ** 22;
+
+/** Objects and lists within each other; a template that writes them goes as deep on the stack. */
+export const MAX_DEPTH = 128;
 
 const between = (least: number, most: number) =>
   v.nullish(v.pipe(v.number(), v.minValue(least), v.maxValue(most)));
@@ -126,6 +129,9 @@ export async function readBody<T extends v.GenericSchema>(
 ): Promise<v.InferOutput<T>> {
   const text = await requestText(request, MAX_BODY);
   if (text === null) throw new ApiError(413, `The body has more than ${MAX_BODY} bytes`);
+  if (jsonDepth(text) > MAX_DEPTH) {
+    throw new ApiError(400, `The body is nested more than ${MAX_DEPTH} levels deep`);
+  }
   let body: unknown;
   try {
     body = JSON.parse(text);
