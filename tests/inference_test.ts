@@ -368,7 +368,7 @@ Deno.test("docs/inference.md has every flag, and every field that is read", () =
 });
 
 Deno.test("whatever a body says, the server is not at fault", async () => {
-  const fields = Object.keys(chatRequest.entries);
+  const fields = Object.keys({ ...chatRequest.entries, ...completionRequest.entries });
   const role = fc.constantFrom("system", "user", "assistant", "tool", "developer");
   const messages = fc.array(fc.record({
     ...{ role, content: fc.oneof(fc.string({ unit: "grapheme" }), fc.jsonValue()) },
@@ -376,7 +376,9 @@ Deno.test("whatever a body says, the server is not at fault", async () => {
   }));
   // Half of them as they should be, or hardly one would be answered.
   const plain = fc.constant([{ role: "user", content: "34 plus 8" }]);
+  const kind = fc.constantFrom("/v1/chat/completions", "/v1/completions");
   const valid = fc.record({
+    prompt: fc.oneof(fc.constant("34 plus 8"), fc.array(fc.nat()), fc.jsonValue()),
     messages: fc.oneof(plain, messages),
     tools: fc.oneof(fc.constant(tools), fc.jsonValue()),
   });
@@ -384,9 +386,9 @@ Deno.test("whatever a body says, the server is not at fault", async () => {
   const other = fc.oneof(fc.constant({}), wrong);
   const statuses = new Set<number>();
   await fc.assert(
-    fc.asyncProperty(valid, other, fc.boolean(), async (body, more, stream) => {
+    fc.asyncProperty(valid, other, fc.boolean(), kind, async (body, more, stream, kind) => {
       const all = { model: "scripted", max_tokens: 3, ...body, stream, ...more };
-      const response = await app.request("/v1/chat/completions", {
+      const response = await app.request(kind, {
         method: "POST",
         body: JSON.stringify({ ...all, max_tokens: 3, max_completion_tokens: 3 }),
       });

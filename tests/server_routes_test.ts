@@ -265,6 +265,10 @@ Deno.test("whatever is sent to whatever route, nothing breaks", async () => {
     fc.constantFrom(...ids),
     fc.string({ unit: "grapheme", minLength: 1 }),
   );
+  const setting = fc.tuple(fc.constantFrom(...settings), fc.oneof(fc.integer(), fc.jsonValue()));
+  const config = setting.map(([{ path }, value]) =>
+    JSON.stringify(path.split(".").reduceRight<unknown>((inner, key) => ({ [key]: inner }), value))
+  );
   const request = fc.record({
     operation: fc.constantFrom(...operations),
     words: fc.array(word, { minLength: 3, maxLength: 3 }),
@@ -283,7 +287,7 @@ Deno.test("whatever is sent to whatever route, nothing breaks", async () => {
       ),
       word,
     ),
-    body: fc.oneof(fc.json(), fc.string(), fc.constant("")),
+    body: fc.oneof(fc.json(), fc.string(), fc.constant(""), config),
     header: fc.constantFrom("last-event-id", "range", "origin", "x-other"),
     value: fc.constantFrom(
       "1",

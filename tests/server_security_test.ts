@@ -211,6 +211,27 @@ Deno.test("a body that is too large, too deep or no JSON object is refused", asy
   const endless = new Request("http://localhost/runs", { ...ask("POST"), body: chunks });
   assertEquals((await app.request(endless)).status, 413);
   assertEquals(service.index.list({ limit: -1 }), []);
+  const refused = await (await app.request("/runs", ask("POST", deep(40)))).json();
+  assert(refused.detail.includes("nested more than 32 levels"), refused.detail);
+});
+
+Deno.test("an action takes JSON or nothing, so that no form of a page is one", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  const { id } = makeRun(service.options.runs, [begun, ended(9)]);
+  const status = async (action: string, headers: Record<string, string>, body?: string) => {
+    const request = { method: "POST", headers: { host: "localhost", ...headers }, body };
+    return (await app.request(`/runs/${id}/${action}`, request)).status;
+  };
+  for (const action of ["pause", "resume", "stop"]) {
+    for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]) {
+      assertEquals(await status(action, { "content-type": type }, "a=b"), 415, type);
+      assertEquals(await status(action, { "content-type": type }), 415, type);
+    }
+    assertEquals(await status(action, {}, "a=b"), 415);
+  }
+  // It gets as far as the run, which has ended.
+  assertEquals(await status("stop", {}), 409);
 });
 
 Deno.test("a config names no file, model, address or code that the operator did not allow", async () => {
@@ -328,6 +349,8 @@ Deno.test("nothing in a query or header reaches the database or the answer's hea
       [`/runs?state=${encodeURIComponent("queued'; DROP TABLE runs; --")}`, 400],
       ["/runs?limit=1e9", 400],
       ["/runs?limit=-1", 400],
+      ["/runs?limit=0", 400],
+      ["/runs?limit=501", 400],
       ["/runs?limit=0x10", 400],
       [`/runs/${run.id}/metrics?names=${encodeURIComponent("x'; DROP TABLE metrics; --")}`, 200],
       [`/runs/${run.id}/metrics?points=99999999999999999999`, 400],
@@ -348,6 +371,12 @@ Deno.test("an answer forbids whatever a page does not need, and a failure shows 
   await using _service = service;
   const response = await app.request("/docs", ask("GET"));
   const header = (name: string) => response.headers.get(name) ?? "";
+  // Also where something is wrong.
+  for (const path of ["/runs", "/runs/none", "/runs/.."]) {
+    const { headers } = await app.request(path, ask("GET"));
+    assertEquals(headers.get("x-content-type-options"), "nosniff", path);
+    assertEquals(headers.get("cross-origin-resource-policy"), "same-origin", path);
+  }
   assert(header("content-security-policy").includes("default-src 'none'"));
   assertEquals(header("x-content-type-options"), "nosniff");
   assertEquals(header("x-frame-options"), "DENY");
@@ -379,6 +408,38 @@ Deno.test("a client that asks too often waits, and others do not", () => {
     granted += taken("a", 1);
   }
   assertEquals(granted, 40);
+});
+
+Deno.test("who asks too often is told when to try again, and others are not held up", async () => {
+  const { app, service } = testApp({ tokens, rate: 3 });
+  await using _service = service;
+  const get = (token: string) => app.request("/runs", ask("GET", undefined, bearer(token)));
+  const answers = [];
+  for (let i = 0; i < 8; i++) answers.push(await get(reader.token));
+  const refused = answers.filter(({ status }) => status !== 200);
+  assert(refused.length >= 4 && answers[2]!.ok, String(answers.map(({ status }) => status)));
+  for (const { status, headers } of refused) {
+    assertEquals([status, headers.get("retry-after")], [429, "1"]);
+    assertEquals(headers.get("content-type"), "application/problem+json");
+  }
+  assertEquals((await get(controller.token)).status, 200);
+});
+
+Deno.test("more requests at a time than the server takes are put off, and those that go make room", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  const ending: (() => void)[] = [];
+  const slow = Array.from({ length: 256 }, () => {
+    const body = new ReadableStream({
+      start: (controller) => void ending.push(() => controller.close()),
+    });
+    return app.request(new Request("http://localhost/runs", { ...ask("POST"), body }));
+  });
+  const busy = await app.request("/runs", ask("GET"));
+  assertEquals([busy.status, busy.headers.get("retry-after")], [503, "1"]);
+  ending.forEach((end) => end());
+  assertEquals(new Set((await Promise.all(slow)).map(({ status }) => status)), new Set([400]));
+  assertEquals((await app.request("/runs", ask("GET"))).status, 200);
 });
 
 Deno.test("connections that never finish their request hold nobody up", async () => {
