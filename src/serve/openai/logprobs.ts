@@ -16,9 +16,7 @@ export function chatLogprobs(
 ): Record<string, unknown> | null {
   if (!wanted) return null;
   const shown = ({ token, logprob }: TokenLogprob) => {
-    const text = tokenizer.decode([token]);
-    // A token that is half a character has no text of its own; which bytes it is, nobody says.
-    const bytes = text.includes("\ufffd") ? null : [...new TextEncoder().encode(text)];
+    const { text, bytes } = written(tokenizer, token);
     return { token: text, logprob, bytes };
   };
   const content = drawn.map((each) => ({
@@ -40,16 +38,34 @@ export function textLogprobs(
   offset: number,
 ): Record<string, unknown> | null {
   if (!wanted) return null;
-  const texts = drawn.map(({ token }) => tokenizer.decode([token]));
+  const texts = drawn.map(({ token }) => written(tokenizer, token).text);
   let at = offset;
   return {
     tokens: texts,
     token_logprobs: drawn.map(({ logprob }) => logprob),
     top_logprobs: drawn.map(({ likeliest }) =>
       Object.fromEntries(
-        likeliest.map(({ token, logprob }) => [tokenizer.decode([token]), logprob]),
+        likeliest.map(({ token, logprob }) => [written(tokenizer, token).text, logprob]),
       )
     ),
     text_offset: texts.map((text) => (at += text.length) - text.length),
   };
+}
+
+/** A token by itself. */
+interface WrittenToken {
+  readonly text: string;
+  /** Null where it is half a character: which bytes these are, nobody says. */
+  readonly bytes: readonly number[] | null;
+}
+
+/** To decode one takes some microseconds, and 20 may be asked for with each that is drawn. */
+const known = new WeakMap<Tokenizer, Map<number, WrittenToken>>();
+
+function written(tokenizer: Tokenizer, token: number): WrittenToken {
+  const tokens = known.getOrInsertComputed(tokenizer, () => new Map());
+  return tokens.getOrInsertComputed(token, () => {
+    const text = tokenizer.decode([token]);
+    return { text, bytes: text.includes("\ufffd") ? null : [...new TextEncoder().encode(text)] };
+  });
 }
