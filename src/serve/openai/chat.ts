@@ -7,8 +7,8 @@
 import type { ParsedCall, ToolSpec } from "../../text/tool_call.ts";
 import { ChatTemplateError } from "../../text/jinja_template.ts";
 import { type ChatInput, chatInput, readingSpecs } from "./chat_input.ts";
-import { type ChoiceDelta, type DrawnToken, generateChoice } from "./choice.ts";
-import { limitOf, samplingOf, stopsOf, usageOf } from "./drawing.ts";
+import { type ChoiceDelta, type DrawnToken, generateChoice, runChoices } from "./choice.ts";
+import { limitOf, newId, samplingOf, stopsOf, usageOf } from "./drawing.ts";
 import { type InferenceEngine, type Lease, now, type ServedModel } from "./engine.ts";
 import { invalid } from "./errors.ts";
 import { eventStream } from "./event_stream.ts";
@@ -62,6 +62,7 @@ class ChatCompletion {
   readonly #prompt: Uint32Array;
   readonly #limit: number;
   readonly #sampling: ReturnType<typeof samplingOf>;
+  readonly #count: number;
   readonly #head: { readonly id: string; readonly created: number; readonly model: string };
 
   constructor(lease: Lease, body: ChatRequest, input: ChatInput, created: number) {
@@ -78,13 +79,14 @@ class ChatCompletion {
     const most = body.max_completion_tokens ?? body.max_tokens;
     this.#limit = limitOf(this.#prompt, length, most, "messages");
     this.#sampling = samplingOf(body);
+    this.#count = body.n ?? 1;
     this.#head = { id: newId("chatcmpl-"), created, model: body.model };
   }
 
   /** The answer in one piece. */
   async whole(signal: AbortSignal): Promise<unknown> {
     let tokens = 0;
-    const choices = await this.#each(signal, async (index, own) => {
+    const choices = await runChoices(this.#count, signal, async (index, own) => {
       const parts = { thought: "", content: "" };
       const drawn: DrawnToken[] = [];
       const end = await this.#choice(index, own, (delta) => {
@@ -122,7 +124,7 @@ class ChatCompletion {
     const say = (index: number, delta: unknown, logprobs: unknown = null, reason: unknown = null) =>
       chunk([{ index, delta, logprobs, finish_reason: reason }]);
     let tokens = 0;
-    await this.#each(signal, async (index, own) => {
+    await runChoices(this.#count, signal, async (index, own) => {
       say(index, { role: "assistant", content: "", refusal: null });
       const end = await this.#choice(index, own, ({ thought, content, drawn }) => {
         if (thought !== "") say(index, { reasoning_content: thought });
@@ -138,23 +140,6 @@ class ChatCompletion {
       tokens += end.tokens;
     });
     if (asked) chunk([], usageOf(this.#prompt.length, tokens));
-  }
-
-  /** Runs all choices; where one fails, the others end. */
-  async #each<T>(
-    signal: AbortSignal,
-    choice: (index: number, signal: AbortSignal) => Promise<T>,
-  ): Promise<T[]> {
-    const failed = new AbortController();
-    const own = AbortSignal.any([signal, failed.signal]);
-    try {
-      return await Promise.all(
-        Array.from({ length: this.#body.n ?? 1 }, (_, index) => choice(index, own)),
-      );
-    } catch (error) {
-      failed.abort(error);
-      throw error;
-    }
   }
 
   async #choice(
@@ -214,9 +199,4 @@ function toolCall({ name, arguments: args }: ParsedCall): ToolCall {
     type: "function",
     function: { name, arguments: JSON.stringify(args) },
   };
-}
-
-/** An id that nobody else has. */
-export function newId(prefix: string): string {
-  return prefix + crypto.randomUUID().replaceAll("-", "").slice(0, 24);
 }

@@ -1,5 +1,5 @@
 /**
- * One completion, from its sequence to pieces of text.
+ * The completions of a request, each from its sequence to pieces of text.
  *
  * @module
  */
@@ -44,6 +44,22 @@ export interface ChoiceEnd {
   readonly reason: "stop" | "length";
   /** All that were drawn. */
   readonly tokens: readonly number[];
+}
+
+/** Runs the completions of a request at the same time; where one fails, the others end. */
+export async function runChoices<T>(
+  count: number,
+  signal: AbortSignal,
+  choice: (index: number, signal: AbortSignal) => Promise<T>,
+): Promise<T[]> {
+  const failed = new AbortController();
+  const own = AbortSignal.any([signal, failed.signal]);
+  try {
+    return await Promise.all(Array.from({ length: count }, (_, index) => choice(index, own)));
+  } catch (error) {
+    failed.abort(error);
+    throw error;
+  }
 }
 
 /**

@@ -6,9 +6,14 @@
 
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { TurnStream } from "../../text/turn_stream.ts";
-import { newId } from "./chat.ts";
-import { type ChoiceDelta, type DrawnToken, generateChoice } from "./choice.ts";
-import { limitOf, samplingOf, stopsOf, usageOf } from "./drawing.ts";
+import {
+  type ChoiceDelta,
+  type ChoiceEnd,
+  type DrawnToken,
+  generateChoice,
+  runChoices,
+} from "./choice.ts";
+import { limitOf, newId, samplingOf, stopsOf, usageOf } from "./drawing.ts";
 import { type InferenceEngine, type Lease, now, type ServedModel } from "./engine.ts";
 import { invalid } from "./errors.ts";
 import { eventStream } from "./event_stream.ts";
@@ -26,46 +31,15 @@ const FEW = 16;
 export async function textCompletion(engine: InferenceEngine, request: Request): Promise<Response> {
   const body = await readBody(request, completionRequest);
   const prompts = promptsOf(body.prompt);
-  const count = prompts.length * (body.n ?? 1);
   using held = new DisposableStack();
+  const count = prompts.length * (body.n ?? 1);
   const lease = held.use(await engine.lease(body.model, count, request.signal));
-  const head = { id: newId("cmpl-"), object: "text_completion", created: now() };
-  const completion = new TextCompletion(lease, body, prompts);
-  const start = { ...head, model: body.model };
-  if (!body.stream) {
-    const parts = prompts.flatMap(() =>
-      Array.from({ length: body.n ?? 1 }, () => ({
-        text: "",
-        drawn: [] as DrawnToken[],
-      }))
-    );
-    const { reasons, usage } = await completion.run(request.signal, (index, delta) => {
-      parts[index]!.text += delta.content;
-      parts[index]!.drawn.push(...delta.drawn);
-    });
-    const choices = parts.map(({ text, drawn }, index) => ({
-      ...{ index, text, finish_reason: reasons[index] },
-      logprobs: completion.logprobs(drawn, 0),
-    }));
-    return Response.json({ ...start, choices, usage });
-  }
-  const asked = body.stream_options?.include_usage ?? false;
+  const completion = new TextCompletion(lease, body, prompts, now());
+  if (!body.stream) return Response.json(await completion.whole(request.signal));
   const streaming = held.move();
   return eventStream(request.signal, async (send, gone) => {
     using _ = streaming;
-    const offsets: number[] = Array(count).fill(0);
-    const chunk = (choices: unknown[], usage: unknown = null) =>
-      send({ ...start, choices, ...(asked ? { usage } : {}) });
-    const { usage } = await completion.run(
-      gone,
-      (index, { content, drawn }) => {
-        const logprobs = completion.logprobs(drawn, offsets[index]!);
-        offsets[index]! += content.length;
-        chunk([{ index, text: content, logprobs, finish_reason: null }]);
-      },
-      (index, reason) => chunk([{ index, text: "", logprobs: null, finish_reason: reason }]),
-    );
-    if (asked) chunk([], usage);
+    await completion.stream(send, gone);
   }, (error) => engine.report(error));
 }
 
@@ -75,9 +49,16 @@ class TextCompletion {
   /** One for each choice. */
   readonly #prompts: readonly Uint32Array[];
   readonly #limits: readonly number[];
+  readonly #sampling: ReturnType<typeof samplingOf>;
   readonly #usedByPrompts: number;
+  readonly #head: Readonly<Record<string, unknown>>;
 
-  constructor(lease: Lease, body: CompletionRequest, prompts: readonly (string | number[])[]) {
+  constructor(
+    lease: Lease,
+    body: CompletionRequest,
+    prompts: readonly (string | number[])[],
+    created: number,
+  ) {
     this.#lease = lease;
     this.#body = body;
     const { model } = lease;
@@ -87,42 +68,61 @@ class TextCompletion {
     this.#limits = this.#prompts.map((ids) =>
       limitOf(ids, model.length, body.max_tokens ?? FEW, "prompt")
     );
+    this.#sampling = samplingOf(body);
+    this.#head = { id: newId("cmpl-"), object: "text_completion", created, model: body.model };
   }
 
-  /** Runs all choices; where one fails, the others end. */
-  async run(
+  /** The answer in one piece. */
+  async whole(signal: AbortSignal): Promise<unknown> {
+    let tokens = 0;
+    const choices = await runChoices(this.#prompts.length, signal, async (index, own) => {
+      let text = "";
+      const drawn: DrawnToken[] = [];
+      const end = await this.#choice(index, own, (delta) => {
+        text += delta.content;
+        drawn.push(...delta.drawn);
+      });
+      tokens += end.tokens.length;
+      return { index, text, finish_reason: end.reason, logprobs: this.#logprobs(drawn, 0) };
+    });
+    return { ...this.#head, choices, usage: usageOf(this.#usedByPrompts, tokens) };
+  }
+
+  /** The answer piece by piece. */
+  async stream(send: (chunk: unknown) => void, signal: AbortSignal): Promise<void> {
+    const asked = this.#body.stream_options?.include_usage ?? false;
+    const chunk = (choices: unknown[], usage: unknown = null) =>
+      send({ ...this.#head, choices, ...(asked ? { usage } : {}) });
+    let tokens = 0;
+    await runChoices(this.#prompts.length, signal, async (index, own) => {
+      let offset = 0;
+      const end = await this.#choice(index, own, ({ content, drawn }) => {
+        const logprobs = this.#logprobs(drawn, offset);
+        offset += content.length;
+        chunk([{ index, text: content, logprobs, finish_reason: null }]);
+      });
+      tokens += end.tokens.length;
+      chunk([{ index, text: "", logprobs: null, finish_reason: end.reason }]);
+    });
+    if (asked) chunk([], usageOf(this.#usedByPrompts, tokens));
+  }
+
+  async #choice(
+    index: number,
     signal: AbortSignal,
-    onDelta: (index: number, delta: ChoiceDelta) => void,
-    onEnd: (index: number, reason: string) => void = () => {},
-  ): Promise<{ reasons: string[]; usage: unknown }> {
-    const sampling = samplingOf(this.#body);
-    const failed = new AbortController();
-    const own = AbortSignal.any([signal, failed.signal]);
-    try {
-      const ends = await Promise.all(this.#prompts.map(async (prompt, index) => {
-        const end = await generateChoice(this.#lease, {
-          ...{ prompt, sampling, signal: own },
-          stream: index % (this.#body.n ?? 1),
-          limit: this.#limits[index]!,
-          likeliest: this.#body.logprobs ?? 0,
-          stops: stopsOf(this.#body),
-          reader: textReader(this.#lease.model.tokenizer),
-        }, (delta) => onDelta(index, delta));
-        onEnd(index, end.reason);
-        return end;
-      }));
-      const drawn = ends.reduce((sum, { tokens }) => sum + tokens.length, 0);
-      return {
-        reasons: ends.map(({ reason }) => reason),
-        usage: usageOf(this.#usedByPrompts, drawn),
-      };
-    } catch (error) {
-      failed.abort(error);
-      throw error;
-    }
+    onDelta: (delta: ChoiceDelta) => void,
+  ): Promise<ChoiceEnd> {
+    return await generateChoice(this.#lease, {
+      ...{ signal, prompt: this.#prompts[index]!, limit: this.#limits[index]! },
+      stream: index % (this.#body.n ?? 1),
+      sampling: this.#sampling,
+      likeliest: this.#body.logprobs ?? 0,
+      stops: stopsOf(this.#body),
+      reader: textReader(this.#lease.model.tokenizer),
+    }, onDelta);
   }
 
-  logprobs(drawn: readonly DrawnToken[], offset: number): unknown {
+  #logprobs(drawn: readonly DrawnToken[], offset: number): unknown {
     const wanted = typeof this.#body.logprobs === "number";
     return textLogprobs(this.#lease.model.tokenizer, drawn, wanted, offset);
   }

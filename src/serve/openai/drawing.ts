@@ -1,5 +1,5 @@
 /**
- * What the two kinds of requests have in common: how tokens are drawn, and what they cost.
+ * What the two kinds of requests have in common: how tokens are drawn, and what is told of them.
  *
  * @module
  */
@@ -57,4 +57,9 @@ export function usageOf(prompt: number, completion: number): Record<string, numb
     completion_tokens: completion,
     total_tokens: prompt + completion,
   };
+}
+
+/** An id that nobody else has. */
+export function newId(prefix: string): string {
+  return prefix + crypto.randomUUID().replaceAll("-", "").slice(0, 24);
 }
