@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { fileStart, readTail } from "../src/io/tail.ts";
+import { CheckpointError } from "../src/io/checkpoint.ts";
 import { JsonlWriter } from "../src/io/jsonl.ts";
 import { EventLog } from "../src/run/events.ts";
 import { RunHold } from "../src/run/control.ts";
@@ -180,6 +181,23 @@ Deno.test("a run whose files could not be read for a while is read whole afterwa
   Deno.renameSync(`${events}.away`, events);
   index.refreshRun(id);
   assertEquals(contents(index), before);
+});
+
+Deno.test("a run whose config does not fit the disk is none", () => {
+  const runs = freshRuns();
+  using index = new RunIndex(runs);
+  const write = Deno.writeTextFileSync;
+  Deno.writeTextFileSync = (path, text, options) => {
+    write(path, (text as string).slice(0, 100), options);
+    throw new Error("No space left on device (os error 28)");
+  };
+  try {
+    assertThrows(() => makeRun(runs, []), CheckpointError, "No space left");
+  } finally {
+    Deno.writeTextFileSync = write;
+  }
+  index.refresh();
+  assertEquals(index.list({ limit: -1 }), []);
 });
 
 Deno.test("a link beside the runs is none of them", () => {

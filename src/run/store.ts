@@ -20,6 +20,7 @@ import { basename, join } from "@std/path";
 import { CheckpointError, writeError } from "../io/checkpoint.ts";
 import { readJsonl } from "../io/jsonl.ts";
 import { configJson, readConfigFile, resolveConfig, type RunConfig } from "./config/mod.ts";
+import { removeFile } from "./control.ts";
 import type { RunEvent } from "./events.ts";
 import { type RunState, runState } from "./state.ts";
 
@@ -42,11 +43,13 @@ export class RunFolder {
    */
   static create(config: RunConfig, root = "runs"): RunFolder {
     const path = config.out === null ? makeUnique(root) : makeEmpty(config.out);
+    const file = join(path, "config.json");
     try {
-      const options = { createNew: true };
-      Deno.writeTextFileSync(join(path, "config.json"), configJson(config), options);
+      Deno.writeTextFileSync(file, configJson(config), { createNew: true });
     } catch (error) {
-      throw writeError(join(path, "config.json"), error);
+      // Half of a config would be a damaged run; one that was there is somebody else's.
+      if (!(error instanceof Deno.errors.AlreadyExists)) removeFile(file);
+      throw writeError(file, error);
     }
     return new RunFolder(path, config);
   }
