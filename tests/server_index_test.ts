@@ -183,6 +183,27 @@ Deno.test("a run whose files could not be read for a while is read whole afterwa
   assertEquals(contents(index), before);
 });
 
+Deno.test("a run stays what it is while too many files are open to tell", async () => {
+  const runs = freshRuns();
+  const run = makeRun(runs, [begun, stepEvent(1)]);
+  using _hold = await RunHold.take(run.path);
+  using index = new RunIndex(runs);
+  index.refresh();
+  const open = Deno.openSync;
+  for (const name of ["run.lock", "events.jsonl"]) {
+    Deno.openSync = (path, options) => {
+      if (String(path).endsWith(name)) throw new Error("Too many open files (os error 24)");
+      return open(path, options);
+    };
+    try {
+      assertThrows(() => index.refresh(), Error, "Too many open files");
+    } finally {
+      Deno.openSync = open;
+    }
+    assertEquals(index.get(run.id)!.state, "running", name);
+  }
+});
+
 Deno.test("a run whose config does not fit the disk is none", () => {
   const runs = freshRuns();
   using index = new RunIndex(runs);

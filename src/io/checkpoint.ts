@@ -106,6 +106,17 @@ export function writeError(path: string, error: unknown): CheckpointError {
 }
 
 /**
+ * A {@linkcode CheckpointError} for a file that cannot be read. An error that is not the file's own,
+ * as that too many are open, stays what it is.
+ */
+export function readError(path: string, error: unknown): unknown {
+  const { PermissionDenied, IsADirectory, NotADirectory, FilesystemLoop } = Deno.errors;
+  const own = [PermissionDenied, IsADirectory, NotADirectory, FilesystemLoop];
+  if (!own.some((kind) => error instanceof kind)) return error;
+  return new CheckpointError(`Cannot read "${path}": ${reason(error)}`, { cause: error });
+}
+
+/**
  * Writes one file: readers see the old content or the new.
  *
  * @throws {CheckpointError} if it cannot be written; the old one is still there then.

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { CheckpointError } from "./safetensors.ts";
+import { readError } from "./checkpoint.ts";
 
 const newline = 0x0a;
 
@@ -58,7 +58,7 @@ export interface TailRead {
  * from its start; one that is not there has no lines.
  *
  * @param most bytes to read at once; a longer line is read whole all the same
- * @throws {CheckpointError} if the file cannot be read
+ * @throws {CheckpointError} if it is no file, or one that may not be read
  */
 export function readTail(path: string, position: TailPosition, most = 2 ** 21): TailRead {
   let file: Deno.FsFile | undefined;
@@ -88,9 +88,7 @@ export function readTail(path: string, position: TailPosition, most = 2 ** 21): 
     if (error instanceof Deno.errors.NotFound) {
       return { lines: [], position: fileStart, rewound: position.offset > 0, more: false };
     }
-    throw new CheckpointError(`Cannot read "${path}": ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw readError(path, error);
   } finally {
     file?.close();
   }

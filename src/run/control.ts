@@ -18,7 +18,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { join } from "@std/path";
-import { CheckpointError, replaceFile, writeError } from "../io/checkpoint.ts";
+import { CheckpointError, readError, replaceFile, writeError } from "../io/checkpoint.ts";
 
 /** What a run can be asked to do: wait, or save and end. */
 export type RunRequest = "pause" | "stop";
@@ -120,13 +120,20 @@ export class RunHold implements Disposable {
   }
 }
 
-/** Whether a process is making the run. */
+/**
+ * Whether a process is making the run.
+ *
+ * @throws {Error} if that cannot be told, where too many files are open for one: not to know is not
+ * to be free
+ */
 export function isHeld(folder: string): boolean {
+  const path = lockFile(folder);
   let lock: Deno.FsFile;
   try {
-    lock = Deno.openSync(lockFile(folder), { read: true });
-  } catch {
-    return false;
+    lock = Deno.openSync(path, { read: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw readError(path, error);
   }
   try {
     return !lock.tryLockSync(false);
