@@ -16,20 +16,23 @@ function linesUnder(heading: string): string {
   return [...part.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, lines]) => lines).join("");
 }
 
-Deno.test("a run is started, watched, paused, resumed and stopped by the lines of the documentation", async () => {
+Deno.test("a run is started, watched, paused, resumed, stopped and deleted by the lines of the documentation", async () => {
   const runs = freshRuns();
   await using server = await ServerProcess.start(runs);
-  const lines = linesUnder("A run by curl").replaceAll("localhost:8000", server.url);
+  const sh = async (lines: string) => {
+    const { success, stdout, stderr } = await new Deno.Command("sh", {
+      args: ["-euc", lines.replaceAll("localhost:8000", server.url)],
+      cwd: root,
+      env: { no_proxy: "127.0.0.1" },
+    }).output();
+    assert(success, new TextDecoder().decode(stderr));
+    return new TextDecoder().decode(stdout);
+  };
+  const lines = linesUnder("A run by curl");
   for (const action of ["pause", "resume", "stop", "events", "metrics"]) {
     assert(lines.includes(`/${action}`), action);
   }
-  const { success, stdout, stderr } = await new Deno.Command("sh", {
-    args: ["-euc", lines],
-    cwd: root,
-    env: { no_proxy: "127.0.0.1" },
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  const output = new TextDecoder().decode(stdout);
+  const output = await sh(lines);
   assert(output.includes('"type":"run-end"'), output);
   assert(!output.includes('"status":4'), output);
   const { body } = await server.ask("GET", "/runs");
@@ -40,6 +43,10 @@ Deno.test("a run is started, watched, paused, resumed and stopped by the lines o
   const made = await traces(join(runs, body.runs[0].id));
   assertEquals(made, await traces(whole.run));
   assertEquals(await Deno.readFile(join(root, "model.safetensors")), made.model);
+
+  assertEquals(await sh(`run=${body.runs[0].id}\n${linesUnder("Deleting a run")}`), "");
+  assertEquals((await server.ask("GET", "/runs")).body.runs, []);
+  assert(![...Deno.readDirSync(runs)].some(({ isDirectory }) => isDirectory));
 });
 
 Deno.test("a tool is called by the lines of the documentation, with the answer that stands there", async () => {

@@ -67,7 +67,7 @@ Deno.test("a client that has read the events elsewhere says which it has, and wh
   service.supervisor.tick();
   const after = (id: string, headers = {}) =>
     app.request(`/runs/${run.id}/events?after=${id}`, ask("GET", undefined, headers));
-  const feed = service.feed(run.id);
+  const { feed } = service.watch(run.id);
   const leave = feed.join();
   {
     // More than the feed has seen so far.

@@ -71,25 +71,13 @@ export class RunHold implements Disposable {
    * @throws {CheckpointError} if another process has it, or the folder cannot be written
    */
   static async take(folder: string): Promise<RunHold> {
-    const path = lockFile(folder);
-    let lock: Deno.FsFile;
-    try {
-      lock = Deno.openSync(path, { read: true, write: true, create: true });
-    } catch (error) {
-      throw writeError(path, error);
-    }
-    for (let waited = 0; !lock.tryLockSync(true); waited += RETRY_MS) {
-      if (waited < PATIENCE_MS) await delay(RETRY_MS);
-      else {
-        lock.close();
-        const pid = readProcess(folder)?.pid;
-        throw new CheckpointError(
-          `Cannot go on with "${folder}": process ${pid ?? "of another"} is making this run. ` +
-            "Wait until that has ended, or stop it",
-        );
-      }
-    }
-    return new RunHold(folder, lock);
+    const lock = await lockRun(folder);
+    if (lock) return new RunHold(folder, lock);
+    const pid = readProcess(folder)?.pid;
+    throw new CheckpointError(
+      `Cannot go on with "${folder}": process ${pid ?? "of another"} is making this run. ` +
+        "Wait until that has ended, or stop it",
+    );
   }
 
   /** What the process is asked to do; null is to go on. */
@@ -118,6 +106,30 @@ export class RunHold implements Disposable {
   [Symbol.dispose](): void {
     this.end();
   }
+}
+
+/**
+ * Locks a run, until the result is closed, against every process that would make it; null if one is
+ * making it.
+ *
+ * @throws {CheckpointError} if the folder cannot be written
+ */
+export async function lockRun(folder: string): Promise<Deno.FsFile | null> {
+  const path = lockFile(folder);
+  let lock: Deno.FsFile;
+  try {
+    lock = Deno.openSync(path, { read: true, write: true, create: true });
+  } catch (error) {
+    throw writeError(path, error);
+  }
+  for (let waited = 0; !lock.tryLockSync(true); waited += RETRY_MS) {
+    if (waited < PATIENCE_MS) await delay(RETRY_MS);
+    else {
+      lock.close();
+      return null;
+    }
+  }
+  return lock;
 }
 
 /**

@@ -21,6 +21,7 @@ import { CheckpointError, writeError } from "../io/checkpoint.ts";
 import { readJsonl } from "../io/jsonl.ts";
 import { configJson, readConfigFile, resolveConfig, type RunConfig } from "./config/mod.ts";
 import { removeFile } from "./control.ts";
+import { isDeleted } from "./delete.ts";
 import type { RunEvent } from "./events.ts";
 import { type RunState, runState } from "./state.ts";
 
@@ -145,6 +146,7 @@ export function runFolders(root: string): FoundRun[] {
 
 /** The run of a name; null if there is none. A link is none: it may lead anywhere. */
 export function findRun(root: string, id: string): FoundRun | null {
+  if (isDeleted(id)) return null;
   const path = join(root, id);
   if (!isFolder(path)) return null;
   const config = statOf(join(path, "config.json"));

@@ -66,7 +66,9 @@ export function requestedConfig(
     if (value === null || MODELS[path]?.includes(value)) continue;
     // Of the runs' files, only models.
     const folders = FILES.includes(path) ? places : [runs, ...places];
-    if (!places.includes(value as string) && !isWithin(value as string, folders)) {
+    const isAllowed = places.includes(value as string) ||
+      folders.some((folder) => liesIn(value as string, folder));
+    if (!isAllowed) {
       refuse(path, "it is not among the places that the server was started with (--allow)");
     }
   }
@@ -105,16 +107,12 @@ export function namable(
   };
 }
 
-/** Whether a path is there, and lies in one of the folders once all links are followed. */
-function isWithin(path: string, folders: readonly string[]): boolean {
-  const real = realPath(path);
-  if (real === null) return false;
-  return folders.some((folder) => {
-    const root = realPath(folder);
-    if (root === null) return false;
-    const way = relative(root, real);
-    return way !== "" && !isAbsolute(way) && way.split(/[/\\]/)[0] !== "..";
-  });
+/** Whether a path is there, and lies in the folder once all links are followed. */
+export function liesIn(path: string, folder: string): boolean {
+  const [real, root] = [realPath(path), realPath(folder)];
+  if (real === null || root === null) return false;
+  const way = relative(root, real);
+  return way !== "" && !isAbsolute(way) && way.split(/[/\\]/)[0] !== "..";
 }
 
 function realPath(path: string): string | null {

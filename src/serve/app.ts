@@ -66,7 +66,7 @@ export function buildApp(service: RunService, engine: InferenceEngine, options: 
   if (options.origins.length > 0) {
     app.use(cors({
       origin: [...options.origins],
-      allowMethods: ["GET", "POST"],
+      allowMethods: ["GET", "POST", "DELETE"],
       allowHeaders: ["authorization", "content-type", "last-event-id"],
       exposeHeaders: ["location", "retry-after", "content-range"],
       maxAge: 600,

@@ -110,7 +110,7 @@ export function guardIdentity(
     if (acts && c.get("identity").scope !== "control") {
       throw new Problem(
         403,
-        "This token may read alone; what starts, stops or generates takes one for control",
+        "This token may read alone; what starts, stops, deletes or generates takes one for control",
       );
     }
     await next();

@@ -32,7 +32,7 @@ export class RequestCounts {
   /** Counts one. */
   add({ method, status, milliseconds }: RequestRecord): void {
     // A method is whatever a client writes: others than these would grow the table.
-    const known = ["GET", "HEAD", "POST", "OPTIONS"].includes(method) ? method : "other";
+    const known = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"].includes(method) ? method : "other";
     const key = `${known} ${Math.floor(status / 100)}xx`;
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     this.seconds += milliseconds / 1000;

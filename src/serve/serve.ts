@@ -60,6 +60,7 @@ export function openApp(options: ServerOptions = {}) {
     parallel,
     allowed: { places: [], tools: ["calculator"], ...allowed },
     onError,
+    offered: Object.values(options.inference?.models ?? {}),
     clear: () => engine.unload(),
     ...(start ? { start } : {}),
   });

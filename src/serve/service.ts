@@ -6,7 +6,8 @@
  */
 
 import { join } from "@std/path";
-import type { Allowed } from "./allowed.ts";
+import { removeDeleted } from "../run/delete.ts";
+import { type Allowed, liesIn } from "./allowed.ts";
 import type { StartChild } from "./child.ts";
 import { EventFeed } from "./event_feed.ts";
 import { RunIndex, type RunRow } from "./index/run_index.ts";
@@ -23,12 +24,21 @@ export interface ServiceOptions {
   readonly parallel: number;
   /** What requests may name. */
   readonly allowed: Allowed;
+  /** Where models lie that are offered to talk to; runs that hold one stay. */
+  readonly offered?: readonly string[];
   /** Starts the process of a run; a test may have another. */
   readonly start?: StartChild;
   /** Called before a run takes the GPU, which it then does. */
   readonly clear?: () => Promise<void>;
   /** Told of what went wrong while nobody asked for anything. */
   readonly onError: (error: Error) => void;
+}
+
+/** What follows the events of a run. */
+interface Watch {
+  readonly feed: EventFeed;
+  /** Aborted when it is over for all who watch: the run is deleted, or the server ends. */
+  readonly signal: AbortSignal;
 }
 
 /** The runs of a folder; nothing is opened before it is needed. */
@@ -40,7 +50,7 @@ export class RunService implements AsyncDisposable {
   readonly ending = new AbortController();
   /** How many clients watch events. */
   streams = 0;
-  readonly #feeds = new Map<string, EventFeed>();
+  readonly #watches = new Map<string, Watch & { readonly gone: AbortController }>();
   #parts: { readonly index: RunIndex; readonly supervisor: Supervisor } | null = null;
 
   constructor(options: ServiceOptions) {
@@ -69,18 +79,39 @@ export class RunService implements AsyncDisposable {
   }
 
   /** The events of a run as they are written. @throws {Problem} 404 if there is none of that name */
-  feed(id: string): EventFeed {
+  watch(id: string): Watch {
     const folder = this.folder(id);
-    let feed = this.#feeds.get(id);
-    if (!feed) {
+    let watch = this.#watches.get(id);
+    if (!watch) {
       const isOver = () => {
         const state = this.index.get(id)?.state ?? "damaged";
         return !isLive(state) && state !== "queued";
       };
-      feed = new EventFeed(folder, isOver, () => this.#feeds.delete(id));
-      this.#feeds.set(id, feed);
+      const feed = new EventFeed(folder, isOver, () => this.#watches.delete(id));
+      const gone = new AbortController();
+      const signal = AbortSignal.any([this.ending.signal, gone.signal]);
+      watch = { feed, gone, signal };
+      this.#watches.set(id, watch);
     }
-    return feed;
+    return watch;
+  }
+
+  /**
+   * Deletes a run that no process is making, and ends the streams of its events.
+   *
+   * @throws {Problem} 404 if there is none of that name, 409 if it is being made or a model of it is
+   * offered
+   */
+  async delete(id: string): Promise<void> {
+    const folder = join(this.options.runs, id);
+    const model = this.options.offered?.find((place) => liesIn(place, folder));
+    if (model !== undefined) {
+      throw new Problem(
+        409,
+        `Cannot delete run "${id}": its model "${model}" is offered; start the server without it first`,
+      );
+    }
+    await this.supervisor.delete(id, () => this.#watches.get(id)?.gone.abort());
   }
 
   /** Looks after the runs from now on, also without requests. */
@@ -121,6 +152,7 @@ export class RunService implements AsyncDisposable {
     });
     this.#parts = { index, supervisor };
     supervisor.open();
+    removeDeleted(runs).catch(onError);
     return this.#parts;
   }
 }

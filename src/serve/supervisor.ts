@@ -13,6 +13,7 @@ import { replaceFile } from "../io/checkpoint.ts";
 import type { RunConfig } from "../run/config/mod.ts";
 import {
   isHeld,
+  lockRun,
   queueFile,
   readObject,
   readProcess,
@@ -22,8 +23,9 @@ import {
   sendRequest,
   writeProcess,
 } from "../run/control.ts";
+import { hideRun, removeHidden } from "../run/delete.ts";
 import { isLive, type RunState } from "../run/state.ts";
-import { RunFolder } from "../run/store.ts";
+import { findRun, RunFolder } from "../run/store.ts";
 import { type StartChild, startTraining } from "./child.ts";
 import type { RunIndex } from "./index/run_index.ts";
 import { Problem } from "./problem.ts";
@@ -160,6 +162,29 @@ export class Supervisor {
     } else this.#ask(id, "stop");
   }
 
+  /**
+   * Deletes a run that no process is making.
+   *
+   * @param onGone called as soon as nobody sees it any more; its files are removed after that
+   * @throws {Problem} 404 if there is none of that name, 409 if it is being made, 503 if its process takes long to start
+   */
+  async delete(id: string, onGone: () => void): Promise<void> {
+    await this.#require(id, "delete", [
+      ...["queued", "finished", "stopped", "failed", "interrupted", "damaged"] as const,
+    ]);
+    using lock = await lockRun(this.#path(id));
+    // A damaged one may be in the making as well.
+    if (!lock) {
+      throw new Problem(409, `Cannot delete run "${id}": a process is making it; stop that first`);
+    }
+    // Somebody else may have deleted it while this waited for the lock.
+    if (!findRun(this.#index.root, id)) throw missing(id);
+    const hidden = hideRun(this.#path(id));
+    this.#index.refreshRun(id);
+    onGone();
+    await removeHidden(hidden);
+  }
+
   /** Stops looking after the runs, which go on by themselves. */
   close(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
@@ -226,7 +251,7 @@ export class Supervisor {
     }
     this.#index.refreshRun(id);
     const state = this.#index.get(id)?.state;
-    if (state === undefined) throw new Problem(404, `There is no run "${id}"`);
+    if (state === undefined) throw missing(id);
     if (allowed.includes(state)) return state;
     throw new Problem(
       409,
@@ -263,24 +288,29 @@ export class Supervisor {
         this.#starting.delete(id);
         if (hasTaken(child.pid)) return;
         const how = signal === null ? `ended with code ${code}` : `was killed by ${signal}`;
-        this.#gaveUp(folder, child.pid, started, `The process ${how} before it took the run on`);
+        this.#gaveUp(id, child.pid, started, `The process ${how} before it took the run on`);
       }).catch(this.#onError);
       this.#exits.add(exit);
       while (this.#isOpen && this.#starting.has(id) && !hasTaken(child.pid)) {
         await delay(START_POLL_MS);
       }
     } catch (error) {
-      this.#gaveUp(folder, 0, started, `Cannot start a process: ${(error as Error).message}`);
+      this.#gaveUp(id, 0, started, `Cannot start a process: ${(error as Error).message}`);
     } finally {
       this.#starting.delete(id);
       if (this.#isOpen) this.#index.refreshRun(id);
     }
   }
 
-  /** Leaves why a run could not be started, unless another process has it. */
-  #gaveUp(folder: string, pid: number, started: string, error: string): void {
-    if (isHeld(folder)) return;
+  /** Leaves why a run could not be started, unless another process has it, or it is deleted. */
+  #gaveUp(id: string, pid: number, started: string, error: string): void {
+    const folder = this.#path(id);
+    if (isHeld(folder) || !findRun(this.#index.root, id)) return;
     writeProcess(folder, { pid, started, ended: new Date().toISOString(), error });
     removeFile(queueFile(folder));
   }
+}
+
+function missing(id: string): Problem {
+  return new Problem(404, `There is no run "${id}"`);
 }

@@ -71,6 +71,20 @@ export function runRoutes(service: RunService) {
       param,
       (c) => c.json(detailOf(service, c.req.valid("param").id), 200),
     )
+    .delete(
+      "/runs/:id",
+      describeRoute({
+        tags: ["runs"],
+        summary: "Delete a run with all its files; one that is being made has to be stopped first",
+        responses: { 204: { description: "It is gone" }, ...problems(404, 409, 415, 503) },
+      }),
+      param,
+      async (c) => {
+        await readNothing(c);
+        await service.delete(c.req.valid("param").id);
+        return c.body(null, 204);
+      },
+    )
     .post(
       "/runs/:id/pause",
       steered("Let a run save and wait at the end of its step"),

@@ -144,7 +144,7 @@ export function watchRoutes(service: RunService) {
       param,
       validator("query", eventsQuery, refuseInvalid),
       (c) => {
-        const feed = service.feed(c.req.valid("param").id);
+        const { feed, signal } = service.watch(c.req.valid("param").id);
         // As long as the answer is not a stream, which joins by itself.
         using reading = new DisposableStack();
         reading.defer(feed.join());
@@ -166,7 +166,7 @@ export function watchRoutes(service: RunService) {
         }
         service.streams++;
         const stream = eventStream(feed, cursor, {
-          signal: service.ending.signal,
+          signal,
           onEnd: () => service.streams--,
         });
         return c.body(stream, 200, headers);
