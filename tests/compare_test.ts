@@ -8,7 +8,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { join } from "@std/path";
-import { CheckpointError } from "../src/io/checkpoint.ts";
+import { CheckpointError, temporaryName } from "../src/io/checkpoint.ts";
 import { armNames, armsNamed, imitationRates } from "../src/run/compare/arms.ts";
 import { candidates } from "../src/run/compare/bench.ts";
 import { ComparisonFolder } from "../src/run/compare/folder.ts";
@@ -139,7 +139,7 @@ Deno.test("a comparison's folder is no other's, and one process's at a time", ()
   const settings = { steps: 1, grpo: { epochs: 1 }, arms: [{ name: "a" }] };
   Deno.mkdirSync(path);
   // Killed while it was begun.
-  Deno.writeTextFileSync(join(path, "settings.json.0b1c.part"), "{");
+  Deno.writeTextFileSync(temporaryName(join(path, "settings.json")), "{");
   Deno.writeTextFileSync(join(path, "lock"), "");
   {
     using folder = new ComparisonFolder(path, settings);

@@ -1,8 +1,9 @@
 // A run is steered by files in its folder, whoever started it.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { join } from "@std/path";
+import { basename, join } from "@std/path";
 import { CheckpointError, train } from "../mod.ts";
+import { temporaryName } from "../src/io/checkpoint.ts";
 import { resolveConfig } from "../src/run/config/mod.ts";
 import {
   isHeld,
@@ -14,7 +15,7 @@ import {
 } from "../src/run/control.ts";
 import { readEvents } from "../src/run/events.ts";
 import { RunFolder } from "../src/run/store.ts";
-import { folder, settings, traces } from "./runs.ts";
+import { folder, freshPath, settings, traces } from "./runs.ts";
 
 const quick = (more: Record<string, unknown> = {}) =>
   settings({ evaluation: { prompts: 0 }, ...more });
@@ -25,6 +26,42 @@ async function unpaused(run: string) {
   const events = all.events.filter(({ type }) => type !== "paused" && type !== "resumed");
   return { ...all, events };
 }
+
+Deno.test("who takes a run on clears away what a killed process left half written", async () => {
+  const run = RunFolder.create(resolveConfig({ flags: { out: freshPath() } }));
+  const plant = (path: string, age = 0) => {
+    Deno.mkdirSync(path);
+    Deno.writeTextFileSync(join(path, "model.safetensors"), "weights");
+    const then = new Date(Date.now() - age);
+    Deno.utimeSync(path, then, then);
+  };
+  const write = (path: string, age = 0) => {
+    Deno.writeTextFileSync(path, "{");
+    const then = new Date(Date.now() - age);
+    Deno.utimeSync(path, then, then);
+  };
+  plant(run.checkpoint(2));
+  plant(temporaryName(run.checkpoint(4)));
+  plant(temporaryName(run.model), 3_600_000);
+  // Killed before the new one took the place of the old one, and after that.
+  plant(join(run.path, ".checkpoint-6.previous"));
+  plant(join(run.path, ".checkpoint-2.previous"));
+  write(temporaryName(run.events), 3_600_000);
+  // Somebody may be about to give this one its name, and these are nobody's leftovers.
+  const request = temporaryName(join(run.path, "control.json"));
+  write(request);
+  plant(join(run.path, ".notes.saving-mine"));
+  write(join(run.path, ".hidden"), 3_600_000);
+  {
+    using _hold = await RunHold.take(run.path);
+    assertEquals([...Deno.readDirSync(run.path)].map(({ name }) => name).sort(), [
+      ...[".hidden", ".notes.saving-mine", basename(request), "checkpoint-2", "checkpoint-6"]
+        .sort(),
+      ...["config.json", "process.json", "run.lock"],
+    ]);
+    assertEquals(run.checkpoints(), [2, 6]);
+  }
+});
 
 for (const method of ["grpo", "sft"]) {
   Deno.test(`a ${method} run that was paused goes on to the same bytes`, async () => {

@@ -95,6 +95,9 @@ Deno.test("whatever is killed and when, the run goes on to the same bytes", asyn
     }
     await until("finished", async () => await stateOf(server, body.id) === "finished");
     assert(kills > 0, "it had finished before anything was killed");
+    const leftovers = [...Deno.readDirSync(path)].map(({ name }) => name)
+      .filter((name) => name.startsWith(".checkpoint"));
+    assertEquals(leftovers, []);
     assertEquals(await traces(path), await traces(whole.run));
   } finally {
     await server[Symbol.asyncDispose]();

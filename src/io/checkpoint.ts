@@ -34,7 +34,7 @@ export async function saveFolder(
     }
   }
   const place = await resolvePlace(target);
-  const temporary = join(dirname(place), `.${basename(place)}.saving-${crypto.randomUUID()}`);
+  const temporary = temporaryName(place);
   try {
     await recover(place);
     const replaces = await checkReplaceable(place, new Set(Object.keys(files)));
@@ -122,7 +122,7 @@ export function readError(path: string, error: unknown): unknown {
  * @throws {CheckpointError} if it cannot be written; the old one is still there then.
  */
 export function replaceFile(path: string, text: string): void {
-  const temporary = `${path}.${crypto.randomUUID()}.part`;
+  const temporary = temporaryName(path);
   try {
     Deno.writeTextFileSync(temporary, text, { createNew: true });
     Deno.renameSync(temporary, path);
@@ -134,6 +134,47 @@ export function replaceFile(path: string, text: string): void {
     }
     throw writeError(path, error);
   }
+}
+
+/** Where something is written that is to get the name `path` once it is whole: beside that. */
+export function temporaryName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.saving-${crypto.randomUUID()}`);
+}
+
+const TEMPORARY = /^\..+\.saving-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Whether a name in a folder is one that {@linkcode temporaryName} gives. */
+export function isTemporary(name: string): boolean {
+  return TEMPORARY.test(name);
+}
+
+/** Nobody takes as long to give a file its name. */
+const FILE_MS = 60_000;
+
+/**
+ * Removes from a folder what processes left that were killed while they wrote there, and gives a
+ * folder that was about to be replaced its name again. For the one process that saves folders there;
+ * a file may be about to get its name from another, and stays for a minute.
+ *
+ * @throws {CheckpointError} if it cannot be removed
+ */
+export async function clearLeftovers(folder: string): Promise<void> {
+  for (const name of await listNames(folder) ?? []) {
+    const path = join(folder, name);
+    const replaced = /^\.(.+)\.previous$/.exec(name)?.[1];
+    try {
+      if (replaced !== undefined) await recover(join(folder, replaced));
+      else if (!isTemporary(name) || await isRecentFile(path)) continue;
+      await Deno.remove(path, { recursive: true });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw writeError(path, error);
+    }
+  }
+}
+
+async function isRecentFile(path: string): Promise<boolean> {
+  const { isFile, mtime } = await Deno.lstat(path);
+  return isFile && Date.now() - (mtime?.getTime() ?? 0) < FILE_MS;
 }
 
 /** The real path of a link, so that what it points to is replaced and not the link. */

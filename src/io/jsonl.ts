@@ -4,7 +4,7 @@
  * @module
  */
 
-import { writeError } from "./checkpoint.ts";
+import { temporaryName, writeError } from "./checkpoint.ts";
 import { CheckpointError } from "./safetensors.ts";
 
 const newline = 0x0a;
@@ -105,7 +105,7 @@ export class JsonlWriter implements Disposable {
 
   /** Replaces the file by one with these lines; a crash leaves either the old or the new one. */
   #rewrite(kept: Uint8Array[]): void {
-    const temporary = `${this.path}.${crypto.randomUUID()}`;
+    const temporary = temporaryName(this.path);
     try {
       {
         using file = Deno.openSync(temporary, { write: true, createNew: true });

@@ -18,7 +18,13 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { join } from "@std/path";
-import { CheckpointError, readError, replaceFile, writeError } from "../io/checkpoint.ts";
+import {
+  CheckpointError,
+  clearLeftovers,
+  readError,
+  replaceFile,
+  writeError,
+} from "../io/checkpoint.ts";
 
 /** What a run can be asked to do: wait, or save and end. */
 export type RunRequest = "pause" | "stop";
@@ -66,18 +72,26 @@ export class RunHold implements Disposable {
   }
 
   /**
-   * Takes a run on.
+   * Takes a run on, and clears its folder of what a process left that was killed.
    *
    * @throws {CheckpointError} if another process has it, or the folder cannot be written
    */
   static async take(folder: string): Promise<RunHold> {
     const lock = await lockRun(folder);
-    if (lock) return new RunHold(folder, lock);
-    const pid = readProcess(folder)?.pid;
-    throw new CheckpointError(
-      `Cannot go on with "${folder}": process ${pid ?? "of another"} is making this run. ` +
-        "Wait until that has ended, or stop it",
-    );
+    if (!lock) {
+      const pid = readProcess(folder)?.pid;
+      throw new CheckpointError(
+        `Cannot go on with "${folder}": process ${pid ?? "of another"} is making this run. ` +
+          "Wait until that has ended, or stop it",
+      );
+    }
+    try {
+      await clearLeftovers(folder);
+      return new RunHold(folder, lock);
+    } catch (error) {
+      lock.close();
+      throw error;
+    }
   }
 
   /** What the process is asked to do; null is to go on. */

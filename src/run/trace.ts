@@ -5,7 +5,7 @@
  */
 
 import type { GpuSpan } from "../gpu/profiler.ts";
-import { writeError } from "../io/checkpoint.ts";
+import { temporaryName, writeError } from "../io/checkpoint.ts";
 
 /** Events in a trace file at most: 17 MB, or some 60 steps of the default run by kernel. */
 const TRACE_LIMIT = 200_000;
@@ -36,7 +36,7 @@ export class TraceWriter implements Disposable {
   constructor(path: string, limit: number = TRACE_LIMIT) {
     this.path = path;
     this.#limit = limit;
-    this.#temporary = `${path}.${crypto.randomUUID()}`;
+    this.#temporary = temporaryName(path);
     this.#attempt(() => {
       this.#file = Deno.openSync(this.#temporary, { write: true, createNew: true });
       this.#open = true;

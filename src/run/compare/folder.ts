@@ -16,7 +16,7 @@
  */
 
 import { dirname, join } from "@std/path";
-import { CheckpointError, replaceFile, writeError } from "../../io/checkpoint.ts";
+import { CheckpointError, isTemporary, replaceFile, writeError } from "../../io/checkpoint.ts";
 import { ConfigError } from "../config/mod.ts";
 import { flatten } from "../report/format.ts";
 
@@ -113,7 +113,7 @@ function makeFolder(path: string): void {
     throw new CheckpointError(`Cannot make folder "${path}": ${(error as Error).message}`);
   }
   // A process that was killed at its start leaves no more than this.
-  const others = names.filter((name) => name !== "lock" && !/^settings\.json\..*part$/.test(name));
+  const others = names.filter((name) => name !== "lock" && !isTemporary(name));
   if (others.length === 0 || names.includes("settings.json")) return;
   throw new ConfigError(
     `Cannot compare in "${path}": the folder is not empty and holds no comparison. ` +
