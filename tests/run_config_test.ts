@@ -110,6 +110,7 @@ Deno.test("the defaults are those that the documentation promises", () => {
     pretrain: { steps: 2000, batch: 48, learningRate: 2e-3, behaviour: "flawed" },
     evaluation: { prompts: 32, samples: 4, everySteps: 0 },
     checkpoint: { everySteps: 20 },
+    tensorboard: false,
     chat: { format: "auto", system: null },
     lora: { rank: 0, alpha: 16, dropout: 0, targets: ["all-linear"] },
     dtype: "auto",

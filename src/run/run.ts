@@ -28,6 +28,7 @@ import { pretrainStudent } from "./pretrain.ts";
 import type { Phases } from "./profile.ts";
 import type { RunFolder } from "./store.ts";
 import { saveStudent, type Student } from "./student.ts";
+import { TensorBoardLog } from "./tensorboard.ts";
 import type { TaskSource } from "./tasks/source.ts";
 import type { RunResult, TrainOptions } from "./train.ts";
 
@@ -58,6 +59,8 @@ export class Run {
   readonly #learner: Learner;
   readonly #watchdog = new Watchdog();
   readonly #outages = new Outages();
+  /** Those who write down more of the run than it does itself. */
+  readonly #followers = new DisposableStack();
   readonly #started = performance.now();
   #step: number;
   /** The step whose checkpoint was saved last. */
@@ -108,6 +111,7 @@ export class Run {
       throw error;
     } finally {
       this.#events.close();
+      this.#followers.dispose();
       this.#episodes.close();
       this.#generator[Symbol.dispose]();
       this.#learner[Symbol.dispose]();
@@ -121,6 +125,7 @@ export class Run {
       await restoreOptimizers(this.#folder.checkpoint(this.#step), this.#trained);
       this.#events.rewind(this.#step);
       this.#episodes.keep((line) => (line as { step: number }).step <= this.#step);
+      this.#follow();
     } else await this.#begin(total);
 
     const workshop = this.#workshop();
@@ -160,6 +165,7 @@ export class Run {
     const own = ownParts(this.#options);
     const given = own.length > 0 ? { own } : {};
     this.#events.emit({ type: "run-start", method, seed, steps, adapter, ...given });
+    this.#follow();
     this.#tasks.notes.forEach((message) => this.#warn(message));
     if (from === "scratch") {
       await this.#phases.span(
@@ -168,6 +174,15 @@ export class Run {
       );
     }
     await this.#evaluate("before");
+  }
+
+  /** Lets others follow the run from here on, once its events are what they are to go on from. */
+  #follow(): void {
+    if (!this.#config.tensorboard) return;
+    const past = readEvents(this.#folder.events);
+    const warn = (message: string) => this.#warn(message);
+    const log = this.#followers.use(new TensorBoardLog(this.#folder.tensorboard, past, warn));
+    this.#events.listen((event) => log.append(event));
   }
 
   #workshop(): Workshop {

@@ -6,6 +6,7 @@
  *   config.json      the resolved configuration, which reproduces the run
  *   events.jsonl     what happened (`events.ts`)
  *   episodes.jsonl   what the model did
+ *   tensorboard/     the curves for TensorBoard, if that was asked for (`tensorboard.ts`)
  *   profile.json     where the time went, if that was asked for (`profile.ts`)
  *   report.html      all of it as a page, if that was asked for (`report/`)
  *   checkpoint-20/   a state to resume from, whole or absent
@@ -82,6 +83,11 @@ export class RunFolder {
   /** The folder of the trained model. */
   get model(): string {
     return join(this.path, "model");
+  }
+
+  /** The folder of the curves for TensorBoard. */
+  get tensorboard(): string {
+    return join(this.path, "tensorboard");
   }
 
   /** The folder of the policy that the method started from, after a warm-up. */

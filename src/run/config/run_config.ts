@@ -246,6 +246,8 @@ export interface RunConfig {
     /** Save every so many steps; 0 is at the end only. */
     everySteps: number;
   };
+  /** Write the curves for TensorBoard, too, into the run's folder. */
+  tensorboard: boolean;
   /** How a model with a chat template of its own is talked to. */
   chat: {
     /** How the model writes tool calls; auto is told by its template and control tokens. */

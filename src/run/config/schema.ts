@@ -284,6 +284,7 @@ export const runConfigSchema = v.strictObject({
   checkpoint: group({
     everySteps: integer(20, 0, "Save every so many steps; 0 is at the end only"),
   }),
+  tensorboard: toggle("Write the curves for TensorBoard, too, into the run's folder"),
   chat: group({
     format: choice(
       ["auto", "hermes", "llama3", "python", "gemma", "function-gemma", "compact"],

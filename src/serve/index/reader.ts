@@ -8,7 +8,8 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { join } from "@std/path";
 import * as v from "valibot";
 import { fileStart, readTail, type TailLine, type TailPosition } from "../../io/tail.ts";
-import { type EvalEvent, isRunEvent, type RunEvent } from "../../run/events.ts";
+import { isRunEvent, type RunEvent } from "../../run/events.ts";
+import { measuresOf } from "../../run/measures.ts";
 import { episodeSchema } from "../../run/report/collect.ts";
 
 /** What the index keeps of an episode; a line without it is none. */
@@ -69,7 +70,7 @@ export class RunReader {
       last = event;
       if (event.type === "run-start") steps = event.steps;
       for (const [name, value] of measuresOf(event)) {
-        if (!Number.isFinite(value) || !("step" in event)) continue;
+        if (!("step" in event)) continue;
         this.#metric.run(run, name, event.step, Date.parse(event.time), value);
       }
     }
@@ -105,24 +106,6 @@ export class RunReader {
     }
     return read;
   }
-}
-
-/** The numbers of an event by name: those of a step, and of an evaluation `eval/<domain>/<split>/`. */
-function measuresOf(event: RunEvent): [string, number][] {
-  if (event.type === "step") {
-    const timing = Object.entries(event.timing ?? {}).map(([part, seconds]) =>
-      [`timing/${part}`, seconds] as [string, number]
-    );
-    return [...Object.entries(event.metrics), ...timing];
-  }
-  if (event.type !== "eval") return [];
-  return event.domains.flatMap((domain: EvalEvent["domains"][number]) =>
-    Object.entries(domain).flatMap(([measure, value]) =>
-      typeof value === "number"
-        ? [[`eval/${domain.name}/${domain.split}/${measure}`, value] as [string, number]]
-        : []
-    )
-  );
 }
 
 /** The value of a line; undefined if it is not JSON. */
