@@ -138,7 +138,7 @@ Deno.test("the streams of a deleted run end, also of a client that has much to r
   assertEquals((await opened.app.request(`/runs/${id}/events`, ask("GET"))).status, 404);
 });
 
-Deno.test("of a link the link is deleted, and what it points to stays as it was", async () => {
+Deno.test("a link beside the runs is none of them, and what links in a run point to stays as it was", async () => {
   const opened = testApp();
   await using service = opened.service;
   const { runs } = service.options;
@@ -148,9 +148,9 @@ Deno.test("of a link the link is deleted, and what it points to stays as it was"
   Deno.symlinkSync(outside.path, join(path, "model"));
   Deno.symlinkSync(outside.events, join(path, "report.html"));
   service.supervisor.tick();
-  assertEquals((await remove(opened, "linked"))[0], 204);
+  assertEquals((await remove(opened, "linked"))[0], 404);
   assertEquals((await remove(opened, id))[0], 204);
-  assertEquals(names(runs), []);
+  assertEquals(names(runs), ["linked"]);
   assertEquals(listRuns(join(outside.path, ".."))[0]?.status, "finished");
 });
 

@@ -17,7 +17,7 @@ export function isDeleted(name: string): boolean {
 }
 
 /**
- * Takes away a run that the caller has locked; of a link that alone, and not what it points to.
+ * Takes away a run that the caller has locked.
  *
  * @returns what is left to be removed
  * @throws {CheckpointError} if it cannot be renamed

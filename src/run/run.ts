@@ -28,6 +28,7 @@ import { pretrainStudent } from "./pretrain.ts";
 import type { Phases } from "./profile.ts";
 import type { RunFolder } from "./store.ts";
 import { saveStudent, type Student } from "./student.ts";
+import { reportTelemetry } from "./telemetry.ts";
 import { TensorBoardLog } from "./tensorboard.ts";
 import type { TaskSource } from "./tasks/source.ts";
 import type { RunResult, TrainOptions } from "./train.ts";
@@ -125,7 +126,7 @@ export class Run {
       await restoreOptimizers(this.#folder.checkpoint(this.#step), this.#trained);
       this.#events.rewind(this.#step);
       this.#episodes.keep((line) => (line as { step: number }).step <= this.#step);
-      this.#follow();
+      await this.#follow();
     } else await this.#begin(total);
 
     const workshop = this.#workshop();
@@ -165,7 +166,7 @@ export class Run {
     const own = ownParts(this.#options);
     const given = own.length > 0 ? { own } : {};
     this.#events.emit({ type: "run-start", method, seed, steps, adapter, ...given });
-    this.#follow();
+    await this.#follow();
     this.#tasks.notes.forEach((message) => this.#warn(message));
     if (from === "scratch") {
       await this.#phases.span(
@@ -177,7 +178,9 @@ export class Run {
   }
 
   /** Lets others follow the run from here on, once its events are what they are to go on from. */
-  #follow(): void {
+  async #follow(): Promise<void> {
+    const report = await reportTelemetry(this.#folder.id);
+    if (report) this.#events.listen(report);
     if (!this.#config.tensorboard) return;
     const past = readEvents(this.#folder.events);
     const warn = (message: string) => this.#warn(message);

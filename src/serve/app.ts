@@ -12,6 +12,7 @@ import { type InferenceEngine, inferenceRoutes } from "./openai/mod.ts";
 import { limitConcurrency, limitRate } from "./limits.ts";
 import { Problem } from "./problem.ts";
 import { logRequests, RequestCounts, type RequestRecord } from "./request_log.ts";
+import { nameRoutes } from "./route_names.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { episodePageRoutes } from "./routes/episode_pages.ts";
 import { fileRoutes } from "./routes/files.ts";
@@ -45,6 +46,7 @@ export function buildApp(service: RunService, engine: InferenceEngine, options: 
     throw new Problem(404, `There is nothing at ${c.req.path}`);
   });
   app.use(logRequests(counts, options.onRequest));
+  app.use(nameRoutes());
   app.use(secureHeaders({
     contentSecurityPolicy: {
       defaultSrc: ["'none'"],
