@@ -67,7 +67,7 @@ Deno.test("a browser without a token is sent to where one is given, a program is
   await using _service = service;
   const page = await app.request("/ui/runs/one?step=2", ask("GET"));
   assertEquals(page.status, 302);
-  assertEquals(page.headers.get("location"), "/ui/sign-in?to=%2Fui%2Fruns%2Fone");
+  assertEquals(page.headers.get("location"), "/ui/sign-in?to=%2Fui%2Fruns%2Fone%3Fstep%3D2");
   assertEquals((await app.request("/runs", ask("GET"))).status, 401);
   assertEquals((await app.request("/ui/sign-in", ask("GET"))).status, 200);
   assertEquals((await app.request(assetUrl("page.js"), ask("GET"))).status, 200);

@@ -35,7 +35,7 @@ export interface GuardOptions {
 }
 
 /** What anybody may see: that the server is there, how it is used, and where a token is given. */
-const PUBLIC = /^\/(health|openapi\.json|docs|docs\.css|ui\/sign-in|ui\/assets\/[^/]*)$/;
+const PUBLIC = /^\/(health|openapi\.json|docs|ui\/sign-in|ui\/assets\/[^/]*)$/;
 
 /** Whether a path is of a page, which people look at, rather than programs. */
 export function isPage(path: string): boolean {
@@ -103,7 +103,7 @@ export function guardIdentity(
       c.set("identity", identify(c, tokens, now()));
     } catch (error) {
       guesses.require(addressOf(c));
-      if (isPage(c.req.path) && isSafe(c.req.method)) return c.redirect(signInFor(c.req.path));
+      if (isPage(c.req.path) && isSafe(c.req.method)) return c.redirect(signInFor(c.req.url));
       throw error;
     }
     const acts = !isSafe(c.req.method) && c.req.path !== "/session";
@@ -136,8 +136,10 @@ export function bearerOf(c: Context): string | undefined {
 }
 
 /** Where a browser is sent that has no token, to come back to the page that it asked for. */
-function signInFor(path: string): string {
-  return path === "/" ? "/ui/sign-in" : `/ui/sign-in?to=${encodeURIComponent(path)}`;
+function signInFor(url: string): string {
+  const { pathname, search } = new URL(url);
+  const to = pathname + search;
+  return to === "/" ? "/ui/sign-in" : `/ui/sign-in?to=${encodeURIComponent(to)}`;
 }
 
 function unauthorized(detail: string, error?: string): Problem {
