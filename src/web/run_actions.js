@@ -1,18 +1,22 @@
-// Buttons that ask something of a run: each says by "data-action" where the question goes.
+// Buttons that ask something of a run: each says by "data-action" where the question goes, by
+// "data-method" of what kind it is, and by "data-question" what to ask of the reader before.
 (() => {
   "use strict";
-  const { document } = globalThis;
+  const { document, location } = globalThis;
   const said = document.getElementById("action-said");
   let busy = false;
 
   document.addEventListener("click", async ({ target }) => {
     const button = target.closest("[data-action]");
     if (button === null || button.disabled || busy) return;
+    const { action, method = "POST", question } = button.dataset;
+    if (question !== undefined && !globalThis.confirm(question)) return;
     busy = true;
     said.textContent = "";
     try {
-      const answer = await fetch(button.dataset.action, { method: "POST" });
+      const answer = await fetch(action, { method });
       if (!answer.ok) said.textContent = (await answer.json()).detail;
+      else if (method === "DELETE") return location.assign("/");
     } catch {
       said.textContent = "The server does not answer. Is it still running?";
     }

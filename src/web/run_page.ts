@@ -91,25 +91,26 @@ function liveOf({ id, state }: ShownRun, last: string | null): Live | null {
   return { events: `/runs/${encodeURIComponent(id)}/events${after}` };
 }
 
-type Action = "pause" | "resume" | "stop";
+type Action = "pause" | "resume" | "stop" | "delete";
 
 const titles: Readonly<Record<Action, string>> = {
   pause: "Pause",
   resume: "Resume",
   stop: "Stop",
+  delete: "Delete",
 };
 
 /** What can be asked of a run in each state. */
 const possible: Readonly<Record<RunState, readonly Action[]>> = {
-  queued: ["stop"],
+  queued: ["stop", "delete"],
   running: ["pause", "stop"],
   paused: ["resume", "stop"],
   stopping: [],
-  finished: [],
-  stopped: ["resume"],
-  failed: ["resume"],
-  interrupted: ["resume"],
-  damaged: [],
+  finished: ["delete"],
+  stopped: ["resume", "delete"],
+  failed: ["resume", "delete"],
+  interrupted: ["resume", "delete"],
+  damaged: ["delete"],
 };
 
 const explained: Partial<Readonly<Record<RunState, string>>> = {
@@ -138,11 +139,9 @@ ${
       ? null
       : markup`<p class="line">${
         actions.map((action) =>
-          markup`<button type="button" id="action-${action}" data-action="/runs/${
-            encodeURIComponent(id)
-          }/${action}"${mayAct ? null : markup` disabled aria-describedby="action-note"`}>${
-            titles[action]
-          }</button> `
+          markup`<button type="button" id="action-${action}" ${asked(id, action)}${
+            mayAct ? null : markup` disabled aria-describedby="action-note"`
+          }>${titles[action]}</button> `
         )
       }</p>`
   }${
@@ -155,6 +154,16 @@ ${
     lastWords === null ? null : markup`<details class="words" open><summary>Its last words</summary>
 <pre>${clip(lastWords, 4000)}</pre></details>`
   }`;
+}
+
+/** What a button asks of the server. */
+function asked(id: string, action: Action): Html {
+  const path = `/runs/${encodeURIComponent(id)}`;
+  return action === "delete"
+    ? markup`data-action="${path}" data-method="DELETE" data-question="${`Delete run "${
+      clip(id, 60)
+    }", with its checkpoints, its model and all that is known of it? It cannot be had back.`}"`
+    : markup`data-action="${path}/${action}"`;
 }
 
 function links({ run: { id, config }, noReport }: RunView): Html {
