@@ -2,15 +2,17 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { fromFileUrl } from "@std/path";
+import { Listener } from "../src/serve/listener.ts";
 import { inferenceRoutes } from "../src/serve/openai/mod.ts";
 import { offered } from "./served_models.ts";
 
 const { engine, scripted } = offered();
-const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
-  return inferenceRoutes(engine).fetch(request);
+const server = await Listener.open(inferenceRoutes(engine).fetch, {
+  host: "127.0.0.1",
+  port: 0,
 });
 Deno.test.afterAll(async () => {
-  await server.shutdown();
+  await server.close();
   await engine[Symbol.asyncDispose]();
 });
 
@@ -23,7 +25,7 @@ const results: Record<string, Result> = await (async () => {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "--quiet", "-A", "--config", `${folder}/deno.json`, "--frozen"],
-      ...[`${folder}/run.ts`, `http://127.0.0.1:${server.addr.port}/v1`],
+      ...[`${folder}/run.ts`, `${server.url}/v1`],
     ],
   }).output();
   if (!success) throw new Error(new TextDecoder().decode(stderr));

@@ -23,23 +23,61 @@ export function rootMessage(error: unknown): string {
   return cause instanceof Error ? rootMessage(cause) : message;
 }
 
+/** What a request carries did not come whole. */
+export class BodyError extends Error {
+  /** Tells it from other errors where classes are not shared. */
+  override name = "BodyError";
+  /** Of the answer: 408 if it took too long, 400 if the client left. */
+  readonly status: 400 | 408;
+
+  constructor(status: 400 | 408, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Seconds that a client may take to send a body. */
+const BODY_SECONDS = 30;
+
 /**
  * What a request carries, as text.
  *
  * @param most bytes
+ * @param seconds until the end of it
  * @returns null if it is longer, of which no more was read than that
+ * @throws {BodyError} if it does not come whole, or not in time
  */
-export async function requestText(request: Request, most: number): Promise<string | null> {
+export async function requestText(
+  request: Request,
+  most: number,
+  seconds = BODY_SECONDS,
+): Promise<string | null> {
   if (Number(request.headers.get("content-length") ?? 0) > most) return null;
+  // It is not cancelled when there is enough of it: that may end the connection before the answer.
+  const reader = request.body?.getReader();
+  if (!reader) return "";
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<never>((_, reject) => {
+    const error = new BodyError(408, `The body did not come within ${seconds} s`);
+    timer = setTimeout(() => reject(error), 1000 * seconds);
+  });
+  const left = (): never => {
+    throw new BodyError(400, "The connection ended before the body");
+  };
   const decoder = new TextDecoder();
   let text = "";
   let read = 0;
-  for await (const chunk of request.body ?? []) {
-    read += chunk.length;
-    if (read > most) return null;
-    text += decoder.decode(chunk, { stream: true });
+  try {
+    while (true) {
+      const { value, done } = await Promise.race([reader.read().catch(left), late]);
+      if (done) return text + decoder.decode();
+      read += value.length;
+      if (read > most) return null;
+      text += decoder.decode(value, { stream: true });
+    }
+  } finally {
+    clearTimeout(timer!);
   }
-  return text + decoder.decode();
 }
 
 /** How deeply brackets are nested outside of strings, whether or not the rest is JSON. */

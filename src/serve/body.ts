@@ -6,7 +6,7 @@
 
 import type { Context } from "hono";
 import * as v from "valibot";
-import { jsonDepth, requestText } from "../io/http.ts";
+import { BodyError, jsonDepth, requestText } from "../io/http.ts";
 import { type FieldError, Problem } from "./problem.ts";
 
 /** Bytes of a body. */
@@ -18,8 +18,8 @@ const MAX_DEPTH = 32;
 /**
  * The JSON object that a request carries.
  *
- * @throws {Problem} 415 if it is of another type, 413 if it is too long, 400 if it is no JSON object or
- * nested too deeply
+ * @throws {Problem} 415 if it is of another type, 413 if it is too long, 408 if it takes too long, 400
+ * if it is no JSON object or nested too deeply
  */
 export async function readJson(c: Context): Promise<Record<string, unknown>> {
   if (!isJson(c.req.header("content-type"))) throw notJson();
@@ -86,9 +86,11 @@ function toFieldError(issue: v.BaseIssue<unknown>): FieldError {
   return { path, message: `${path}: ${issue.message}` };
 }
 
-/** What a request carries, as text. @throws {Problem} 413 if it is too long */
+/** What a request carries, as text. @throws {Problem} 413 if it is too long, 408 if it takes long */
 async function readText(c: Context): Promise<string> {
-  const text = await requestText(c.req.raw, MAX_BODY);
+  const text = await requestText(c.req.raw, MAX_BODY).catch((error) => {
+    throw error instanceof BodyError ? new Problem(error.status, error.message) : error;
+  });
   if (text === null) throw new Problem(413, `The body has more than ${MAX_BODY} bytes`);
   return text;
 }

@@ -33,7 +33,7 @@ async function serve({ own, json: asJson, quiet }: Invocation): Promise<number> 
   const inference = inferenceOptions(own);
   // What is not there is told now, and what comes from the Hub is here before anybody asks for it.
   for (const model of Object.values(inference.models ?? {})) await locateModel(model);
-  const server = new MentorServer({
+  const server = await MentorServer.open({
     host: own["host"] ?? "127.0.0.1",
     port: wholeNumber("port", own["port"] ?? "8000", 0, 65535),
     runs: own["runs"] ?? "runs",

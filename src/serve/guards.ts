@@ -8,9 +8,9 @@
  * @module
  */
 
+import type { IncomingMessage } from "node:http";
 import type { Context, MiddlewareHandler } from "hono";
 import { getCookie } from "hono/cookie";
-import { getConnInfo } from "hono/deno";
 import { Problem } from "./problem.ts";
 import { RateLimit } from "./rate_limit.ts";
 import { findToken, type Identity, type TokenEntry } from "./tokens.ts";
@@ -51,6 +51,9 @@ const GUESSES = 10;
 /** The address of a request that came without a connection, from this program itself. */
 const UNKNOWN = "unknown";
 
+/** That of a client which has left since: it is not told any more. */
+const GONE = "gone";
+
 /** Names and addresses of this machine. */
 export function isLoopback(host: string): boolean {
   const name = host.toLowerCase();
@@ -65,7 +68,13 @@ export function isSafe(method: string): boolean {
 
 /** Where a request comes from: a network address, or nothing known where there is no connection. */
 export function addressOf(c: Context): string {
-  return (c.env ? getConnInfo(c).remote.address : undefined) ?? UNKNOWN;
+  // Of our own listener, or of `Deno.serve` where somebody else serves the app.
+  const { incoming, remoteAddr } = (c.env ?? {}) as {
+    incoming?: IncomingMessage;
+    remoteAddr?: Deno.NetAddr;
+  };
+  if (incoming) return incoming.socket.remoteAddress ?? GONE;
+  return remoteAddr?.hostname ?? UNKNOWN;
 }
 
 /** Refuses what another machine or a web page from elsewhere asks for. */

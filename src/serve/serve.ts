@@ -9,6 +9,7 @@ import type { Allowed } from "./allowed.ts";
 import { buildApp } from "./app.ts";
 import type { StartChild } from "./child.ts";
 import { isLoopback } from "./guards.ts";
+import { type ConnectionLimits, Listener } from "./listener.ts";
 import { type InferenceEngine, type InferenceOptions, openEngine } from "./openai/mod.ts";
 import type { RequestRecord } from "./request_log.ts";
 import { RunService } from "./service.ts";
@@ -44,6 +45,8 @@ export interface Listening {
   readonly host?: string;
   /** 0 is any that is free; 8000. */
   readonly port?: number;
+  /** What clients may do with connections. */
+  readonly limits?: Partial<ConnectionLimits>;
 }
 
 /** An app with the runs that it is about. */
@@ -69,11 +72,15 @@ export function openApp(options: ServerOptions = {}) {
 
 /** A server that is listening. */
 export class MentorServer {
-  /** Where it is found. */
-  readonly url: string;
   readonly #service: RunService;
   readonly #engine: InferenceEngine;
-  readonly #http: Deno.HttpServer<Deno.NetAddr>;
+  readonly #listener: Listener;
+
+  private constructor(service: RunService, engine: InferenceEngine, listener: Listener) {
+    this.#service = service;
+    this.#engine = engine;
+    this.#listener = listener;
+  }
 
   /**
    * Starts to listen, and to look after the runs.
@@ -81,7 +88,9 @@ export class MentorServer {
    * @throws {ConfigError} if it would be open to others without tokens, or the port is taken
    * @throws {CheckpointError} if the folder of the runs cannot be written
    */
-  constructor({ host = "127.0.0.1", port = 8000, ...options }: ServerOptions & Listening = {}) {
+  static async open(
+    { host = "127.0.0.1", port = 8000, limits = {}, ...options }: ServerOptions & Listening = {},
+  ): Promise<MentorServer> {
     if (!isLoopback(host) && !options.tokens) {
       throw new ConfigError(
         `Cannot listen on "${host}" without tokens: others could start runs. Make a token with ` +
@@ -89,23 +98,24 @@ export class MentorServer {
       );
     }
     const { app, service, engine } = openApp(options);
-    this.#service = service;
-    this.#engine = engine;
     // Before anybody is let in: what is wrong with the folder is said at once.
     service.open();
     try {
-      this.#http = Deno.serve({ hostname: host, port, onListen: () => {} }, app.fetch);
+      const listener = await Listener.open(app.fetch, { host, port, limits });
+      return new MentorServer(service, engine, listener);
     } catch (error) {
-      void service.close();
+      await service.close();
       throw new ConfigError(
         `Cannot listen on ${host}:${port}: ${
           (error as Error).message
         }. Choose another --port or --host`,
       );
     }
-    const { addr } = this.#http;
-    const name = addr.hostname.includes(":") ? `[${addr.hostname}]` : addr.hostname;
-    this.url = `http://${name}:${addr.port}`;
+  }
+
+  /** Where it is found. */
+  get url(): string {
+    return this.#listener.url;
   }
 
   /**
@@ -114,7 +124,7 @@ export class MentorServer {
    * @param stopRuns whether to end the runs, too, each saved after its step; else they go on
    */
   async close({ stopRuns = false } = {}): Promise<void> {
-    const drained = this.#http.shutdown();
+    const drained = this.#listener.close();
     await this.#service.close({ stopRuns });
     await drained;
     await this.#engine[Symbol.asyncDispose]();

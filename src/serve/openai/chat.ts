@@ -35,17 +35,22 @@ interface Finished {
 /**
  * Answers a chat request.
  *
+ * @param signal aborted once the client leaves
  * @throws {ApiError} if it is not valid, or can't be taken on.
  */
-export async function chatCompletion(engine: InferenceEngine, request: Request): Promise<Response> {
+export async function chatCompletion(
+  engine: InferenceEngine,
+  request: Request,
+  signal: AbortSignal,
+): Promise<Response> {
   const body = await readBody(request, chatRequest);
   const input = chatInput(body);
   using held = new DisposableStack();
-  const lease = held.use(await engine.lease(body.model, body.n ?? 1, request.signal));
+  const lease = held.use(await engine.lease(body.model, body.n ?? 1, signal));
   const completion = new ChatCompletion(lease, body, input, now());
-  if (!body.stream) return Response.json(await completion.whole(request.signal));
+  if (!body.stream) return Response.json(await completion.whole(signal));
   const streaming = held.move();
-  return eventStream(request.signal, async (send, gone) => {
+  return eventStream(signal, async (send, gone) => {
     using _ = streaming;
     await completion.stream(send, gone);
   }, (error) => engine.report(error));

@@ -26,18 +26,23 @@ const FEW = 16;
 /**
  * Answers a request for text.
  *
+ * @param signal aborted once the client leaves
  * @throws {ApiError} if it is not valid, or can't be taken on.
  */
-export async function textCompletion(engine: InferenceEngine, request: Request): Promise<Response> {
+export async function textCompletion(
+  engine: InferenceEngine,
+  request: Request,
+  signal: AbortSignal,
+): Promise<Response> {
   const body = await readBody(request, completionRequest);
   const prompts = promptsOf(body.prompt);
   using held = new DisposableStack();
   const count = prompts.length * (body.n ?? 1);
-  const lease = held.use(await engine.lease(body.model, count, request.signal));
+  const lease = held.use(await engine.lease(body.model, count, signal));
   const completion = new TextCompletion(lease, body, prompts, now());
-  if (!body.stream) return Response.json(await completion.whole(request.signal));
+  if (!body.stream) return Response.json(await completion.whole(signal));
   const streaming = held.move();
-  return eventStream(request.signal, async (send, gone) => {
+  return eventStream(signal, async (send, gone) => {
     using _ = streaming;
     await completion.stream(send, gone);
   }, (error) => engine.report(error));

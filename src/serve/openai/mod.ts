@@ -30,8 +30,8 @@ export function inferenceRoutes(engine: InferenceEngine): Hono {
       ? new Response(null, { status: 499 })
       : asApiError(error, (error) => engine.report(error)).toResponse()
   );
-  app.post("/v1/chat/completions", (c) => chatCompletion(engine, c.req.raw));
-  app.post("/v1/completions", (c) => textCompletion(engine, c.req.raw));
+  app.post("/v1/chat/completions", ({ req }) => chatCompletion(engine, req.raw, leaving(req.raw)));
+  app.post("/v1/completions", ({ req }) => textCompletion(engine, req.raw, leaving(req.raw)));
   const described = (id: string) => ({
     id,
     object: "model",
@@ -48,4 +48,12 @@ export function inferenceRoutes(engine: InferenceEngine): Hono {
     });
   });
   return app;
+}
+
+/** Aborted, with the error that is meant for it, once the client leaves: servers give any reason. */
+function leaving({ signal }: Request): AbortSignal {
+  const left = new AbortController();
+  if (signal.aborted) left.abort();
+  else signal.addEventListener("abort", () => left.abort(), { once: true });
+  return left.signal;
 }

@@ -7,7 +7,7 @@
  */
 
 import * as v from "valibot";
-import { jsonDepth, requestText } from "../../io/http.ts";
+import { BodyError, jsonDepth, requestText } from "../../io/http.ts";
 import { ApiError } from "./errors.ts";
 
 /** Bytes of a body: a conversation as long as any context. */
@@ -127,7 +127,9 @@ export async function readBody<T extends v.GenericSchema>(
   request: Request,
   schema: T,
 ): Promise<v.InferOutput<T>> {
-  const text = await requestText(request, MAX_BODY);
+  const text = await requestText(request, MAX_BODY).catch((error) => {
+    throw error instanceof BodyError ? new ApiError(error.status, error.message) : error;
+  });
   if (text === null) throw new ApiError(413, `The body has more than ${MAX_BODY} bytes`);
   if (jsonDepth(text) > MAX_DEPTH) {
     throw new ApiError(400, `The body is nested more than ${MAX_DEPTH} levels deep`);
