@@ -40,6 +40,7 @@ const migrations: readonly string[] = [
      PRIMARY KEY (run, line)
    ) STRICT, WITHOUT ROWID;
    CREATE INDEX episodes_by_step ON episodes (run, step, line);`,
+  `CREATE INDEX runs_by_state ON runs (state, created, id);`,
 ];
 
 /** Every table, and its column with the name of the run. */
