@@ -15,6 +15,8 @@ import { kernels } from "./kernels.ts";
 import { peers } from "./peers.ts";
 import { recipe } from "./recipe.ts";
 import { growth, renderGrowth, writeGrowthPlots } from "./growth.ts";
+import { load } from "./load/load.ts";
+import { renderLoad } from "./load/report.ts";
 import { renderSandbox, sandbox } from "./sandbox.ts";
 import { serving } from "./serving.ts";
 import { renderSteady, steady } from "./steady.ts";
@@ -40,6 +42,8 @@ export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
             attention, lmhead, adamw, step, decode:N
   growth    a step's time against tokens, sequence length, layers, width and vocabulary
   serving   completions over HTTP, 1, 8 and 32 at a time, beside the generator that makes them
+  load      the server under load: what 200 clients that watch a run cost its training, and how long
+            1,000 requests/s take meanwhile, beside an app that does nothing; four minutes
   steady    500 steps: JavaScript heap, resident memory, allocations, and how busy the GPU is
   tune      searches the knobs of the device class on this adapter, and prints the best
   sandbox   starting Python and JavaScript, calling them, and what comes of hostile code
@@ -53,7 +57,7 @@ export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
   --save FILE       keeps the numbers as JSON
   --baseline FILE   compares with numbers of kernels, steps and rollouts that were kept
   --plots FOLDER    where growth draws its curves, as SVG
-  --quick           fewer points and repetitions in growth, sandbox and models, 200 steps in steady
+  --quick           fewer points and repetitions in growth, load, sandbox and models, 200 steps in steady
   --quiet           no progress
 
 The libraries come from npm at the first run; PyTorch is taken if python3 has it. Contenders run in
@@ -66,6 +70,7 @@ const partNames = [
   "peers",
   "growth",
   "serving",
+  "load",
   "steady",
   "tune",
   "sandbox",
@@ -82,6 +87,7 @@ const selections: Readonly<Record<string, readonly Part[]>> = {
   peers: ["peers"],
   growth: ["growth"],
   serving: ["serving"],
+  load: ["load"],
   steady: ["steady"],
   tune: ["tune"],
   sandbox: ["sandbox"],
@@ -200,6 +206,12 @@ class Bench {
       case "serving": {
         const repetitions = quick ? 3 : 7;
         this.#rows.push(...await serving({ repetitions, onProgress: this.#bar("serving") }));
+        break;
+      }
+      case "load": {
+        const report = await load({ quick, onProgress: this.#say });
+        this.#documents.load = report;
+        this.#texts.push(renderLoad(report));
         break;
       }
       case "steady": {
