@@ -10,6 +10,7 @@
 import { fromFileUrl } from "@std/path";
 import "../mod.ts";
 import { Random } from "../src/random.ts";
+import { Listener } from "../src/serve/listener.ts";
 import { InferenceEngine, inferenceRoutes, loadServed } from "../src/serve/openai/mod.ts";
 import type { BenchRow } from "./report.ts";
 import { median, spread } from "./statistics.ts";
@@ -47,12 +48,12 @@ export async function serving(
     const prompts = promptsFor(count);
     const load = () => loadServed(BASE, { ...SETTINGS, slots: count });
     await using engine = new InferenceEngine({ models: { base: BASE }, load, capacity: count });
-    await using server = Deno.serve(
-      { port: 0, hostname: "127.0.0.1", onListen() {} },
-      inferenceRoutes(engine).fetch,
-    );
+    await using server = await Listener.open(inferenceRoutes(engine).fetch, {
+      host: "127.0.0.1",
+      port: 0,
+    });
     using direct = await load();
-    const url = `http://127.0.0.1:${server.addr.port}/v1/completions`;
+    const url = `${server.url}/v1/completions`;
     const times: Record<"generator" | "http", number[]> = { generator: [], http: [] };
     let tokens = 0;
     for (let round = 0; round <= repetitions; round++) {

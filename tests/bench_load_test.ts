@@ -65,7 +65,7 @@ Deno.test("the report says whether the targets are met, and which are not", () =
 Deno.test("the latency of a request counts from when it was due, also while others are waited for", async () => {
   let asked = 0;
   await using requests = new Child("requests.ts", "100", "1");
-  const server = await Listener.open(async () => {
+  await using server = await Listener.open(async () => {
     // One request of a hundred is slow, and holds up the connection for those behind it.
     if (asked++ === 20) await new Promise((resolve) => setTimeout(resolve, 300));
     return Response.json({});
@@ -74,7 +74,6 @@ Deno.test("the latency of a request counts from when it was due, also while othe
   assertEquals(latencies.length, 100);
   const late = latencies.filter((ms) => ms > 100).length;
   assert(late >= 15, `${late} of them late`);
-  await server.close();
 });
 
 Deno.test("watchers come in after the lines that they have, and say what they got", async () => {

@@ -109,12 +109,11 @@ Deno.test("connections beyond the limit are closed at once, and there is room ag
 });
 
 Deno.test("an answer may take longer than a request", async () => {
-  const server = await Listener.open(async () => {
+  await using server = await Listener.open(async () => {
     await new Promise((resolve) => setTimeout(resolve, 1500));
     return new Response("late");
   }, { ...local, limits });
   assertEquals(await (await fetch(server.url)).text(), "late");
-  await server.close();
 });
 
 Deno.test("a body that does not come in time, or breaks off, is told apart", async () => {
@@ -161,7 +160,7 @@ Deno.test("a client that takes nothing is sent no more than fits on the way, unt
   let cancelled = false;
   let aborted = false;
   const chunk = new Uint8Array(64 * 1024);
-  const server = await Listener.open((request) => {
+  await using server = await Listener.open((request) => {
     request.signal.addEventListener("abort", () => aborted = true);
     return new Response(
       new ReadableStream({
@@ -186,7 +185,6 @@ Deno.test("a client that takes nothing is sent no more than fits on the way, unt
   assert(made < 32e6, String(made));
   connection.close();
   await until("told of it", () => cancelled && aborted);
-  await server.close();
 });
 
 Deno.test("a server that ends finishes the requests that are there, and waits for no others", async () => {

@@ -33,7 +33,7 @@ const IDLE_MS = 60_000;
 const DRAIN_POLL_MS = 20;
 
 /** A server that is listening. */
-export class Listener {
+export class Listener implements AsyncDisposable {
   /** Where it is found. */
   readonly url: string;
   readonly #server: Server;
@@ -92,5 +92,10 @@ export class Listener {
     // Those that are left have no request, or half of one.
     this.#server.closeAllConnections();
     await closed;
+  }
+
+  /** Same as {@linkcode Listener.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 }
