@@ -178,7 +178,9 @@ class WatchedRun implements AsyncDisposable {
     const found: Record<"runs" | "empty", number[]> = { runs: [], empty: [] };
     const shares: number[] = [];
     await this.#enter();
-    const resident = [usage(pid).resident];
+    // The first requests fill the heap as far as it is let.
+    await requests.ask(`${url}/runs 10`);
+    const resident: number[] = [];
     const sampling = setInterval(() => resident.push(usage(pid).resident), 1000);
     for (let slice = 0; slice < slices; slice++) {
       onProgress(`load: ${RATE} requests/s, ${slice + 1} of ${slices}`);
@@ -190,12 +192,12 @@ class WatchedRun implements AsyncDisposable {
     }
     clearInterval(sampling);
     await this.#leave();
-    const tenth = Math.ceil(resident.length / 10);
+    const third = Math.ceil(resident.length / 3);
     return {
       cpu: median(shares),
       resident: {
-        begin: median(resident.slice(tenth, 2 * tenth)),
-        end: median(resident.slice(-tenth)),
+        begin: median(resident.slice(0, third)),
+        end: median(resident.slice(-third)),
         most: Math.max(...resident),
       },
       runs: latencies(found.runs),

@@ -25,7 +25,7 @@ export interface LoadReport {
   readonly training: Pairs;
   /** The server's share of one core: without clients, with them, and with requests as well. */
   readonly serverCpu: { readonly alone: number; readonly watched: number; readonly asked: number };
-  /** The server's memory in bytes, while clients and requests were there. */
+  /** The server's memory in bytes, in the first and last third of a minute with all of them. */
   readonly resident: { readonly begin: number; readonly end: number; readonly most: number };
   /** Of `GET /runs`. */
   readonly runs: Latencies;
@@ -73,8 +73,8 @@ export function renderLoad(report: LoadReport): string {
     ],
     [
       "its memory",
-      `${megabytes(resident.begin)}, a minute later ${megabytes(resident.end)}, ` +
-      `${megabytes(resident.most)} at most`,
+      `${megabytes(resident.begin)} in the first third of a minute with requests, ` +
+      `${megabytes(resident.end)} in the last, ${megabytes(resident.most)} at most`,
     ],
     ["GET /runs", times(runs)],
     ["empty app", times(empty)],
