@@ -108,6 +108,18 @@ Deno.test("connections beyond the limit are closed at once, and there is room ag
   await server.close();
 });
 
+Deno.test("a connection that had an answer is kept for the next request", async () => {
+  const server = await serve();
+  const request = "GET /health HTTP/1.1\r\nHost: localhost\r\n";
+  const connection = await connect(server.url, `${request}\r\n`);
+  const buffer = new Uint8Array(4096);
+  await connection.read(buffer);
+  await new Promise((resolve) => setTimeout(resolve, 2000 * limits.request));
+  await connection.write(encoder.encode(`${request}Connection: close\r\n\r\n`));
+  assert((await rest(connection)).startsWith("HTTP/1.1 200 OK"));
+  await server.close();
+});
+
 Deno.test("an answer may take longer than a request", async () => {
   await using server = await Listener.open(async () => {
     await new Promise((resolve) => setTimeout(resolve, 1500));

@@ -179,7 +179,7 @@ class WatchedRun implements AsyncDisposable {
     const shares: number[] = [];
     await this.#enter();
     // The first requests fill the heap as far as it is let.
-    await requests.ask(`${url}/runs 10`);
+    await requests.ask(`${url}/runs 20`);
     const resident: number[] = [];
     const sampling = setInterval(() => resident.push(usage(pid).resident), 1000);
     for (let slice = 0; slice < slices; slice++) {

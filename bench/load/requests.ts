@@ -76,7 +76,8 @@ async function measure({ port, pathname }: URL, seconds: number): Promise<number
   const timer = setInterval(() => {
     for (; made < total && begin + made * 1000 / rate <= performance.now(); made++) {
       due.push(begin + made * 1000 / rate);
-      const connection = free.pop();
+      // In turn: the server closes those on which nothing is asked.
+      const connection = free.shift();
       if (connection) serve(connection).catch(finished.reject);
     }
   }, 1);
