@@ -1,5 +1,6 @@
 // Runs that a real server makes, in processes that are killed.
 
+import { getPriority } from "node:os";
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { train } from "../mod.ts";
@@ -45,6 +46,9 @@ Deno.test("runs over HTTP wait for their turn, pause, stop, go on, and equal tho
   assertEquals(await stateOf(server, second), "queued");
   assertEquals((await server.ask("POST", `/runs/${first}/pause`)).status, 202);
   await until("paused", async () => await stateOf(server, first) === "paused");
+  // Where both want a core the server, which is as nice as this process, comes first.
+  const { pid } = readProcess(join(runs, first))!;
+  assertEquals(getPriority(pid), Math.min(19, getPriority() + 5));
   assertEquals(await stateOf(server, second), "queued");
   assertEquals((await server.ask("POST", `/runs/${first}/stop`)).status, 202);
   await until("stopped", async () => await stateOf(server, first) === "stopped");
