@@ -3,7 +3,18 @@
 import { assertEquals } from "@std/assert";
 import { EventLog, type RunEventBody } from "../src/run/events.ts";
 import { RunHold } from "../src/run/control.ts";
-import { ask, begun, ended, makeRun, stepEvent, testApp, until } from "./servers.ts";
+import { MentorServer } from "../src/serve/serve.ts";
+import {
+  ask,
+  begun,
+  ended,
+  freshRuns,
+  makeRun,
+  startNothing,
+  stepEvent,
+  testApp,
+  until,
+} from "./servers.ts";
 
 interface Received {
   id?: string;
@@ -191,4 +202,26 @@ Deno.test("a server that ends closes the streams, and clients go on with the nex
   log.emit(stepEvent(2));
   const after = await receive(await watch(next.app, run.id, before.at(-1)!.id), 1);
   assertEquals(linesOf(after), ["3 2"]);
+});
+
+Deno.test("a file that cannot be read any more breaks the stream off, and nothing else", async () => {
+  const runs = freshRuns();
+  await using server = await MentorServer.open({ port: 0, runs, start: startNothing });
+  const run = makeRun(runs, [begun, stepEvent(1)]);
+  using _hold = await RunHold.take(run.path);
+  const events = `${server.url}/runs/${run.id}/events`;
+  await until("it is seen", async () => {
+    const { status, body } = await fetch(`${server.url}/runs/${run.id}`);
+    await body?.cancel();
+    return status === 200;
+  });
+  const response = await fetch(events);
+  const kept = Deno.readTextFileSync(run.events);
+  Deno.removeSync(run.events);
+  Deno.mkdirSync(run.events);
+  assertEquals(linesOf(await receive(response)), ["1 0", "2 1"]);
+  assertEquals((await fetch(events)).status, 500);
+  Deno.removeSync(run.events);
+  Deno.writeTextFileSync(run.events, kept);
+  assertEquals(linesOf(await receive(await fetch(events), 2)), ["1 0", "2 1"]);
 });

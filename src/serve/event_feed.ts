@@ -45,6 +45,8 @@ export class EventFeed {
   /** Lines that each rewinding left alone. */
   readonly #kept: number[] = [];
   #over = false;
+  /** Whether the file could not be looked at the last time. */
+  #unreadable = false;
   #readers = 0;
   #timer: ReturnType<typeof setInterval> | null = null;
   #waiting = new Set<() => void>();
@@ -65,7 +67,7 @@ export class EventFeed {
   /** Adds a reader; the result takes it away. */
   join(): () => void {
     this.#readers++;
-    this.#timer ??= setInterval(() => this.#poll(), POLL_MS);
+    this.#timer ??= setInterval(() => this.#look(), POLL_MS);
     let left = false;
     return () => {
       if (left) return;
@@ -102,7 +104,8 @@ export class EventFeed {
   }
 
   /** What comes after a cursor; null if nothing does yet. */
-  next(cursor: FeedCursor): FeedPortion | null {
+  next(cursor: FeedCursor): FeedPortion | "unreadable" | null {
+    if (this.#unreadable) return "unreadable";
     const generation = this.#kept.length;
     if (cursor.generation !== generation) {
       const line = cursor.generation < 0
@@ -137,6 +140,17 @@ export class EventFeed {
     for (const wake of [...this.#waiting]) wake();
   }
 
+  /** What is wrong comes out when somebody asks for a feed anew, where it has an answer to go to. */
+  #look(): void {
+    try {
+      this.#poll();
+      this.#unreadable = false;
+    } catch {
+      this.#unreadable = true;
+      this.wake();
+    }
+  }
+
   #poll(): void {
     // In this order: what a run wrote last is read after it was seen to be over.
     const over = this.#isOver();
@@ -169,9 +183,12 @@ export class EventFeed {
     let end = line + 1;
     while (end < this.#hashes.length && this.#offsets[end + 1]! - start <= PORTION) end++;
     let bytes: Uint8Array<ArrayBuffer>;
-    {
+    try {
       using file = Deno.openSync(this.#path, { read: true });
       bytes = readAt(file, start, this.#offsets[end]! - start);
+    } catch {
+      // It is gone since the last look, or worse, which the next one finds out.
+      return null;
     }
     const decoder = new TextDecoder();
     let frames = "";

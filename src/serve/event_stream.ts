@@ -64,6 +64,8 @@ export function eventStream(
       while (!ended) {
         taken = Date.now();
         const portion = feed.next(cursor);
+        // The client comes back, and gets an answer that says so.
+        if (portion === "unreadable") return abort();
         if (portion) {
           cursor = portion.cursor;
           return controller.enqueue(portion.bytes);

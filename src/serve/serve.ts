@@ -71,7 +71,7 @@ export function openApp(options: ServerOptions = {}) {
 }
 
 /** A server that is listening. */
-export class MentorServer {
+export class MentorServer implements AsyncDisposable {
   readonly #service: RunService;
   readonly #engine: InferenceEngine;
   readonly #listener: Listener;
@@ -128,5 +128,10 @@ export class MentorServer {
     await this.#service.close({ stopRuns });
     await drained;
     await this.#engine[Symbol.asyncDispose]();
+  }
+
+  /** Same as {@linkcode MentorServer.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 }
