@@ -67,7 +67,7 @@ Deno.test("runs over HTTP wait for their turn, pause, stop, go on, and equal tho
 const MOMENTS = Number(Deno.env.get("MENTOR_KILLS") ?? 3);
 
 Deno.test("whatever is killed and when, the run goes on to the same bytes", async () => {
-  const long = { steps: 60, checkpoint: { everySteps: 4 } };
+  const long = { steps: 20 * MOMENTS, checkpoint: { everySteps: 4 } };
   const whole = await train(await settings({ evaluation: { prompts: 0 }, ...long }));
   const runs = freshRuns();
   const allow = ["--allow", await studentFolder()];
