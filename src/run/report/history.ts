@@ -5,6 +5,7 @@
  * @module
  */
 
+import * as v from "valibot";
 import type { EvalEvent, RunEvent, StepEvent } from "../events.ts";
 import { isNumber, type Maybe } from "./format.ts";
 
@@ -95,12 +96,29 @@ export class RunHistory {
   }
 }
 
+const step = v.pipe(v.number(), v.finite());
+const text = v.string();
+const number = v.number();
+
+/** What pages read of each type; a number that is only shown may be missing. */
+const readable = v.variant("type", [
+  v.object({
+    ...{ type: v.literal("run-start"), method: v.optional(text), adapter: v.optional(text) },
+    ...{ seed: v.optional(number), steps: v.optional(number) },
+  }),
+  v.object({ type: v.literal("step"), step, method: text }),
+  v.object({
+    ...{ type: v.literal("eval"), step },
+    domains: v.array(v.object({ name: text, split: text })),
+  }),
+  v.object({ type: v.literal("warning"), step, message: text }),
+  v.object({ type: v.literal("run-end"), status: text, message: v.optional(text) }),
+  v.object({ type: v.picklist(["checkpoint", "paused", "resumed"]), step }),
+]);
+
 /** Whether a line of the event file has what pages read of it. */
 export function isEvent(value: unknown): value is RunEvent {
-  const event = value as Partial<RunEvent> | null;
-  if (typeof event?.type !== "string") return false;
-  if (event.type === "step") return isNumber(event.step);
-  return event.type !== "eval" || Array.isArray(event.domains);
+  return v.is(readable, value);
 }
 
 function secondsOf(steps: readonly StepEvent[]): number {
