@@ -1,6 +1,7 @@
 // What the dashboard knows of a run from its events, however these are.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { RunHold } from "../src/run/control.ts";
 import { EventLog } from "../src/run/events.ts";
 import { RunHistories } from "../src/serve/run_histories.ts";
 import { ask, begun, ended, freshRuns, makeRun, stepEvent, testApp } from "./servers.ts";
@@ -51,4 +52,20 @@ Deno.test("events that are not as they should be are left out, and the pages sho
     assertEquals(response.status, 200, path);
     assertStringIncludes(page, "<b>Loss</b>");
   }
+});
+
+Deno.test("the page of a run is as new as its last event, before anybody looked at all runs again", async () => {
+  const { app, service } = testApp();
+  await using _service = service;
+  const { id, path, events } = makeRun(service.options.runs, [begun, stepEvent(1)]);
+  using _hold = await RunHold.take(path);
+  service.supervisor.tick();
+  const page = async () => await (await app.request(`/ui/runs/${id}`, ask("GET"))).text();
+  assertStringIncludes(await page(), ">running</span>");
+  using log = new EventLog(events);
+  log.emit(stepEvent(2));
+  log.emit({ type: "paused", step: 2 });
+  const paused = await page();
+  assertStringIncludes(paused, ">paused</span>");
+  assertStringIncludes(paused, "2 of 9");
 });

@@ -52,8 +52,11 @@ export function runPageRoutes(service: RunService) {
     .get("/ui/runs/:id", page, param, async (c) => {
       const { id } = c.req.valid("param");
       const folder = service.folder(id);
-      const { history, last } = await histories.read(folder);
+      // In this order: events that the state does not know of yet are sent to the page once more.
+      const { last } = await histories.read(folder);
+      service.index.refreshRun(id);
       const run = detailOf(service, id);
+      const { history } = await histories.read(folder);
       const files = groups(id, folder, run);
       const noReport = whyNoReport(run.state, folder);
       return show(c, runPage({ run, history, last, files, noReport }, visitorOf(c)));
