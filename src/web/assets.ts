@@ -4,6 +4,8 @@
  * @module
  */
 
+import morphdomLicense from "morphdom/LICENSE" with { type: "text" };
+import morphdom from "morphdom/dist/morphdom-umd.min.js" with { type: "text" };
 import { digest, pageScript, pageStyle } from "../run/report/page_parts.ts";
 import chatClientScript from "./chat_client.js" with { type: "text" };
 import chatViewScript from "./chat_view.js" with { type: "text" };
@@ -30,7 +32,7 @@ const script = (text: string) => asset("text/javascript; charset=utf-8", text);
 export const assets = {
   "style.css": css(`${pageStyle}\n${dashboardStyle}`),
   "page.js": script(pageScript),
-  "live.js": script(liveScript),
+  "live.js": script(`/*\n${morphdomLicense}*/\n${morphdom}\n${liveScript}`),
   "run_actions.js": script(runActionsScript),
   "session.js": script(sessionScript),
   "copy.js": script(copyScript),

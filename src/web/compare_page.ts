@@ -14,7 +14,7 @@ import { isLive } from "../run/state.ts";
 import { overlaidCurves } from "../run/report/overlaid_curves.ts";
 import { type ConfiguredRun, differences, labelsOf } from "./run_labels.ts";
 import type { ListedRun } from "./runs_page.ts";
-import type { DashboardPage } from "./shell.ts";
+import { type DashboardPage, livePart } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
 import { stepBar } from "./step_bar.ts";
 
@@ -59,20 +59,23 @@ export function comparePage({ compared, offered, left }: CompareView): Dashboard
         } that were chosen are compared: there are ${COMPARED} colours.</p>`
         : null
     }
-<div id="compared" data-live>${wide("Compared runs", comparedTable(compared, labels))}</div>
+${livePart("compared", wide("Compared runs", comparedTable(compared, labels)))}
 <details${
       compared.length < 2 ? markup` open` : null
     }><summary>Compare others</summary>${chooser}</details>
 <section aria-labelledby="settings"><h2 id="settings">Settings that differ</h2>
 ${settingsTable(compared.map(({ run }) => run), labels)}</section>
 <section aria-labelledby="evaluation"><h2 id="evaluation">Last evaluations</h2>
-<div id="compare-evaluation" data-live>${
-      lastEvaluations(
-        compared.map(({ history: { evaluations } }, i) => ({ label: labels[i]!, evaluations })),
+${
+      livePart(
+        "compare-evaluation",
+        lastEvaluations(
+          compared.map(({ history: { evaluations } }, i) => ({ label: labels[i]!, evaluations })),
+        ),
       )
-    }</div></section>
+    }</section>
 <section aria-labelledby="curves"><h2 id="curves">Curves</h2>
-<div id="compare-curves" data-live>${curves.body}</div></section>`,
+${livePart("compare-curves", curves.body)}</section>`,
     charts: curves.charts,
     ...goesOn ? { live: { every: EVERY_MS } } : {},
   };

@@ -8,7 +8,7 @@ import { clip, type Html, markup } from "../run/report/html.ts";
 import { wide } from "../run/report/page.ts";
 import { type EpisodeFilter, episodesUrl } from "./episode_links.ts";
 import { EPISODE_COLUMNS, episodeHead, episodeRow, type ListedEpisode } from "./episode_rows.ts";
-import type { DashboardPage } from "./shell.ts";
+import { type DashboardPage, livePart } from "./shell.ts";
 
 /** A page of the list. */
 export interface EpisodesView {
@@ -39,13 +39,14 @@ export function episodesPage(view: EpisodesView): DashboardPage {
       clip(run, 100)
     }</a></p>`,
     body: markup`${form(run, filter)}
-<div id="episodes" data-live>${
-      episodes.length === 0 ? nothing(view) : wide("Episodes", table(view))
-    }${
-      links.length === 0
-        ? null
-        : markup`<p class="turn">${links.map((link) => markup`${link} `)}</p>`
-    }</div>`,
+${
+      livePart("episodes", [
+        episodes.length === 0 ? nothing(view) : wide("Episodes", table(view)),
+        links.length === 0
+          ? null
+          : markup`<p class="turn">${links.map((link) => markup`${link} `)}</p>`,
+      ])
+    }`,
     ...isLive ? { live: { every: EVERY_MS } } : {},
   };
 }

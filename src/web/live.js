@@ -1,48 +1,79 @@
 // Keeps an open page up to date: when something has happened, the page is fetched again, and what is
-// in its elements with "data-live" takes the place of what is in those here. A chart whose figure
-// stays is given its new data and stays as it is zoomed.
+// in its elements with "data-live" is made like what is in those there. What did not change stays as
+// it is, with the reader's focus, selection and scrolling; so do charts, which get their new data.
 (() => {
   "use strict";
   const { document, location } = globalThis;
   /** Of the server's time, at most this share goes into one open page. */
   const SHARE = 0.1;
   const LEAST_MS = 1000;
-  let [due, busy, rest] = [false, false, LEAST_MS];
+  /** How long it takes to ask again where there was no page. */
+  const AGAIN_MS = 5000;
+  const stale = document.getElementById("stale");
+  let [due, busy] = [false, false];
 
-  /** What the server sent for each element last: what a reader opened since is not a change. */
-  const shown = new Map();
-  const liveElements = (page) => page.querySelectorAll("[data-live][id]");
-  for (const element of liveElements(document)) shown.set(element.id, element.innerHTML);
-
-  const chartsOf = (element) =>
-    [...element.querySelectorAll("[data-chart]")].map(({ dataset }) => dataset.chart).join();
+  const changes = {
+    childrenOnly: true,
+    onBeforeElUpdated(here, fresh) {
+      // What the reader has opened or ticked is theirs, and so is what a chart says at the cursor.
+      if (here.localName === "details") fresh.open = here.open;
+      if (here.type === "checkbox") fresh.checked = here.checked;
+      return !here.matches("[data-chart] ~ output");
+    },
+    onBeforeElChildrenUpdated: (here) => !here.matches("[data-chart]"),
+  };
 
   const replace = (page) => {
     watch(page.body.dataset);
-    for (const fresh of liveElements(page)) {
+    const { activeElement: focused } = document;
+    for (const fresh of page.querySelectorAll("[data-live][id]")) {
       const element = document.getElementById(fresh.id);
-      if (element === null || shown.get(fresh.id) === fresh.innerHTML) continue;
-      shown.set(fresh.id, fresh.innerHTML);
-      const charts = chartsOf(fresh);
-      if (charts !== "" && charts === chartsOf(element)) {
-        for (const holder of fresh.querySelectorAll("[data-chart]")) {
-          element.querySelector(`[data-chart="${holder.dataset.chart}"]`)
-            .setAttribute("aria-label", holder.getAttribute("aria-label"));
-        }
-        continue;
-      }
-      const focus = element.contains(document.activeElement) ? document.activeElement.id : "";
-      const chosen = [...element.querySelectorAll("input:checked")].map(({ value }) => value);
-      element.replaceChildren(...document.importNode(fresh, true).childNodes);
-      for (const input of element.querySelectorAll("input[type=checkbox]")) {
-        input.checked = chosen.includes(input.value);
-      }
-      if (focus !== "") (document.getElementById(focus) ?? element).focus();
+      if (element === null) continue;
+      const hasFocus = element.contains(focused);
+      globalThis.morphdom(element, fresh, changes);
+      if (!hasFocus || document.activeElement === focused) continue;
+      // It was moved, or is gone.
+      (focused.isConnected ? focused : element).focus({ preventScroll: true });
     }
     document.getElementById("data").replaceWith(
       document.importNode(page.getElementById("data"), true),
     );
     document.dispatchEvent(new Event("datachange"));
+  };
+
+  /** Says why the page is not up to date, if it isn't. */
+  const say = (text) => {
+    stale.hidden = text === "";
+    if (stale.textContent !== text) stale.textContent = text;
+  };
+
+  /** @returns how long to wait before the next time; null if there was nothing to be had. */
+  const load = async () => {
+    const asked = performance.now();
+    let answer, text;
+    try {
+      answer = await fetch(location.href);
+      text = await answer.text();
+    } catch {
+      say("The server does not answer. This page shows what it said last.");
+      return null;
+    }
+    if (answer.redirected) {
+      // To the page where a token is given.
+      location.assign(answer.url);
+      return null;
+    }
+    if (!answer.ok) {
+      say(
+        answer.status === 404
+          ? "What this page is about is no longer there."
+          : `The server answered ${answer.status}. This page shows what it said before.`,
+      );
+      return null;
+    }
+    say("");
+    replace(new DOMParser().parseFromString(text, "text/html"));
+    return Math.max(LEAST_MS, (performance.now() - asked) / SHARE);
   };
 
   const refresh = async () => {
@@ -51,22 +82,12 @@
       return;
     }
     [due, busy] = [false, true];
-    try {
-      const asked = performance.now();
-      const answer = await fetch(location.href);
-      // To the page where a token is given.
-      if (answer.redirected) return location.assign(answer.url);
-      if (answer.ok) {
-        replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
-      }
-      rest = Math.max(LEAST_MS, (performance.now() - asked) / SHARE);
-    } catch {
-      // The server is not there just now: the next time, maybe.
-    }
+    const rest = await load();
+    if (rest === null) due = true;
     setTimeout(() => {
       busy = false;
       if (due) refresh();
-    }, rest);
+    }, rest ?? AGAIN_MS);
   };
 
   document.addEventListener("visibilitychange", () => {

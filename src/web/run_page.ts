@@ -11,7 +11,7 @@ import { runCurves } from "../run/report/run_curves.ts";
 import { evaluation, factList, plan, settings, warnings } from "../run/report/run_report.ts";
 import { isLive, type RunState } from "../run/state.ts";
 import type { ListedRun } from "./runs_page.ts";
-import type { DashboardPage, Live, Visitor } from "./shell.ts";
+import { type DashboardPage, type Live, livePart, type Visitor } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
 import { stepBar } from "./step_bar.ts";
 
@@ -59,24 +59,27 @@ export function runPage(view: RunView, { scope }: Visitor): DashboardPage {
   return {
     title: `Run ${clip(id, 100)}`,
     body: markup`
-<div id="run-state" class="run-state" data-live tabindex="-1">${stateOf(view, scope)}</div>
+${livePart("run-state", stateOf(view, scope))}
 <output id="action-said" class="bad" role="alert"></output>
 ${links(view)}
-<div id="run-facts" data-live>${facts(view)}</div>
-<div id="run-warnings" data-live>${
-      events.some(({ type }) => type === "warning")
-        ? markup`<section aria-labelledby="warnings"><h2 id="warnings">Warnings</h2>
+${livePart("run-facts", facts(view))}
+${
+      livePart(
+        "run-warnings",
+        events.some(({ type }) => type === "warning")
+          ? markup`<section aria-labelledby="warnings"><h2 id="warnings">Warnings</h2>
 ${warnings(events)}</section>`
-        : null
-    }</div>
+          : null,
+      )
+    }
 <section aria-labelledby="curves"><h2 id="curves">Curves</h2>
-<div id="run-curves" data-live>${curves.body}</div></section>
+${livePart("run-curves", curves.body)}</section>
 <section aria-labelledby="evaluation"><h2 id="evaluation">Before and after</h2>
-<div id="run-evaluation" data-live>${evaluation(events)}</div></section>
+${livePart("run-evaluation", evaluation(events))}</section>
 <section aria-labelledby="settings"><h2 id="settings">Settings</h2>
 ${config === null ? markup`<p>They cannot be read.</p>` : settings({ config, events })}</section>
 <section aria-labelledby="files"><h2 id="files">Files</h2>
-<div id="run-files" data-live>${fileList(files)}</div></section>`,
+${livePart("run-files", fileList(files))}</section>`,
     charts: curves.charts,
     ...live ? { live } : {},
     scripts: ["run_actions.js"],
@@ -203,7 +206,7 @@ function fileList(groups: readonly FileGroup[]): Html {
   if (groups.length === 0) return markup`<p>There is no checkpoint yet.</p>`;
   return markup`${
     groups.map(({ title, path, files }) =>
-      markup`<details><summary>${title}</summary>
+      markup`<details id="files-${path}"><summary>${title}</summary>
 <ul>${
         files.map(({ name, bytes }) =>
           markup`<li><a href="${path}/${

@@ -8,7 +8,7 @@ import { clip, type Html, markup } from "../run/report/html.ts";
 import { moment, NONE } from "../run/report/format.ts";
 import { wide } from "../run/report/page.ts";
 import { type RunState, runStates } from "../run/state.ts";
-import type { DashboardPage } from "./shell.ts";
+import { type DashboardPage, livePart } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
 import { stepBar } from "./step_bar.ts";
 
@@ -46,15 +46,14 @@ const EVERY_MS = 2000;
 export function runsPage({ runs, next, state, counts }: RunsView): DashboardPage {
   return {
     title: "Runs",
-    body: markup`<div id="runs" data-live>${
+    body: livePart("runs", [
       Object.keys(counts).length === 0
         ? markup`<p>There are no runs yet. <a href="/ui/start">Start one</a>, or <code>./mentor train</code> at a terminal.</p>`
-        : [filter(state, counts), list(runs, state)]
-    }${
+        : [filter(state, counts), list(runs, state)],
       next === null
         ? null
-        : markup`<p><a href="${listUrl({ state, after: next })}">Older runs</a></p>`
-    }</div>`,
+        : markup`<p><a href="${listUrl({ state, after: next })}">Older runs</a></p>`,
+    ]),
     live: { every: EVERY_MS },
   };
 }
@@ -97,7 +96,7 @@ function row(
   { id, state, request, step, steps, method, reward, seed, created, message }: ListedRun,
 ) {
   const name = clip(id, 60);
-  return markup`<tr><th scope="row"><a href="/ui/runs/${
+  return markup`<tr><th scope="row"><a id="run-${id}" href="/ui/runs/${
     encodeURIComponent(id)
   }">${name}</a></th><td>${stateMark(state, request)}${
     message === null ? null : markup` <small class="bad">${clip(message, 120)}</small>`

@@ -8,7 +8,7 @@ import { type Html, markup } from "../run/report/html.ts";
 import { dataElement, type PageData, themeButton } from "../run/report/page_parts.ts";
 import { type AssetName, assetUrl } from "./assets.ts";
 
-/** When a page that is open shows what is new. Only elements with `data-live` change. */
+/** When a page that is open shows what is new. Only its live parts change. */
 export type Live =
   /** Whenever the events of a run bring something: the path of the stream. */
   | { readonly events: string }
@@ -24,6 +24,11 @@ export interface DashboardPage extends PageData {
   readonly live?: Live;
   /** Scripts of this page alone. */
   readonly scripts?: readonly AssetName[];
+}
+
+/** A part of a page that changes while the page is open; the focus of what leaves it goes to it. */
+export function livePart(id: string, content: unknown): Html {
+  return markup`<div id="${id}" data-live tabindex="-1">${content}</div>`;
 }
 
 /** For whom a page is. */
@@ -84,6 +89,7 @@ ${
 </header>
 <main id="content">
 <h1>${title}</h1>
+${live ? markup`<p id="stale" class="bad" role="status" hidden></p>` : null}
 ${lead}
 ${body}
 </main>

@@ -88,7 +88,7 @@ export function figure(chart: Chart, name: string | null = null): Html {
   });
   const label = `Line chart. ${title}: ${y} by ${x}. ${told.join("; ")}.`;
   return markup`
-    <figure class="chart">
+    <figure class="chart" id="figure-${id}">
       <figcaption><b>${title}</b> <small>${y}${
     name === null ? null : markup` <code>${name}</code>`
   }</small></figcaption>
