@@ -314,12 +314,15 @@ Deno.test(
   "no page has a serious fault for those who can't see or use a mouse, nor is too wide",
   options,
   async (t) => {
+    const odd = oddRun();
     const paths: [name: string, path: string][] = [
       ["runs", "/"],
       ["run", `/ui/runs/${run}`],
       ["episodes", `/ui/runs/${run}/episodes`],
       ["episode", `/ui/runs/${run}/episodes/1`],
       ["compare", `/ui/compare?run=${run}&run=${await otherRun()}`],
+      ["odd run", `/ui/runs/${odd}`],
+      ["odd comparison", `/ui/compare?run=${odd}&run=${run}`],
       ["start", "/ui/start"],
       ["playground", "/ui/playground"],
       ["sign-in", "/ui/sign-in"],
@@ -330,6 +333,7 @@ Deno.test(
     for (const width of [1280, 390]) {
       for (const theme of ["light", "dark"] as const) {
         for (const [name, path] of paths) {
+          if (name.startsWith("odd") && (width !== 390 || theme !== "dark")) continue;
           await t.step(`${name}, ${theme}, ${width} px`, async () => {
             const { page, complaints } = await openPage(browser!, { width, theme });
             await page.goto(served!.url + path);
@@ -353,4 +357,24 @@ Deno.test(
 async function otherRun(): Promise<string> {
   const { runs } = await (await fetch(`${served!.url}/runs`)).json();
   return runs.find(({ id }: { id: string }) => id !== run).id;
+}
+
+/** A run whose names and messages are long, and have everything that means something in HTML. */
+function oddRun(): string {
+  const name = "x".repeat(120);
+  const text = `</script><img src=x onerror=alert(1)>"'&amp;\u202e${"w".repeat(300)}`;
+  const domains = ["a", "b"].map((end) => ({
+    ...{ name: text + end, split: "train" as const, pass1: 0.5 },
+  }));
+  const { path } = makeRun(served!.runs, [
+    { type: "run-start", method: "grpo", seed: 4, steps: 9, adapter: text },
+    { type: "eval", step: 0, phase: "before", domains },
+    { type: "step", step: 1, method: "grpo", metrics: { [text]: 1, loss: 1 } },
+    { type: "warning", step: 1, message: text },
+    { type: "eval", step: 1, phase: "after", domains },
+    { type: "run-end", step: 1, status: "failed", message: text },
+  ]);
+  Deno.renameSync(path, join(served!.runs, name));
+  served!.service.supervisor.tick();
+  return name;
 }

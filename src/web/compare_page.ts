@@ -47,7 +47,7 @@ export function comparePage({ compared, offered, left }: CompareView): Dashboard
   if (compared.length === 0) return { title: "Compare runs", body: chooser };
   const labels = labelsOf(compared.map(({ run }) => run));
   const curves = overlaidCurves(
-    compared.map(({ history }, i) => ({ label: clip(labels[i]!, 30), history })),
+    compared.map(({ history }, i) => ({ label: labels[i]!, history })),
   );
   const goesOn = compared.some(({ run: { state } }) => isLive(state) || state === "queued");
   return {
@@ -110,11 +110,11 @@ function comparedTable(compared: readonly ComparedRun[], labels: readonly string
 <tbody>
 ${
     compared.map(({ run: { id, state, request, step, steps } }, i) =>
-      markup`<tr><th scope="row">${seriesKey(i)} ${
-        clip(labels[i]!, 60)
-      }</th><td><a href="/ui/runs/${encodeURIComponent(id)}">${clip(id, 60)}</a></td><td>${
-        stateMark(state, request)
-      }</td><td>${stepBar(step, steps)}</td></tr>
+      markup`<tr><th scope="row">${seriesKey(i)} ${labels[i]}</th><td><a href="/ui/runs/${
+        encodeURIComponent(id)
+      }">${clip(id, 60)}</a></td><td>${stateMark(state, request)}</td><td>${
+        stepBar(step, steps)
+      }</td></tr>
 `
     )
   }</tbody>
@@ -130,7 +130,7 @@ function settingsTable(runs: readonly ConfiguredRun[], labels: readonly string[]
     "Settings by run",
     markup`<table>
 <thead><tr><th scope="col">setting</th>${
-      labels.map((label) => markup`<th scope="col">${clip(label, 60)}</th>`)
+      labels.map((label) => markup`<th scope="col">${label}</th>`)
     }</tr></thead>
 <tbody>
 ${

@@ -5,7 +5,6 @@
  */
 
 import { compactJson, flatten, NONE } from "../run/report/format.ts";
-import { clip } from "../run/report/html.ts";
 
 /** A run and all of its settings; null if they cannot be read. */
 export interface ConfiguredRun {
@@ -54,5 +53,10 @@ export function labelsOf(runs: readonly ConfiguredRun[]): string[] {
     parts.slice(i + 1).map((b) => a.map((text, run) => `${text}, ${b[run]}`))
   );
   const tells = (labels: readonly string[]) => new Set(labels).size === runs.length;
-  return [...[...parts, ...pairs].find(tells) ?? runs.map(({ id }) => clip(id, 60))];
+  return [...[...parts, ...pairs].find(tells) ?? runs.map(({ id }) => shortened(id))];
+}
+
+/** A name without its middle, if it is long: what tells names apart is often at their end. */
+function shortened(name: string): string {
+  return name.length <= LONGEST ? name : `${name.slice(0, 11)}\u2026${name.slice(-12)}`;
 }

@@ -27,6 +27,12 @@
   const measure = document.createElement("canvas").getContext("2d");
   measure.font = FONT;
   const textWidth = (text) => measure.measureText(text).width;
+  /** The label of a line, cut to a third of the chart. */
+  const labelOf = ({ label }, width) => {
+    let text = label;
+    while (text.length > 1 && textWidth(text) > width / 3) text = `${text.slice(0, -2)}\u2026`;
+    return text;
+  };
   const show = (value, digits = 3) =>
     value.toLocaleString("en-US", { maximumSignificantDigits: digits }).replace("-", "\u2212");
 
@@ -55,12 +61,12 @@
     ctx.textBaseline = "middle";
     for (const { line, y } of labels) {
       ctx.fillStyle = ink(line);
-      ctx.fillText(line.label, bbox.left + bbox.width + 7 * ratio, y);
+      ctx.fillText(labelOf(line, plot.width), bbox.left + bbox.width + 7 * ratio, y);
     }
     ctx.restore();
   };
 
-  const readOut = (spec, output) => (plot) => {
+  const readOut = (spec, holder, output) => (plot) => {
     const { idx } = plot.cursor;
     if (idx === null || idx === undefined) {
       output.textContent = "";
@@ -72,6 +78,8 @@
       return [spec.lines.length > 1 ? `${line.label} ${show(value)}` : show(value)];
     });
     const at = `${spec.x} ${show(plot.data[0][idx], 9)}`;
+    // The cursors of all charts move together: only the chart that has the focus is read out.
+    output.ariaLive = document.activeElement === holder ? "polite" : "off";
     output.textContent = `${at}: ${shown.join(", ") || "no value"}`;
   };
 
@@ -90,7 +98,12 @@
     padding: [
       10,
       spec.labels
-        ? 12 + Math.max(0, ...spec.lines.filter((l) => !l.thin).map((l) => textWidth(l.label)))
+        ? 12 +
+          Math.max(
+            0,
+            ...spec.lines.filter(({ thin }) => !thin)
+              .map((line) => textWidth(labelOf(line, holder.clientWidth))),
+          )
         : 12,
       0,
       0,
@@ -148,7 +161,7 @@
       })),
     ],
     hooks: {
-      setCursor: [readOut(spec, output)],
+      setCursor: [readOut(spec, holder, output)],
       draw: spec.labels ? [drawLabels(spec)] : [],
     },
   });

@@ -20,7 +20,7 @@ const ROWS = 200;
 export function lastEvaluations(
   runs: readonly { readonly label: string; readonly evaluations: readonly EvalEvent[] }[],
 ): Html {
-  const labels = runs.map(({ label }) => clip(label, 60));
+  const labels = runs.map(({ label }) => label);
   const last = runs.map(({ evaluations }) => evaluations.at(-1));
   if (last.every((found) => found === undefined)) return markup`<p>Nothing was evaluated.</p>`;
   const scores = last.map((found) => found?.domains ?? []);
