@@ -17,6 +17,7 @@ import type { ListedRun } from "./runs_page.ts";
 import { type DashboardPage, livePart } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
 import { stepBar } from "./step_bar.ts";
+import { runUrl } from "./urls.ts";
 
 /** Runs that are compared at most: as many as there are colours. */
 export const COMPARED = 7;
@@ -110,11 +111,9 @@ function comparedTable(compared: readonly ComparedRun[], labels: readonly string
 <tbody>
 ${
     compared.map(({ run: { id, state, request, step, steps } }, i) =>
-      markup`<tr><th scope="row">${seriesKey(i)} ${labels[i]}</th><td><a href="/ui/runs/${
-        encodeURIComponent(id)
-      }">${clip(id, 60)}</a></td><td>${stateMark(state, request)}</td><td>${
-        stepBar(step, steps)
-      }</td></tr>
+      markup`<tr><th scope="row">${seriesKey(i)} ${labels[i]}</th><td><a href="${runUrl(id)}">${
+        clip(id, 60)
+      }</a></td><td>${stateMark(state, request)}</td><td>${stepBar(step, steps)}</td></tr>
 `
     )
   }</tbody>

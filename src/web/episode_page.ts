@@ -17,7 +17,7 @@ import { count, fixed, isNumber, mean, signed } from "../run/report/format.ts";
 import { clip, type Html, markup } from "../run/report/html.ts";
 import { sectionOf, wide } from "../run/report/page.ts";
 import { callTable } from "./call_table.ts";
-import { type EpisodeFilter, episodesUrl, episodeUrl } from "./episode_links.ts";
+import { apiRunUrl, type EpisodeFilter, episodesUrl, episodeUrl, runUrl } from "./urls.ts";
 import { callCount, episodeHead, episodeRow, type ListedEpisode } from "./episode_rows.ts";
 import type { DashboardPage } from "./shell.ts";
 
@@ -58,9 +58,9 @@ export function episodePage(view: EpisodeView): DashboardPage {
   ];
   return {
     title: `Step ${step}, prompt ${group + 1}, sample ${sample + 1}`,
-    lead: markup`<p class="trail">Run <a href="/ui/runs/${encodeURIComponent(run)}">${
-      clip(run, 100)
-    }</a> / <a href="${episodesUrl(run, filter)}">Episodes</a></p>
+    lead: markup`<p class="trail">Run <a href="${runUrl(run)}">${clip(run, 100)}</a> / <a href="${
+      episodesUrl(run, filter)
+    }">Episodes</a></p>
 <p class="turn">${turn(view, "previous")} ${turn(view, "next")} <a href="${
       source(run, line)
     }">As JSON</a></p>
@@ -72,7 +72,7 @@ ${facts(episode)}`,
 
 /** The line as the API has it, with nothing left out. */
 function source(run: string, line: number): string {
-  return `/runs/${encodeURIComponent(run)}/episodes?after=${line - 1}&limit=1`;
+  return `${apiRunUrl(run)}/episodes?after=${line - 1}&limit=1`;
 }
 
 function turn({ run, filter, ...lines }: EpisodeView, side: "previous" | "next"): Html {

@@ -8,7 +8,7 @@ import type { ReportEpisode } from "../run/report/collect.ts";
 import { outcome } from "../run/report/episode_parts.ts";
 import { fixed, signed } from "../run/report/format.ts";
 import { type Html, markup } from "../run/report/html.ts";
-import { type EpisodeFilter, episodeUrl } from "./episode_links.ts";
+import { type EpisodeFilter, episodeUrl } from "./urls.ts";
 
 /** An episode with the number of its line in `episodes.jsonl`. */
 export interface ListedEpisode {

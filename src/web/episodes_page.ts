@@ -6,7 +6,7 @@
 
 import { clip, type Html, markup } from "../run/report/html.ts";
 import { wide } from "../run/report/page.ts";
-import { type EpisodeFilter, episodesUrl } from "./episode_links.ts";
+import { type EpisodeFilter, episodesUrl, runUrl } from "./urls.ts";
 import { EPISODE_COLUMNS, episodeHead, episodeRow, type ListedEpisode } from "./episode_rows.ts";
 import { type DashboardPage, livePart } from "./shell.ts";
 
@@ -35,9 +35,7 @@ export function episodesPage(view: EpisodesView): DashboardPage {
   ];
   return {
     title: "Episodes",
-    lead: markup`<p class="trail">Run <a href="/ui/runs/${encodeURIComponent(run)}">${
-      clip(run, 100)
-    }</a></p>`,
+    lead: markup`<p class="trail">Run <a href="${runUrl(run)}">${clip(run, 100)}</a></p>`,
     body: markup`${form(run, filter)}
 ${
       livePart("episodes", [

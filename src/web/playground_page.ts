@@ -8,6 +8,7 @@ import { clip, type Html, markup } from "../run/report/html.ts";
 import { logprobScale } from "../run/report/episode_parts.ts";
 import { copied } from "./copied.ts";
 import type { DashboardPage } from "./shell.ts";
+import { runUrl } from "./urls.ts";
 
 /** A tool as a model is told of it. */
 export interface OfferedTool {
@@ -142,9 +143,7 @@ ${
 <ul>
 ${
       trained.map(({ id, path }) =>
-        markup`<li><a href="/ui/runs/${encodeURIComponent(id)}">${
-          clip(id, 60)
-        }</a>: <code>${path}</code></li>\n`
+        markup`<li><a href="${runUrl(id)}">${clip(id, 60)}</a>: <code>${path}</code></li>\n`
       )
     }</ul>`
   }`;

@@ -14,6 +14,7 @@ import type { ListedRun } from "./runs_page.ts";
 import { type DashboardPage, type Live, livePart, type Visitor } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
 import { stepBar } from "./step_bar.ts";
+import { apiRunUrl, compareUrl, episodesUrl, reportUrl, startUrl } from "./urls.ts";
 
 /** A run as its page shows it. */
 export interface ShownRun extends ListedRun {
@@ -91,7 +92,7 @@ function liveOf({ id, state }: ShownRun, last: string | null): Live | null {
   if (state === "finished") return null;
   if (!isLive(state) && state !== "queued") return { every: EVERY_MS };
   const after = last === null ? "" : `?after=${last}`;
-  return { events: `/runs/${encodeURIComponent(id)}/events${after}` };
+  return { events: `${apiRunUrl(id)}/events${after}` };
 }
 
 type Action = "pause" | "resume" | "stop" | "delete";
@@ -161,7 +162,7 @@ ${
 
 /** What a button asks of the server. */
 function asked(id: string, action: Action): Html {
-  const path = `/runs/${encodeURIComponent(id)}`;
+  const path = apiRunUrl(id);
   return action === "delete"
     ? markup`data-action="${path}" data-method="DELETE" data-question="${`Delete run "${
       clip(id, 60)
@@ -170,18 +171,15 @@ function asked(id: string, action: Action): Html {
 }
 
 function links({ run: { id, config }, noReport }: RunView): Html {
-  const name = encodeURIComponent(id);
   return markup`<ul class="links">
-<li><a href="/ui/runs/${name}/episodes">Episodes</a></li>
-<li><a href="/ui/compare?run=${name}">Compare</a></li>
+<li><a href="${episodesUrl(id)}">Episodes</a></li>
+<li><a href="${compareUrl(id)}">Compare</a></li>
 ${
-    config === null
-      ? null
-      : markup`<li><a href="/ui/start?like=${name}">Start another like this</a></li>
+    config === null ? null : markup`<li><a href="${startUrl(id)}">Start another like this</a></li>
 `
   }${
     noReport === null
-      ? markup`<li><a href="/ui/runs/${name}/report" download>Download the report</a></li>`
+      ? markup`<li><a href="${reportUrl(id)}" download>Download the report</a></li>`
       : markup`<li>${noReport}</li>`
   }
 </ul>`;

@@ -11,6 +11,7 @@ import { type RunState, runStates } from "../run/state.ts";
 import { type DashboardPage, livePart } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
 import { stepBar } from "./step_bar.ts";
+import { runsUrl, runUrl } from "./urls.ts";
 
 /** A run as the list shows it. */
 export interface ListedRun {
@@ -50,9 +51,7 @@ export function runsPage({ runs, next, state, counts }: RunsView): DashboardPage
       Object.keys(counts).length === 0
         ? markup`<p>There are no runs yet. <a href="/ui/start">Start one</a>, or <code>./mentor train</code> at a terminal.</p>`
         : [filter(state, counts), list(runs, state)],
-      next === null
-        ? null
-        : markup`<p><a href="${listUrl({ state, after: next })}">Older runs</a></p>`,
+      next === null ? null : markup`<p><a href="${runsUrl(state, next)}">Older runs</a></p>`,
     ]),
     live: { every: EVERY_MS },
   };
@@ -62,7 +61,7 @@ export function runsPage({ runs, next, state, counts }: RunsView): DashboardPage
 function filter(state: RunState | null, counts: RunsView["counts"]): Html {
   const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const link = (to: RunState | null, title: string, count: number) =>
-    markup`<li><a href="${listUrl({ state: to })}"${
+    markup`<li><a href="${runsUrl(to)}"${
       to === state ? markup` aria-current="true"` : null
     }>${title} <small>${count}</small></a></li>
 `;
@@ -70,11 +69,6 @@ function filter(state: RunState | null, counts: RunsView["counts"]): Html {
   return markup`<nav class="states" aria-label="Runs by state"><ul>
 ${link(null, "all", all)}${states.map((one) => link(one, one, counts[one] ?? 0))}</ul></nav>
 `;
-}
-
-function listUrl({ state, after }: { state: RunState | null; after?: string }): string {
-  const query = new URLSearchParams({ ...state ? { state } : {}, ...after ? { after } : {} });
-  return query.size === 0 ? "/" : `/?${query}`;
 }
 
 function list(runs: readonly ListedRun[], state: RunState | null): Html {
@@ -96,13 +90,13 @@ function row(
   { id, state, request, step, steps, method, reward, seed, created, message }: ListedRun,
 ) {
   const name = clip(id, 60);
-  return markup`<tr><th scope="row"><a id="run-${id}" href="/ui/runs/${
-    encodeURIComponent(id)
-  }">${name}</a></th><td>${stateMark(state, request)}${
-    message === null ? null : markup` <small class="bad">${clip(message, 120)}</small>`
-  }</td><td>${stepBar(step, steps)}</td><td data-label="method">${
-    method ?? NONE
-  }</td><td data-label="reward">${reward ?? NONE}</td><td data-label="seed" class="number">${
+  return markup`<tr><th scope="row"><a id="run-${id}" href="${runUrl(id)}">${name}</a></th><td>${
+    stateMark(state, request)
+  }${message === null ? null : markup` <small class="bad">${clip(message, 120)}</small>`}</td><td>${
+    stepBar(step, steps)
+  }</td><td data-label="method">${method ?? NONE}</td><td data-label="reward">${
+    reward ?? NONE
+  }</td><td data-label="seed" class="number">${
     seed ?? NONE
   }</td><td data-label="made" class="name">${
     moment(created)

@@ -10,6 +10,7 @@ import { compactJson, count } from "../run/report/format.ts";
 import { clip, type Html, markup } from "../run/report/html.ts";
 import { copied } from "./copied.ts";
 import type { DashboardPage } from "./shell.ts";
+import { runUrl } from "./urls.ts";
 
 /** What the form offers. */
 export interface StartView {
@@ -49,7 +50,7 @@ export function startPage(view: StartView): DashboardPage {
     title: "Start a run",
     lead: like === null
       ? markup`<p>What is left as it is has its default. The run waits for its turn in the queue.</p>`
-      : markup`<p>With the settings of <a href="/ui/runs/${encodeURIComponent(like.id)}">${
+      : markup`<p>With the settings of <a href="${runUrl(like.id)}">${
         clip(like.id, 60)
       }</a>; what is left empty has its default.</p>`,
     body: markup`${

@@ -12,6 +12,7 @@ import { collectRunReport, renderRunReport } from "../../run/report/mod.ts";
 import type { RunState } from "../../run/state.ts";
 import { COMPARED, type ComparedRun, comparePage } from "../../web/compare_page.ts";
 import { type FileGroup, runPage } from "../../web/run_page.ts";
+import { apiRunUrl } from "../../web/urls.ts";
 import { refuseInvalid } from "../body.ts";
 import type { ServeEnv } from "../guards.ts";
 import { Problem } from "../problem.ts";
@@ -110,7 +111,7 @@ function groups(
 ): FileGroup[] {
   const group = (title: string, path: string, place: string): FileGroup[] => {
     try {
-      return [{ title, path: `/runs/${id}/${path}`, files: filesOf(join(folder, place)) }];
+      return [{ title, path: `${apiRunUrl(id)}/${path}`, files: filesOf(join(folder, place)) }];
     } catch (error) {
       // An old checkpoint goes when a new one comes.
       if (error instanceof Problem) return [];
