@@ -38,10 +38,12 @@ export function pageRoutes(service: RunService) {
     .get("/ui/assets/:file", (c) => {
       const file = c.req.param("file");
       if (!Object.hasOwn(assets, file)) throw new Problem(404, `There is no file "${file}"`);
-      const { type, text } = assets[file as keyof typeof assets];
+      const { type, text, hash } = assets[file as keyof typeof assets];
+      // The page of an older server asks for a file that is no longer what it was.
+      const isCurrent = c.req.query("v") === hash;
       return c.body(text, 200, {
         "content-type": type,
-        "cache-control": "public, max-age=31536000, immutable",
+        "cache-control": isCurrent ? "public, max-age=31536000, immutable" : "no-store",
       });
     });
 }
