@@ -3,8 +3,14 @@
   "use strict";
   const { document, location } = globalThis;
 
-  document.getElementById("sign-out")?.addEventListener("click", async () => {
-    await fetch("/session", { method: "DELETE" });
+  document.getElementById("sign-out")?.addEventListener("click", async ({ target }) => {
+    try {
+      await fetch("/session", { method: "DELETE" });
+    } catch {
+      // The cookie is still there.
+      target.textContent = "Not signed out: no answer";
+      return;
+    }
     location.assign("/ui/sign-in");
   });
 
@@ -28,7 +34,7 @@
       return;
     }
     // Only to a page of this server.
-    const to = new URL(new URLSearchParams(location.search).get("to") ?? "/", location.href);
-    location.assign(to.origin === location.origin ? to.href : "/");
+    const to = URL.parse(new URLSearchParams(location.search).get("to") ?? "/", location.href);
+    location.assign(to?.origin === location.origin ? to.href : "/");
   });
 })();
