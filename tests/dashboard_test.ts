@@ -56,6 +56,9 @@ Deno.test("what a page loads is there, never changes under its name, and comes f
     await file.body?.cancel();
   }
   assert(!/<(script|style)>|style="|\bon\w+="/.test(page), "nothing that the policy forbids");
+  const old = await app.request("/ui/assets/page.js?v=old", ask("GET"));
+  assertEquals(old.headers.get("cache-control"), "no-store");
+  await old.body?.cancel();
   for (const file of ["nothing.js", "toString", "..%2fapp.ts"]) {
     assertEquals((await app.request(`/ui/assets/${file}`, ask("GET"))).status, 404, file);
   }
@@ -199,8 +202,8 @@ Deno.test("a token for reading sees what it may not ask for, and why", async () 
   const pageFor = async (token: string) =>
     await (await app.request(`/ui/runs/${id}`, ask("GET", undefined, bearer(token)))).text();
   const page = await pageFor(reader.token);
-  assertStringIncludes(page, ' disabled aria-describedby="action-note">Resume<');
-  assertStringIncludes(page, 'id="action-note">Your token may look alone');
+  assertStringIncludes(page, ' disabled aria-describedby="read-only">Resume<');
+  assertStringIncludes(page, 'id="read-only">Your token may read alone');
   assert(!(await pageFor(controller.token)).includes("disabled"));
 });
 

@@ -6,8 +6,9 @@
 
 import { clip, type Html, markup } from "../run/report/html.ts";
 import { logprobScale } from "../run/report/episode_parts.ts";
+import { controlOnly, readOnlyNote } from "./control_only.ts";
 import { copied } from "./copied.ts";
-import type { DashboardPage } from "./shell.ts";
+import type { DashboardPage, Visitor } from "./shell.ts";
 import { runUrl } from "./urls.ts";
 
 /** A tool as a model is told of it. */
@@ -25,32 +26,26 @@ export interface PlaygroundView {
   readonly tools: readonly OfferedTool[];
   /** Models of finished runs, which the server could offer. */
   readonly trained: readonly { readonly id: string; readonly path: string }[];
-  /** Whether who looks at it may generate. */
-  readonly mayTalk: boolean;
-  /** Whether requests need a token. */
-  readonly withToken: boolean;
 }
 
 /** Turns that a model may make in answer to one message, where all but the last call tools. */
 const ROUNDS = 8;
 
 /** The page at `/ui/playground`. */
-export function playgroundPage(view: PlaygroundView): DashboardPage {
+export function playgroundPage(view: PlaygroundView, visitor: Visitor): DashboardPage {
   if (view.models.length === 0) {
     return { title: "Playground", body: howToOffer(view.trained), scripts: ["copy.js"] };
   }
-  const { models, tools, mayTalk, withToken } = view;
+  const { models, tools } = view;
   return {
     title: "Playground",
     lead:
       markup`<p>One model at a time is on the GPU; the first answer of another one includes the time that it takes to load.</p>`,
-    body: markup`${
-      mayTalk
-        ? null
-        : markup`<p class="bad" id="read-only">Your token may read alone; talking to a model takes one for control.</p>`
-    }
-<form id="playground" autocomplete="off" novalidate${withToken ? markup` data-token` : null}>
-<fieldset class="all talk"${mayTalk ? null : markup` disabled aria-describedby="read-only"`}>
+    body: markup`${readOnlyNote(visitor, "talking to a model")}
+<form id="playground" autocomplete="off" novalidate${
+      visitor.name === null ? null : markup` data-token`
+    }>
+<fieldset class="all talk"${controlOnly(visitor)}>
 <div>
 <p class="model"><label for="model">Model</label> <select id="model">${
       models.map((id) => markup`<option>${id}</option>`)
@@ -70,7 +65,7 @@ export function playgroundPage(view: PlaygroundView): DashboardPage {
 <div class="numbers">
 ${number("temperature", "Temperature", "1", { min: 0, max: 2, step: "any" })}
 ${number("top_p", "Top p", "1", { min: 0, max: 1, step: "any" })}
-${number("max_tokens", "Most tokens", "as many as fit", { min: 1, step: 1 })}
+${number("max_tokens", "Max tokens", "as many as fit", { min: 1, step: 1 })}
 ${number("seed", "Seed", "random", { step: 1 })}
 </div>
 <p><label class="choice"><input type="checkbox" id="logprobs"> Show log-probabilities</label></p>

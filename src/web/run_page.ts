@@ -10,6 +10,7 @@ import { clip, type Html, markup } from "../run/report/html.ts";
 import { runCurves } from "../run/report/run_curves.ts";
 import { evaluation, factList, plan, settings, warnings } from "../run/report/run_report.ts";
 import { isLive, type RunState } from "../run/state.ts";
+import { controlOnly, readOnlyNote } from "./control_only.ts";
 import type { ListedRun } from "./runs_page.ts";
 import { type DashboardPage, type Live, livePart, type Visitor } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
@@ -51,7 +52,7 @@ export interface RunView {
 const EVERY_MS = 5000;
 
 /** The page at `/ui/runs/:id`. */
-export function runPage(view: RunView, { scope }: Visitor): DashboardPage {
+export function runPage(view: RunView, visitor: Visitor): DashboardPage {
   const { run, history, last, files } = view;
   const { id, config } = run;
   const curves = runCurves(history);
@@ -60,7 +61,7 @@ export function runPage(view: RunView, { scope }: Visitor): DashboardPage {
   return {
     title: `Run ${clip(id, 100)}`,
     body: markup`
-${livePart("run-state", stateOf(view, scope))}
+${livePart("run-state", stateOf(view, visitor))}
 <output id="action-said" class="bad" role="alert"></output>
 ${links(view)}
 ${livePart("run-facts", facts(view))}
@@ -127,12 +128,11 @@ const explained: Partial<Readonly<Record<RunState, string>>> = {
   interrupted: "Its process is gone without a word. Resume goes on from its last checkpoint.",
 };
 
-function stateOf({ run, history }: RunView, scope: Visitor["scope"]): Html {
+function stateOf({ run, history }: RunView, visitor: Visitor): Html {
   const { id, state, request, step, steps, message, lastWords } = run;
   const actions = request === "pause" && state === "running"
     ? (["resume", "stop"] as const)
     : possible[state];
-  const mayAct = scope === "control";
   const left = (steps ?? NaN) - step;
   const rest = state === "running" && left > 0 ? left * history.secondsPerStep : NaN;
   return markup`<p class="line">${stateMark(state, request)} ${
@@ -144,16 +144,12 @@ ${
       : markup`<p class="line">${
         actions.map((action) =>
           markup`<button type="button" id="action-${action}" ${asked(id, action)}${
-            mayAct ? null : markup` disabled aria-describedby="action-note"`
+            controlOnly(visitor)
           }>${titles[action]}</button> `
         )
       }</p>`
-  }${
-    actions.length > 0 && !mayAct
-      ? markup`<p class="note" id="action-note">Your token may look alone; these take one for control.</p>`
-      : explained[state] === undefined
-      ? null
-      : markup`<p class="note">${explained[state]}</p>`
+  }${explained[state] === undefined ? null : markup`<p class="note">${explained[state]}</p>`}${
+    actions.length === 0 ? null : readOnlyNote(visitor, "what these buttons ask")
   }${message === null ? null : markup`<p class="bad">${clip(message, 2000)}</p>`}${
     lastWords === null ? null : markup`<details class="words" open><summary>Its last words</summary>
 <pre>${clip(lastWords, 4000)}</pre></details>`

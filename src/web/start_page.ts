@@ -8,8 +8,9 @@ import type { Setting } from "../run/config/setting.ts";
 import { flagName } from "../run/config/flags.ts";
 import { compactJson, count } from "../run/report/format.ts";
 import { clip, type Html, markup } from "../run/report/html.ts";
+import { controlOnly, readOnlyNote } from "./control_only.ts";
 import { copied } from "./copied.ts";
-import type { DashboardPage } from "./shell.ts";
+import type { DashboardPage, Visitor } from "./shell.ts";
 import { runUrl } from "./urls.ts";
 
 /** What the form offers. */
@@ -20,10 +21,6 @@ export interface StartView {
   readonly like: { readonly id: string; readonly values: ReadonlyMap<string, unknown> } | null;
   /** What is likely to be named, by the path of the setting. */
   readonly suggestions: Readonly<Record<string, readonly string[]>>;
-  /** Whether who looks at it may start a run. */
-  readonly mayStart: boolean;
-  /** Whether requests need a token. */
-  readonly withToken: boolean;
 }
 
 /** Those that people change first; the others follow by group. */
@@ -39,8 +36,8 @@ const LONG = ["chat.system"];
 const GENERAL = "general";
 
 /** The page at `/ui/start`. */
-export function startPage(view: StartView): DashboardPage {
-  const { settings, like, mayStart, withToken } = view;
+export function startPage(view: StartView, visitor: Visitor): DashboardPage {
+  const { settings, like } = view;
   const first = FIRST.flatMap((path) => settings.find((setting) => setting.path === path) ?? []);
   const groups = Map.groupBy(
     settings.filter((setting) => !first.includes(setting)),
@@ -53,14 +50,10 @@ export function startPage(view: StartView): DashboardPage {
       : markup`<p>With the settings of <a href="${runUrl(like.id)}">${
         clip(like.id, 60)
       }</a>; what is left empty has its default.</p>`,
-    body: markup`${
-      mayStart
-        ? null
-        : markup`<p class="bad" id="read-only">Your token may read alone; starting a run takes one for control.</p>`
-    }
+    body: markup`${readOnlyNote(visitor, "starting a run")}
 <p class="find"><label for="filter">Find a setting</label> <input id="filter" type="search" autocomplete="off" spellcheck="false"> <output for="filter" class="note"></output></p>
 <form id="start" autocomplete="off" novalidate>
-<fieldset class="all"${mayStart ? null : markup` disabled aria-describedby="read-only"`}>
+<fieldset class="all"${controlOnly(visitor)}>
 <section class="group settings" aria-label="What is changed first">
 ${first.map((setting) => field(setting, view))}</section>
 ${[...groups].map(([name, members]) => group(name, members, view))}
@@ -68,7 +61,7 @@ ${[...groups].map(([name, members]) => group(name, members, view))}
 <p class="bad" id="refusal" role="alert" hidden></p>
 </fieldset>
 </form>
-<details id="command"${withToken ? markup` data-token` : null}>
+<details id="command"${visitor.name === null ? null : markup` data-token`}>
 <summary>As a command</summary>
 <h2>At a terminal</h2>
 ${copied("as-flags")}

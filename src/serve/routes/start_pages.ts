@@ -18,7 +18,7 @@ import type { ServeEnv } from "../guards.ts";
 import type { InferenceEngine } from "../openai/mod.ts";
 import { Problem } from "../problem.ts";
 import type { RunService } from "../service.ts";
-import { page, show } from "./pages.ts";
+import { page, show, visitorOf } from "./pages.ts";
 import { hasModel } from "./run_view.ts";
 import { runId } from "./schemas.ts";
 
@@ -35,7 +35,6 @@ export function startRoutes(service: RunService, engine: InferenceEngine) {
   return new Hono<ServeEnv>()
     .get("/ui/start", page, validator("query", startQuery, refuseInvalid), (c) => {
       const { like } = c.req.valid("query");
-      const { name, scope } = c.get("identity");
       const models = trainedModels(service).map(({ path }) => path);
       return show(
         c,
@@ -43,22 +42,17 @@ export function startRoutes(service: RunService, engine: InferenceEngine) {
           settings: open,
           like: like === undefined ? null : { id: like, values: valuesOf(service, like) },
           suggestions: namable(service.options.allowed, models),
-          mayStart: scope === "control",
-          withToken: name !== null,
-        }),
+        }, visitorOf(c)),
       );
     })
     .get("/ui/playground", page, (c) => {
-      const { name, scope } = c.get("identity");
       return show(
         c,
         playgroundPage({
           models: engine.models,
           tools: service.tools.specs,
           trained: trainedModels(service),
-          mayTalk: scope === "control",
-          withToken: name !== null,
-        }),
+        }, visitorOf(c)),
       );
     });
 }
