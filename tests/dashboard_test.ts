@@ -188,6 +188,7 @@ Deno.test("the page of a run has its state, what can be asked of it, and why it 
   assertEquals(actions(damaged), []);
   assertStringIncludes(damaged, ">damaged</span>");
   assertStringIncludes(damaged, "They cannot be read");
+  assertStringIncludes(damaged, "<dt>Reward</dt><dd>\u2013</dd>");
   for (const page of [interrupted, failed, damaged]) assert(!page.includes("<img"), page);
 });
 

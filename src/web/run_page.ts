@@ -149,7 +149,7 @@ ${
         )
       }</p>`
   }${explained[state] === undefined ? null : markup`<p class="note">${explained[state]}</p>`}${
-    actions.length === 0 ? null : readOnlyNote(visitor, "what these buttons ask")
+    actions.length === 0 ? null : readOnlyNote(visitor, "steering or deleting a run")
   }${message === null ? null : markup`<p class="bad">${clip(message, 2000)}</p>`}${
     lastWords === null ? null : markup`<details class="words" open><summary>Its last words</summary>
 <pre>${clip(lastWords, 4000)}</pre></details>`

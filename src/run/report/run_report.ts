@@ -92,7 +92,8 @@ export function factList(facts: readonly Fact[]): Html {
 export function plan({ config, events }: Pick<RunReport, "config" | "events">): Fact[] {
   const start = events.find((event) => event.type === "run-start");
   const own = ownParts(events);
-  const setting = (name: string) => clip(compactJson(config[name] ?? null), 200);
+  const setting = (name: string) =>
+    Object.hasOwn(config, name) ? clip(compactJson(config[name]), 200) : NONE;
   return [
     ["Method", start?.method ?? setting("method")],
     ["Reward", own.includes("reward") ? "its own, given in code" : setting("reward")],
