@@ -4,13 +4,11 @@ import type { Page } from "playwright-core";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import "../mod.ts";
-import { RunHold } from "../src/run/control.ts";
-import { EventLog } from "../src/run/events.ts";
 import { buildApp } from "../src/serve/app.ts";
 import { openApp } from "../src/serve/serve.ts";
 import { newToken, readTokens } from "../src/serve/tokens.ts";
 import { chromiumPath, faultsOf, type Look, openBrowser, openPage } from "./browser.ts";
-import { begun, ended, freshRuns, makeRun, root, stepEvent, until } from "./servers.ts";
+import { begun, ended, freshRuns, makeRun, root, until } from "./servers.ts";
 import { offered } from "./served_models.ts";
 
 const ignore = chromiumPath === null;
@@ -130,83 +128,6 @@ Deno.test("a run is deleted once that was asked twice", options, async () => {
     assertEquals((await fetch(`${served!.url}/runs/${id}`)).status, 404);
   });
 });
-
-Deno.test("an open page stays as its reader has it while it changes", options, async () => {
-  const { id } = makeRun(served!.runs, [begun, ended(9)]);
-  served!.service.supervisor.tick();
-  await at("/", async (page) => {
-    const focused = () => page.evaluate("document.activeElement.textContent");
-    await page.getByRole("link", { name: id }).focus();
-    await page.getByLabel(`Compare ${id}`).check();
-    await page.getByRole("link", { name: id }).focus();
-    const another = makeRun(served!.runs, [begun, ended(9)]);
-    served!.service.supervisor.tick();
-    await page.getByRole("link", { name: another.id }).waitFor();
-    assertEquals(await focused(), id);
-    assertEquals(await page.locator("input:checked").getAttribute("value"), id);
-  });
-  const live = makeRun(served!.runs, [begun, stepEvent(1)]);
-  Deno.mkdirSync(join(live.path, "model"));
-  using hold = await RunHold.take(live.path);
-  using log = new EventLog(live.events);
-  served!.service.supervisor.tick();
-  await at(`/ui/runs/${live.id}`, async (page) => {
-    await page.getByText("The trained model").click();
-    Deno.mkdirSync(join(live.path, "checkpoint-2"));
-    log.emit(stepEvent(2));
-    await page.getByText("Checkpoint after step 2").waitFor();
-    await page.getByText("2 of 9").waitFor();
-    assertEquals(await page.locator("details[open] > summary").allTextContents(), [
-      "The trained model",
-    ]);
-    assertEquals(await page.evaluate("document.activeElement.textContent"), "The trained model");
-  });
-  hold.end();
-});
-
-Deno.test(
-  "an open page says that it is old, and is new again with its server",
-  options,
-  async () => {
-    const runs = freshRuns();
-    const { id, path, events } = makeRun(runs, [begun, stepEvent(1)]);
-    using hold = await RunHold.take(path);
-    using log = new EventLog(events);
-    const { app, service } = openApp({ runs });
-    // As a proxy before it: where the server is away, streams end and there is another answer.
-    let away = new AbortController();
-    const http = Deno.serve(
-      { port: 0, hostname: "127.0.0.1", onListen() {} },
-      async (request, info) => {
-        if (away.signal.aborted) return new Response("", { status: 502 });
-        const answer = await app.fetch(request, info);
-        if (!request.url.includes("/events")) return answer;
-        const ends = new TransformStream({
-          start: (stream) => away.signal.addEventListener("abort", () => stream.terminate()),
-        });
-        const body = answer.body?.pipeThrough(ends);
-        return new Response(body, answer);
-      },
-    );
-    const { page } = await openPage(browser!, desk);
-    try {
-      await page.goto(`http://127.0.0.1:${http.addr.port}/ui/runs/${id}`);
-      await page.getByText("1 of 9").waitFor();
-      away.abort();
-      await page.getByText("The server answered 502").waitFor();
-      away = new AbortController();
-      log.emit(stepEvent(2));
-      await page.getByText("2 of 9").waitFor();
-      await page.getByText("The server answered 502").waitFor({ state: "hidden" });
-      hold.end();
-      await service.delete(id);
-      await page.getByText("no longer there").waitFor();
-    } finally {
-      await page.close();
-      await Promise.all([http.shutdown(), service.close()]);
-    }
-  },
-);
 
 Deno.test("an episode is found and read token by token", options, async () => {
   await at(`/ui/runs/${run}`, async (page) => {

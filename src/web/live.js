@@ -91,7 +91,9 @@
   };
 
   document.addEventListener("visibilitychange", () => {
-    if (due && !document.hidden) refresh();
+    // A browser has six connections to a server: a page in the background leaves its own to others.
+    if (document.hidden) source?.close();
+    else refresh();
   });
   // Of another script that has changed something.
   document.addEventListener("refresh", refresh);
@@ -104,9 +106,8 @@
       pace = every;
       if (every !== undefined) timer = setInterval(refresh, Number(every));
     }
-    if (events === undefined || (source !== null && source.readyState !== EventSource.CLOSED)) {
-      return;
-    }
+    const watches = source !== null && source.readyState !== EventSource.CLOSED;
+    if (events === undefined || watches || document.hidden) return;
     source = new EventSource(events);
     source.addEventListener("message", refresh);
     source.addEventListener("rewind", refresh);
