@@ -14,7 +14,7 @@ import { isLive } from "../run/state.ts";
 import { overlaidCurves } from "../run/report/overlaid_curves.ts";
 import { type ConfiguredRun, differences, labelsOf } from "./run_labels.ts";
 import type { ListedRun } from "./runs_page.ts";
-import { type DashboardPage, livePart } from "./shell.ts";
+import { type DashboardPage, EVERY_MS, livePart } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
 import { stepBar } from "./step_bar.ts";
 import { runUrl } from "./urls.ts";
@@ -36,8 +36,6 @@ export interface CompareView {
   /** How many were chosen beyond those that are compared. */
   readonly left: number;
 }
-
-const EVERY_MS = 5000;
 
 /** Most rows of a table. */
 const ROWS = 200;

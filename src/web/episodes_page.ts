@@ -8,7 +8,7 @@ import { clip, type Html, markup } from "../run/report/html.ts";
 import { wide } from "../run/report/page.ts";
 import { type EpisodeFilter, episodesUrl, runUrl } from "./urls.ts";
 import { EPISODE_COLUMNS, episodeHead, episodeRow, type ListedEpisode } from "./episode_rows.ts";
-import { type DashboardPage, livePart } from "./shell.ts";
+import { type DashboardPage, EVERY_MS, livePart } from "./shell.ts";
 
 /** A page of the list. */
 export interface EpisodesView {
@@ -23,8 +23,6 @@ export interface EpisodesView {
   /** The line after which the next page begins; null on the last. */
   readonly next: number | null;
 }
-
-const EVERY_MS = 5000;
 
 /** The page at `/ui/runs/:id/episodes`. */
 export function episodesPage(view: EpisodesView): DashboardPage {

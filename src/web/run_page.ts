@@ -12,7 +12,7 @@ import { evaluation, factList, plan, settings, warnings } from "../run/report/ru
 import { isLive, type RunState } from "../run/state.ts";
 import { controlOnly, readOnlyNote } from "./control_only.ts";
 import type { ListedRun } from "./runs_page.ts";
-import { type DashboardPage, type Live, livePart, type Visitor } from "./shell.ts";
+import { type DashboardPage, EVERY_MS, type Live, livePart, type Visitor } from "./shell.ts";
 import { stateMark } from "./state_mark.ts";
 import { stepBar } from "./step_bar.ts";
 import { apiRunUrl, compareUrl, episodesUrl, reportUrl, startUrl } from "./urls.ts";
@@ -47,9 +47,6 @@ export interface RunView {
   /** Why there is no report of it to download; null if there is one. */
   readonly noReport: string | null;
 }
-
-/** How often a page is looked at again where no events come. */
-const EVERY_MS = 5000;
 
 /** The page at `/ui/runs/:id`. */
 export function runPage(view: RunView, visitor: Visitor): DashboardPage {

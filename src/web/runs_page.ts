@@ -41,6 +41,7 @@ export interface RunsView {
   readonly counts: Readonly<Partial<Record<RunState, number>>>;
 }
 
+/** More often than other pages: nothing else tells of a run that begins. */
 const EVERY_MS = 2000;
 
 /** The page at `/`. */

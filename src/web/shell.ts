@@ -15,6 +15,9 @@ export type Live =
   /** So often, in milliseconds. */
   | { readonly every: number };
 
+/** How often a page is looked at again where no events tell of what is new, in milliseconds. */
+export const EVERY_MS = 5000;
+
 /** A page of the dashboard. */
 export interface DashboardPage extends PageData {
   readonly title: string;
