@@ -49,7 +49,7 @@ function section({ method, path, operation }: Route): Html {
   const body = requestBody?.content["application/json"]?.schema;
   return markup`<section class="operation">
 <h2><code>${method} ${path}</code></h2>
-<p>${summary}${description === undefined ? null : `. ${description}`}</p>
+<p>${prose(description === undefined ? summary : `${summary}. ${description}`)}</p>
 ${
     table(
       `Parameters of ${method} ${path}`,
@@ -75,6 +75,13 @@ ${
 `;
 }
 
+/** Text in which backticks stand around code. */
+function prose(text: string): Html {
+  return markup`${
+    text.split("`").map((part, i) => i % 2 === 0 ? part : markup`<code>${part}</code>`)
+  }`;
+}
+
 function table(
   label: string,
   titles: readonly string[],
@@ -89,7 +96,7 @@ function table(
 ${
       rows.map(([name, ...rest]) =>
         markup`<tr><th scope="row"><code>${name}</code></th>${
-          rest.map((cell) => markup`<td>${cell}</td>`)
+          rest.map((cell) => markup`<td>${prose(cell)}</td>`)
         }</tr>
 `
       )

@@ -35,7 +35,7 @@ export const count = (least: number, most: number) =>
 export const listQuery = v.object({
   limit: v.optional(v.pipe(count(1, 500), v.description("Runs on a page; 50 if absent"))),
   after: v.optional(v.pipe(runId, v.description("The last run of the page before"))),
-  state: v.optional(v.picklist(runStates)),
+  state: v.optional(v.pipe(v.picklist(runStates), v.description(runStates.join(", ")))),
 });
 
 const time = v.pipe(v.string(), v.description("ISO 8601"));
