@@ -181,22 +181,34 @@ Deno.test(
   options,
   async () => {
     const reader = newToken("plots", "read", null);
+    const owner = newToken("laptop", "control", null);
     const file = join(root, "browser-tokens");
-    Deno.writeTextFileSync(file, `${reader.line}\n`);
+    Deno.writeTextFileSync(file, `${reader.line}\n${owner.line}\n`);
     const { app, service } = openApp({ runs: served!.runs, tokens: readTokens(file) });
     const http = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, app.fetch);
+    const url = `http://127.0.0.1:${http.addr.port}`;
     const { page, complaints } = await openPage(browser!, desk);
     try {
-      await page.goto(`http://127.0.0.1:${http.addr.port}/ui/runs/${run}`);
+      await page.goto(`${url}/ui/runs/${run}`);
       await page.getByLabel("Token").fill("mentor_wrong");
       await page.getByRole("button", { name: "Sign in" }).click();
       await page.getByText("This token is not known").waitFor();
       await page.getByLabel("Token").fill(reader.token);
       await page.getByRole("button", { name: "Sign in" }).click();
       await page.waitForURL(/\/ui\/runs\//);
-      await page.goto(`http://127.0.0.1:${http.addr.port}/ui/start`);
+      await page.goto(`${url}/ui/start`);
       assert(await page.getByRole("button", { name: "Start the run" }).isDisabled());
       await page.getByRole("button", { name: "Sign out plots" }).click();
+      await page.waitForURL(/sign-in/);
+      await page.getByLabel("Token").fill(owner.token);
+      await page.getByRole("button", { name: "Sign in" }).click();
+      await page.waitForURL(/:\d+\/$/);
+      await page.goto(`${url}/ui/start`);
+      // As if the token had expired meanwhile.
+      await page.context().clearCookies();
+      await page.getByRole("button", { name: "Start the run" }).click();
+      await page.getByText("You are signed out").waitFor();
+      await page.getByRole("button", { name: "Sign out laptop" }).click();
       await page.waitForURL(/sign-in/);
       // What the browser itself says of the wrong token.
       assertEquals(complaints.filter((text) => !text.includes("401")), []);

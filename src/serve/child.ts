@@ -29,8 +29,8 @@ const PERMISSIONS = /deno run (.*?) "/.exec(project.tasks.train.command)![1]!.sp
 
 /**
  * Runs what follows with a third of the server's claim to a core that both want: on a CPU adapter a
- * run wants them all. Where Linux shares cores out by session, niceness says nothing between two, and
- * that of the session is set as well. With 200 clients, 1,000 requests/s and two cores the 99th
+ * run wants them all. Where Linux shares cores out by autogroup, niceness says nothing between two, and
+ * that of the run's own is set as well. With 200 clients, 1,000 requests/s and two cores the 99th
  * percentile of `GET /runs` goes from 49 ms to 12 ms, and to 8 ms with a tenth.
  */
 const YIELDING = `{ echo 5 > /proc/self/autogroup; } 2> /dev/null; exec nice -n 5 "$0" "$@"`;

@@ -13,6 +13,7 @@ import copyScript from "./copy.js" with { type: "text" };
 import dashboardStyle from "./dashboard.css" with { type: "text" };
 import liveScript from "./live.js" with { type: "text" };
 import playgroundScript from "./playground.js" with { type: "text" };
+import requestScript from "./request.js" with { type: "text" };
 import runActionsScript from "./run_actions.js" with { type: "text" };
 import sessionScript from "./session.js" with { type: "text" };
 import startScript from "./start.js" with { type: "text" };
@@ -33,6 +34,7 @@ export const assets = {
   "style.css": css(`${pageStyle}\n${dashboardStyle}`),
   "page.js": script(pageScript),
   "live.js": script(`/*\n${morphdomLicense}*/\n${morphdom}\n${liveScript}`),
+  "request.js": script(requestScript),
   "run_actions.js": script(runActionsScript),
   "session.js": script(sessionScript),
   "copy.js": script(copyScript),

@@ -1,31 +1,8 @@
-// Asks a model of this server by OpenAI's API, and calls its tools; errors are in words for people.
+// Asks a model of this server by OpenAI's API, and calls its tools.
 (() => {
   "use strict";
 
-  /** @throws {Error} with what is to be shown. */
-  const post = async (path, body, signal) => {
-    let answer;
-    try {
-      answer = await fetch(path, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(body),
-        signal,
-      });
-    } catch (error) {
-      if (signal.aborted) throw error;
-      throw new Error("The server does not answer. Is it still running?");
-    }
-    if (answer.ok) return answer;
-    if (answer.status === 401) {
-      throw new Error("You are signed out. Sign in again in another tab, then go on here");
-    }
-    const said = await answer.json().catch(() => ({}));
-    const message = said.error?.message ?? said.detail ?? `The server answered ${answer.status}`;
-    const wait = answer.headers.get("retry-after");
-    const again = wait === null ? "" : `. Try again in ${wait} s or later`;
-    throw new Error(message + again);
-  };
+  const post = (path, json, signal) => globalThis.mentorRequest("POST", path, { json, signal });
 
   /** The data of server-sent events, one by one. */
   const dataOf = async function* (body) {

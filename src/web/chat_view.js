@@ -11,9 +11,10 @@
     return made;
   };
 
-  /** Class of a log-probability: none from 90 % on, then 60, 35, 14 %, as in reports. */
+  const bounds = list.dataset.bounds.split(" ").map(Number);
+  /** Class of a log-probability, as in reports. */
   const surprise = (logprob) => {
-    const level = [0.9, 0.6, 0.35, 0.14].filter((bound) => Math.exp(logprob) < bound).length;
+    const level = bounds.filter((bound) => Math.exp(logprob) < bound).length;
     return level === 0 ? "" : `l${level}`;
   };
 

@@ -5,7 +5,7 @@
  */
 
 import { clip, type Html, markup } from "../run/report/html.ts";
-import { logprobScale } from "../run/report/episode_parts.ts";
+import { logprobScale, PROBABILITY_BOUNDS } from "../run/report/episode_parts.ts";
 import { controlOnly, readOnlyNote } from "./control_only.ts";
 import { copied } from "./copied.ts";
 import type { DashboardPage, Visitor } from "./shell.ts";
@@ -51,7 +51,7 @@ export function playgroundPage(view: PlaygroundView, visitor: Visitor): Dashboar
       models.map((id) => markup`<option>${id}</option>`)
     }</select></p>
 <h2 class="unseen">Conversation</h2>
-<ol id="messages" class="messages"></ol>
+<ol id="messages" class="messages" data-bounds="${PROBABILITY_BOUNDS.join(" ")}"></ol>
 <p id="failure" class="bad" role="alert" hidden></p>
 <p id="state" class="note"></p>
 <p class="unseen" role="status" id="news"></p>

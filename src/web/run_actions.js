@@ -14,11 +14,10 @@
     busy = true;
     said.textContent = "";
     try {
-      const answer = await fetch(action, { method });
-      if (!answer.ok) said.textContent = (await answer.json()).detail;
-      else if (method === "DELETE") return location.assign("/");
-    } catch {
-      said.textContent = "The server does not answer. Is it still running?";
+      await globalThis.mentorRequest(method, action);
+      if (method === "DELETE") return location.assign("/");
+    } catch (error) {
+      said.textContent = error.message;
     }
     busy = false;
     document.dispatchEvent(new Event("refresh"));

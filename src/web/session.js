@@ -5,11 +5,13 @@
 
   document.getElementById("sign-out")?.addEventListener("click", async ({ target }) => {
     try {
-      await fetch("/session", { method: "DELETE" });
-    } catch {
-      // The cookie is still there.
-      target.textContent = "Not signed out: no answer";
-      return;
+      await globalThis.mentorRequest("DELETE", "/session");
+    } catch ({ status, message }) {
+      // A token that counts no more is as good as none; any other cookie is still there.
+      if (status !== 401) {
+        target.textContent = `Not signed out: ${message}`;
+        return;
+      }
     }
     location.assign("/ui/sign-in");
   });
@@ -21,16 +23,9 @@
     said.textContent = "";
     const token = form.elements.namedItem("token").value.trim();
     try {
-      const answer = await fetch("/session", {
-        method: "POST",
-        headers: { authorization: `Bearer ${token}` },
-      });
-      if (!answer.ok) {
-        said.textContent = (await answer.json()).detail;
-        return;
-      }
-    } catch {
-      said.textContent = "The server does not answer. Is it still running?";
+      await globalThis.mentorRequest("POST", "/session", { token });
+    } catch (error) {
+      said.textContent = error.message;
       return;
     }
     // Only to a page of this server.

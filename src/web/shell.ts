@@ -57,6 +57,7 @@ export function renderShell(page: DashboardPage, { path, name }: Omit<Visitor, "
   const { title, lead, body, live, scripts = [] } = page;
   const files = new Set<AssetName>([
     "page.js",
+    "request.js",
     ...live ? ["live.js"] as const : [],
     ...scripts,
     ...name === null ? [] : ["session.js"] as const,

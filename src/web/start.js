@@ -154,23 +154,15 @@
         unread.map(({ dataset: { path } }) => ({ path, message: "This is no number" })),
       );
     }
-    let answer, body;
     try {
-      answer = await fetch("/runs", {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(configOf(changed())),
+      const answer = await globalThis.mentorRequest("POST", "/runs", {
+        json: configOf(changed()),
       });
-      body = await answer.json();
-    } catch {
-      return refuse("The server does not answer. Is it still running?");
+      location.assign(`/ui/runs/${encodeURIComponent((await answer.json()).id)}`);
+    } catch (error) {
+      if (error.fields) refuseAll(error.fields);
+      else refuse(error.message);
     }
-    if (answer.ok) return location.assign(`/ui/runs/${encodeURIComponent(body.id)}`);
-    if (answer.status === 401) {
-      return refuse("You are signed out. Sign in again in another tab, then go on here");
-    }
-    if (body.errors) refuseAll(body.errors);
-    else refuse(body.detail);
   };
 
   form.addEventListener("submit", async (event) => {

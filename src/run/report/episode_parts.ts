@@ -22,6 +22,9 @@ export function outcome({ correct, finished, unavailable }: ReportEpisode): Html
   return markup`<span class="bad">\u2717 ${finished ? "wrong" : "unfinished"}</span>`;
 }
 
+/** Probabilities of tokens below which they get the next colour. */
+export const PROBABILITY_BOUNDS = [0.9, 0.6, 0.35, 0.14];
+
 /** What the colours of log-probabilities mean. */
 export const logprobScale =
   markup`<p class="scale by-logprob note">Probability of the sampled token: <span><i></i>90 % or more</span> <span><i class="l1"></i>60 %</span> <span><i class="l2"></i>35 %</span> <span><i class="l3"></i>14 %</span> <span><i class="l4"></i>less</span></p>`;
@@ -69,10 +72,10 @@ function at(values: number | readonly number[], i: number): number {
   return typeof values === "number" ? values : values[i]!;
 }
 
-/** Class of a log-probability: none from 90 % on, then 60, 35, 14 %. */
+/** Class of a log-probability: none from the first bound on, then one for each that it is below. */
 function surprise(logprob: number): string {
   if (!isNumber(logprob)) return "";
-  const level = [0.9, 0.6, 0.35, 0.14].filter((bound) => Math.exp(logprob) < bound).length;
+  const level = PROBABILITY_BOUNDS.filter((bound) => Math.exp(logprob) < bound).length;
   return level === 0 ? "" : ` l${level}`;
 }
 
