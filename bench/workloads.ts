@@ -287,7 +287,7 @@ export function workloads(gpu: Gpu): Workload[] {
   const decoding: Workload = {
     shape: `${S} sequences at ${context}, ${H} heads of ${D}`,
     costs: {
-      "attention_decode.forward": pass(2, 4)(S * context * C),
+      [`attention_decode${simd}.forward`]: pass(2, 4)(S * context * C),
       "rope.split_to_cache": pass(2, 4)(3 * S * C),
     },
     record() {

@@ -25,8 +25,8 @@ var<workgroup> outs: array<vec4f, LANES * WIDTH4>;
 
 @compute @workgroup_size(LANES)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
-  let row = group.x;
-  let head = group.y;
+  let head = group.x;
+  let row = group.y;
   let kv_head = head / (params.heads / params.kv_heads);
   let base = (row * params.heads + head) * WIDTH4;
   // A skipped row has position 0xffffffff: position + 1 wraps to no keys at all.

@@ -10,6 +10,7 @@ import advantage from "../../shaders/advantage.wgsl" with { type: "text" };
 import attention from "../../shaders/attention.wgsl" with { type: "text" };
 import attentionBackward from "../../shaders/attention_backward.wgsl" with { type: "text" };
 import attentionDecode from "../../shaders/attention_decode.wgsl" with { type: "text" };
+import attentionDecodeSimd from "../../shaders/attention_decode_simd.wgsl" with { type: "text" };
 import attentionSimd from "../../shaders/attention_simd.wgsl" with { type: "text" };
 import attentionSimdBackward from "../../shaders/attention_simd_backward.wgsl" with {
   type: "text",
@@ -49,6 +50,7 @@ export type KernelName =
   | "attention"
   | "attention_backward"
   | "attention_decode"
+  | "attention_decode_simd"
   | "attention_simd"
   | "attention_simd_backward"
   | "cast"
@@ -80,6 +82,7 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   attention,
   attention_backward: attentionBackward,
   attention_decode: attentionDecode,
+  attention_decode_simd: attentionDecodeSimd,
   attention_simd: attentionSimd,
   attention_simd_backward: attentionSimdBackward,
   cast,

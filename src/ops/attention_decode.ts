@@ -5,6 +5,7 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
+import type { Specialisation } from "../gpu/kernels.ts";
 import type { Tape } from "../tape.ts";
 import { assertShape, type Tensor } from "../tensor.ts";
 import type { HeadSizes } from "./attention.ts";
@@ -57,10 +58,13 @@ export function attentionDecode(
   const [R] = q.shape as [number];
   assertShape(q, [R, heads * headDim], "attend to the cache");
   const { gpu } = tape;
+  const { lanes, simd } = gpu.tuning;
+  const special: Specialisation = simd
+    ? { prelude: { HEAD_DIM: headDim, PARTS: lanesPerKey(headDim) } }
+    : { constants: { LANES: lanes }, prelude: { HEAD_DIM: headDim } };
   const y = tape.tensor([R, heads * headDim], "attention over cache");
-  gpu.dispatch("attention_decode", "forward", {
-    constants: { LANES: gpu.tuning.lanes },
-    prelude: { HEAD_DIM: headDim },
+  gpu.dispatch(simd ? "attention_decode_simd" : "attention_decode", "forward", {
+    ...special,
     bindings: { q, cache_k: cache.k, cache_v: cache.v, slots, positions, y },
     params: {
       heads,
@@ -69,7 +73,14 @@ export function attentionDecode(
       window: window ?? NO_WINDOW,
       scale: attentionScale ?? 1 / Math.sqrt(headDim),
     },
-    workgroups: [R, heads],
+    workgroups: [heads, R],
   });
   return y;
+}
+
+/** How many of eight lanes share a key where lanes share registers: each has up to four vec4 of it. */
+function lanesPerKey(headDim: number): number {
+  let parts = 1;
+  while (parts < 8 && headDim / parts > 16 && headDim % (8 * parts) === 0) parts *= 2;
+  return parts;
 }

@@ -249,6 +249,11 @@ export const attentionChecks: readonly KernelCheck[] = [
     5e-5,
     sequences,
   ),
-  kernelCheck("attention over cache", ["attention_decode.forward"], 2e-5, decodes),
+  kernelCheck(
+    "attention over cache",
+    ["attention_decode.forward", "attention_decode_simd.forward"],
+    2e-5,
+    decodes,
+  ),
   kernelCheck("fork cache", ["kv_cache.fork"], 0, forks),
 ];
