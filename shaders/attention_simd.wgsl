@@ -1,14 +1,16 @@
 // attention.wgsl for adapters that run a workgroup as one SIMD vector of a CPU core. There a load
-// costs as much as several multiply-adds, so a lane owns two queries, and the lanes load four keys
-// or values together, a vec4 of their components each, and hand them round.
+// costs as much as several multiply-adds, so a lane owns two queries, and the lanes load two keys or
+// values together, a vec4 of their components each, and hand them round. With four at a time a loop
+// over heads of 64 is 61 KB of machine code, more than an instruction cache holds, and no faster over
+// narrower ones.
 
 struct Params { tokens: u32, heads: u32, kv_heads: u32, scale: f32 }
 
 const LANES = 8u;
 const QUERIES = 16u;
-const KEYS = 4u;
+const KEYS = 2u;
 const WIDTH4 = HEAD_DIM / 4u;
-const LOADS = KEYS * WIDTH4 / LANES;
+const LOADS = (KEYS * WIDTH4 + LANES - 1u) / LANES;
 const MASKED = -1e30;
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;                // [T, H, D/4]
@@ -20,7 +22,7 @@ const MASKED = -1e30;
 @group(1) @binding(0) var<uniform> params: Params;
 
 alias Row = array<vec4f, WIDTH4>;
-// Four rows over the lanes: vec4 m of them is load m / LANES of lane m % LANES.
+// Two rows over the lanes: vec4 m of them is load m / LANES of lane m % LANES.
 alias Tile = array<vec4f, LOADS>;
 
 // The running softmax of one query.
@@ -52,13 +54,13 @@ fn load_query(t: u32, head: u32) -> Row {
   return row;
 }
 
-// Takes four scores in: the weights of their values, and what earlier sums are to be scaled by.
-fn update(state: ptr<function, State>, score: vec4f, seen: vec4<bool>, decay: ptr<function, f32>) -> vec4f {
-  let masked = select(vec4f(MASKED), score, seen);
-  let top = max((*state).highest, max(max(masked.x, masked.y), max(masked.z, masked.w)));
-  let weight = select(vec4f(), exp(masked - top), seen);
+// Takes two scores in: the weights of their values, and what earlier sums are to be scaled by.
+fn update(state: ptr<function, State>, score: vec2f, seen: vec2<bool>, decay: ptr<function, f32>) -> vec2f {
+  let masked = select(vec2f(MASKED), score, seen);
+  let top = max((*state).highest, max(masked.x, masked.y));
+  let weight = select(vec2f(), exp(masked - top), seen);
   *decay = exp((*state).highest - top);
-  (*state).total = (*state).total * *decay + ((weight.x + weight.y) + (weight.z + weight.w));
+  (*state).total = (*state).total * *decay + (weight.x + weight.y);
   (*state).highest = top;
   return weight;
 }
@@ -71,20 +73,18 @@ fn product(query: ptr<function, Row>, tile: ptr<function, Tile>, n: u32) -> f32 
   return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-fn products(query: ptr<function, Row>, tile: ptr<function, Tile>) -> vec4f {
-  return vec4f(product(query, tile, 0u), product(query, tile, 1u), product(query, tile, 2u), product(query, tile, 3u));
+fn products(query: ptr<function, Row>, tile: ptr<function, Tile>) -> vec2f {
+  return vec2f(product(query, tile, 0u), product(query, tile, 1u));
 }
 
 fn add(out: ptr<function, Row>, weight: f32, tile: ptr<function, Tile>, n: u32) {
   for (var i = 0u; i < WIDTH4; i++) { (*out)[i] = fma(vec4f(weight), part(tile, n, i), (*out)[i]); }
 }
 
-fn add_all(out: ptr<function, Row>, decay: f32, weight: vec4f, tile: ptr<function, Tile>) {
+fn add_all(out: ptr<function, Row>, decay: f32, weight: vec2f, tile: ptr<function, Tile>) {
   for (var i = 0u; i < WIDTH4; i++) { (*out)[i] *= decay; }
   add(out, weight.x, tile, 0u);
   add(out, weight.y, tile, 1u);
-  add(out, weight.z, tile, 2u);
-  add(out, weight.w, tile, 3u);
 }
 
 fn store(t: u32, head: u32, out: Row, state: State) {
@@ -122,13 +122,13 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) la
       keys[n] = k[at];
       values[n] = v[at];
     }
-    let index = vec4u(j, j + 1u, j + 2u, j + 3u);
+    let index = vec2u(j, j + 1u);
     var decay_a: f32;
     var decay_b: f32;
     let weight_a = update(&state_a, products(&query_a, &keys),
-      (index >= vec4u(start_a)) & (index <= vec4u(ta)), &decay_a);
+      (index >= vec2u(start_a)) & (index <= vec2u(ta)), &decay_a);
     let weight_b = update(&state_b, products(&query_b, &keys),
-      (index >= vec4u(start_b)) & (index <= vec4u(tb)), &decay_b);
+      (index >= vec2u(start_b)) & (index <= vec2u(tb)), &decay_b);
     add_all(&out_a, decay_a, weight_a, &values);
     add_all(&out_b, decay_b, weight_b, &values);
   }

@@ -1,13 +1,13 @@
 // attention_backward.wgsl for adapters that run a workgroup as one SIMD vector of a CPU core: the
-// lanes load four rows together, a vec4 of their components each, and hand them round.
+// lanes load two rows together, a vec4 of their components each, and hand them round.
 
 struct Params { tokens: u32, heads: u32, kv_heads: u32, scale: f32, beta_k: f32, beta_v: f32 }
 
 const LANES = 8u;
 const QUERIES = 16u;
-const ROWS = 4u;
+const ROWS = 2u;
 const WIDTH4 = HEAD_DIM / 4u;
-const LOADS = ROWS * WIDTH4 / LANES;
+const LOADS = (ROWS * WIDTH4 + LANES - 1u) / LANES;
 
 @group(0) @binding(0) var<storage, read> q: array<vec4f>;                // [T, H, D/4]
 @group(0) @binding(1) var<storage, read> k: array<vec4f>;                // [T, KV, D/4]
@@ -17,7 +17,7 @@ const LOADS = ROWS * WIDTH4 / LANES;
 @group(1) @binding(0) var<uniform> params: Params;
 
 alias Row = array<vec4f, WIDTH4>;
-// Four rows over the lanes: vec4 m of them is load m / LANES of lane m % LANES.
+// Two rows over the lanes: vec4 m of them is load m / LANES of lane m % LANES.
 alias Tile = array<vec4f, LOADS>;
 
 // Vec4 i of row n of a tile.
@@ -47,19 +47,17 @@ fn product(own: ptr<function, Row>, tile: ptr<function, Tile>, n: u32) -> f32 {
   return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-fn products(own: ptr<function, Row>, tile: ptr<function, Tile>) -> vec4f {
-  return vec4f(product(own, tile, 0u), product(own, tile, 1u), product(own, tile, 2u), product(own, tile, 3u));
+fn products(own: ptr<function, Row>, tile: ptr<function, Tile>) -> vec2f {
+  return vec2f(product(own, tile, 0u), product(own, tile, 1u));
 }
 
 fn add(sum: ptr<function, Row>, weight: f32, tile: ptr<function, Tile>, n: u32) {
   for (var i = 0u; i < WIDTH4; i++) { (*sum)[i] = fma(vec4f(weight), part(tile, n, i), (*sum)[i]); }
 }
 
-fn add_all(sum: ptr<function, Row>, weight: vec4f, tile: ptr<function, Tile>) {
+fn add_all(sum: ptr<function, Row>, weight: vec2f, tile: ptr<function, Tile>) {
   add(sum, weight.x, tile, 0u);
   add(sum, weight.y, tile, 1u);
-  add(sum, weight.z, tile, 2u);
-  add(sum, weight.w, tile, 3u);
 }
 
 @group(0) @binding(5) var<storage, read> segment_start: array<u32>;      // [T]
@@ -73,9 +71,9 @@ fn load_query(row: u32, query: ptr<function, Row>, upstream: ptr<function, Row>)
   }
 }
 
-// dS of a query's scores with four keys.
-fn score_gradients(score: vec4f, dp: vec4f, saved: vec2f, seen: vec4<bool>) -> vec4f {
-  return select(vec4f(), exp(score - saved.x) * (dp - saved.y) * params.scale, seen);
+// dS of a query's scores with two keys.
+fn score_gradients(score: vec2f, dp: vec2f, saved: vec2f, seen: vec2<bool>) -> vec2f {
+  return select(vec2f(), exp(score - saved.x) * (dp - saved.y) * params.scale, seen);
 }
 
 fn store_query(t: u32, row: u32, sum: Row) {
@@ -121,11 +119,11 @@ fn backward_q(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id)
       keys[n] = k[at];
       values[n] = v[at];
     }
-    let index = vec4u(j, j + 1u, j + 2u, j + 3u);
+    let index = vec2u(j, j + 1u);
     let da = score_gradients(products(&query_a, &keys), products(&upstream_a, &values), saved_a,
-      (index >= vec4u(start_a)) & (index <= vec4u(ta)));
+      (index >= vec2u(start_a)) & (index <= vec2u(ta)));
     let db = score_gradients(products(&query_b, &keys), products(&upstream_b, &values), saved_b,
-      (index >= vec4u(start_b)) & (index <= vec4u(tb)));
+      (index >= vec2u(start_b)) & (index <= vec2u(tb)));
     add_all(&sum_a, da, &keys);
     add_all(&sum_b, db, &keys);
   }
@@ -166,21 +164,11 @@ fn backward_kv(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id
         upstream[n] = dy[at];
       }
       let saved = row_sums[min(t + lane.x % ROWS, last) * params.heads + head];
-      let index = vec4u(t, t + 1u, t + 2u, t + 3u);
-      let seen = (index >= vec4u(j)) & (index < vec4u(min(end, params.tokens)));
-      let sums = vec4f(
-        subgroupShuffle(saved.x, 0u),
-        subgroupShuffle(saved.x, 1u),
-        subgroupShuffle(saved.x, 2u),
-        subgroupShuffle(saved.x, 3u),
-      );
-      let deltas = vec4f(
-        subgroupShuffle(saved.y, 0u),
-        subgroupShuffle(saved.y, 1u),
-        subgroupShuffle(saved.y, 2u),
-        subgroupShuffle(saved.y, 3u),
-      );
-      let p = select(vec4f(), exp(products(&key, &queries) - sums), seen);
+      let index = vec2u(t, t + 1u);
+      let seen = (index >= vec2u(j)) & (index < vec2u(min(end, params.tokens)));
+      let sums = vec2f(subgroupShuffle(saved.x, 0u), subgroupShuffle(saved.x, 1u));
+      let deltas = vec2f(subgroupShuffle(saved.y, 0u), subgroupShuffle(saved.y, 1u));
+      let p = select(vec2f(), exp(products(&key, &queries) - sums), seen);
       let ds = p * (products(&value, &upstream) - deltas) * params.scale;
       add_all(&value_sum, p, &upstream);
       add_all(&key_sum, ds, &queries);

@@ -65,7 +65,7 @@ export function segmentBounds(
  * @param q [T, H * D]
  * @param k [T, KV * D]
  * @param v [T, KV * D]
- * @throws {RangeError} if D is not a multiple of 4, or of 8 where lanes share registers.
+ * @throws {RangeError} if D is not a multiple of 4.
  * @throws {TypeError} if a shape does not fit.
  */
 export function attention(
@@ -83,9 +83,8 @@ export function attention(
   const { gpu } = tape;
   const { lanes } = gpu.tuning;
   const simd = gpu.tuning.simd && headDim <= WIDEST_SHARED;
-  const unit = simd ? 8 : 4;
-  if (headDim % unit !== 0) {
-    throw new RangeError(`Cannot attend: headDim is ${headDim}, it must be a multiple of ${unit}`);
+  if (headDim % 4 !== 0) {
+    throw new RangeError(`Cannot attend: headDim is ${headDim}, it must be a multiple of 4`);
   }
   const constants: Record<string, number> = simd ? {} : { LANES: lanes };
   const special = { constants, prelude: { HEAD_DIM: headDim } };
