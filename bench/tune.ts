@@ -65,6 +65,7 @@ export function space(info: GpuInfo): Variant[] {
     for (const simdBlocks of [4, 2, 1]) {
       add("matmul", `registers, ${8 * simdBlocks} x 32`, { simd: true, simdBlocks });
     }
+    if (base.readBits === 64) add("matmul", "registers, reads of 32 bits", { readBits: 32 });
   }
   for (const tile of tiles(info)) {
     const { lanesM, lanesN, blocksM, blocksN, depth } = tile;

@@ -13,9 +13,9 @@ const KEYS = LANES / PARTS;
 const OWN4 = WIDTH4 / PARTS;
 const LOWEST = -1e30;
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;                // [R, H, D/4]
-@group(0) @binding(1) var<storage, read> cache_k: array<vec4f>;          // [S, L, KV, D/4]
-@group(0) @binding(2) var<storage, read> cache_v: array<vec4f>;          // [S, L, KV, D/4]
+@group(0) @binding(0) var<storage, read> q: array<Floats4>;              // [R, H, D/4]
+@group(0) @binding(1) var<storage, read> cache_k: array<Floats4>;        // [S, L, KV, D/4]
+@group(0) @binding(2) var<storage, read> cache_v: array<Floats4>;        // [S, L, KV, D/4]
 @group(0) @binding(3) var<storage, read> slots: array<u32>;              // [R]
 @group(0) @binding(4) var<storage, read> positions: array<u32>;          // [R], 0xffffffff for a row to skip
 @group(0) @binding(5) var<storage, read_write> y: array<vec4f>;          // [R, H, D/4]
@@ -35,14 +35,14 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) la
 
   var query: array<vec4f, OWN4>;
   var out: array<vec4f, OWN4>;
-  for (var i = 0u; i < OWN4; i++) { query[i] = q[base + i * PARTS] * params.scale; }
+  for (var i = 0u; i < OWN4; i++) { query[i] = floats4(q[base + i * PARTS]) * params.scale; }
   var highest = LOWEST;
   var total = 0.0;
   for (var j = first; j < keys; j += KEYS) {
     let key = j + lane.x / PARTS;
     let at = cache + min(key, keys - 1u) * params.kv_heads * WIDTH4;
     var terms = vec4f();
-    for (var i = 0u; i < OWN4; i++) { terms = fma(query[i], cache_k[at + i * PARTS], terms); }
+    for (var i = 0u; i < OWN4; i++) { terms = fma(query[i], floats4(cache_k[at + i * PARTS]), terms); }
     var score = (terms.x + terms.y) + (terms.z + terms.w);
     for (var step = 1u; step < PARTS; step *= 2u) { score += subgroupShuffleXor(score, step); }
     let top = max(highest, score);
@@ -50,7 +50,7 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) la
     let decay = exp(highest - top);
     total = total * decay + weight;
     for (var i = 0u; i < OWN4; i++) {
-      out[i] = fma(vec4f(weight), cache_v[at + i * PARTS], out[i] * decay);
+      out[i] = fma(vec4f(weight), floats4(cache_v[at + i * PARTS]), out[i] * decay);
     }
     highest = top;
   }

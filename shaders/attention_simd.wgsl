@@ -13,9 +13,9 @@ const WIDTH4 = HEAD_DIM / 4u;
 const LOADS = (KEYS * WIDTH4 + LANES - 1u) / LANES;
 const MASKED = -1e30;
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;                // [T, H, D/4]
-@group(0) @binding(1) var<storage, read> k: array<vec4f>;                // [T, KV, D/4]
-@group(0) @binding(2) var<storage, read> v: array<vec4f>;                // [T, KV, D/4]
+@group(0) @binding(0) var<storage, read> q: array<Floats4>;              // [T, H, D/4]
+@group(0) @binding(1) var<storage, read> k: array<Floats4>;              // [T, KV, D/4]
+@group(0) @binding(2) var<storage, read> v: array<Floats4>;              // [T, KV, D/4]
 @group(0) @binding(3) var<storage, read> segment_start: array<u32>;      // [T]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4f>;          // [T, H, D/4]
 @group(0) @binding(5) var<storage, read_write> row_sums: array<vec2f>;   // [T, H]: log-sum-exp of the scaled scores, room for delta
@@ -50,7 +50,7 @@ fn place(first: u32, m: u32, kv_head: u32) -> u32 {
 fn load_query(t: u32, head: u32) -> Row {
   var row: Row;
   let at = (t * params.heads + head) * WIDTH4;
-  for (var i = 0u; i < WIDTH4; i++) { row[i] = q[at + i] * params.scale; }
+  for (var i = 0u; i < WIDTH4; i++) { row[i] = floats4(q[at + i]) * params.scale; }
   return row;
 }
 
@@ -119,8 +119,8 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) la
     var values: Tile;
     for (var n = 0u; n < LOADS; n++) {
       let at = place(j, n * LANES + lane.x, kv_head);
-      keys[n] = k[at];
-      values[n] = v[at];
+      keys[n] = floats4(k[at]);
+      values[n] = floats4(v[at]);
     }
     let index = vec2u(j, j + 1u);
     var decay_a: f32;

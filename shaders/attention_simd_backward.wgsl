@@ -9,10 +9,10 @@ const ROWS = 2u;
 const WIDTH4 = HEAD_DIM / 4u;
 const LOADS = (ROWS * WIDTH4 + LANES - 1u) / LANES;
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;                // [T, H, D/4]
-@group(0) @binding(1) var<storage, read> k: array<vec4f>;                // [T, KV, D/4]
-@group(0) @binding(2) var<storage, read> v: array<vec4f>;                // [T, KV, D/4]
-@group(0) @binding(3) var<storage, read> dy: array<vec4f>;               // [T, H, D/4]
+@group(0) @binding(0) var<storage, read> q: array<Floats4>;              // [T, H, D/4]
+@group(0) @binding(1) var<storage, read> k: array<Floats4>;              // [T, KV, D/4]
+@group(0) @binding(2) var<storage, read> v: array<Floats4>;              // [T, KV, D/4]
+@group(0) @binding(3) var<storage, read> dy: array<Floats4>;             // [T, H, D/4]
 @group(0) @binding(4) var<storage, read> row_sums: array<vec2f>;         // [T, H]: log-sum-exp, delta
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -66,8 +66,8 @@ fn add_all(sum: ptr<function, Row>, weight: vec2f, tile: ptr<function, Tile>) {
 // Rows of a query and of its upstream gradient.
 fn load_query(row: u32, query: ptr<function, Row>, upstream: ptr<function, Row>) {
   for (var i = 0u; i < WIDTH4; i++) {
-    (*query)[i] = q[row * WIDTH4 + i] * params.scale;
-    (*upstream)[i] = dy[row * WIDTH4 + i];
+    (*query)[i] = floats4(q[row * WIDTH4 + i]) * params.scale;
+    (*upstream)[i] = floats4(dy[row * WIDTH4 + i]);
   }
 }
 
@@ -116,8 +116,8 @@ fn backward_q(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id)
     var values: Tile;
     for (var n = 0u; n < LOADS; n++) {
       let at = place(j, n * LANES + lane.x, kv_head, params.kv_heads);
-      keys[n] = k[at];
-      values[n] = v[at];
+      keys[n] = floats4(k[at]);
+      values[n] = floats4(v[at]);
     }
     let index = vec2u(j, j + 1u);
     let da = score_gradients(products(&query_a, &keys), products(&upstream_a, &values), saved_a,
@@ -150,8 +150,8 @@ fn backward_kv(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id
   var key_sum: Row;
   var value_sum: Row;
   for (var i = 0u; i < WIDTH4; i++) {
-    key[i] = k[own + i] * params.scale;
-    value[i] = v[own + i];
+    key[i] = floats4(k[own + i]) * params.scale;
+    value[i] = floats4(v[own + i]);
   }
   let high = segment_end[min(first + LANES, params.tokens) - 1u];
   for (var head = kv_head * sharing; head < (kv_head + 1u) * sharing; head++) {
@@ -160,8 +160,8 @@ fn backward_kv(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id
       var upstream: Tile;
       for (var n = 0u; n < LOADS; n++) {
         let at = place(t, n * LANES + lane.x, head, params.heads);
-        queries[n] = q[at];
-        upstream[n] = dy[at];
+        queries[n] = floats4(q[at]);
+        upstream[n] = floats4(dy[at]);
       }
       let saved = row_sums[min(t + lane.x % ROWS, last) * params.heads + head];
       let index = vec2u(t, t + 1u);

@@ -17,7 +17,7 @@ struct Params {
 const LANES = 8u;
 const ROWS = LANES * BLOCKS;
 
-@group(0) @binding(0) var<storage, read> a: array<vec4f>;
+@group(0) @binding(0) var<storage, read> a: array<Floats4>;
 @group(0) @binding(1) var<storage, read> b: array<Stored4>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4f>;
 @group(0) @binding(3) var<storage, read> addend: array<vec4f>;
@@ -29,7 +29,7 @@ alias Block = array<vec4f, FILLED>;
 // Four terms of one row, or of one column, of each lane.
 alias Terms = array<vec4f, 4>;
 
-fn load_a(row: u32, k: u32) -> vec4f { return a[(row * params.a_stride + k) / 4u]; }
+fn load_a(row: u32, k: u32) -> vec4f { return floats4(a[(row * params.a_stride + k) / 4u]); }
 
 fn load_b(column4: u32, k: u32) -> Terms {
   let stride4 = params.b_stride / 4u;
@@ -202,7 +202,8 @@ fn tn(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: v
       // Terms past the last count as 0.
       let at = min(k + u, params.terms - 1u);
       y[u] = unpack4(b[at * b_stride4 + column4]);
-      x[u] = select(vec4f(), a[at * a_stride4 + row / 4u + lane.x], k + u < params.terms);
+      let own = floats4(a[at * a_stride4 + row / 4u + lane.x]);
+      x[u] = select(vec4f(), own, k + u < params.terms);
     }
     multiply(&s0, vec4f(x[0].x, x[1].x, x[2].x, x[3].x), y);
     multiply(&s1, vec4f(x[0].y, x[1].y, x[2].y, x[3].y), y);

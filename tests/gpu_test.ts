@@ -18,9 +18,11 @@ import {
   OutOfMemoryError,
   ShaderCompileError,
 } from "../src/gpu/errors.ts";
+import { INT64, SUBGROUPS } from "../src/gpu/features.ts";
 import { entryPoints, type KernelName, kernelSources } from "../src/gpu/kernels.ts";
 import { sizeClass } from "../src/gpu/memory.ts";
 import { reflect } from "../src/gpu/reflect.ts";
+import { deviceClass, tunings } from "../src/gpu/tuning.ts";
 import { linear } from "../src/ops/linear.ts";
 import { MetricSums } from "../src/ops/metric_sums.ts";
 import { nllLoss } from "../src/ops/policy_loss.ts";
@@ -110,6 +112,36 @@ Deno.test("the device has the adapter's own limits, and says who it is", async (
   assertEquals(opened.info.description, adapter.info.description);
   const granted = new Set<string>(device.features);
   assert(opened.info.features.every((feature) => granted.has(feature)));
+});
+
+Deno.test("an adapter's class follows from what it grants", () => {
+  const features = [SUBGROUPS, INT64];
+  const traits = { software: true, subgroupSize: 8, features };
+  assertEquals(deviceClass(traits), "simd");
+  assertEquals(deviceClass({ ...traits, features: [SUBGROUPS] }), "simd32");
+  assertEquals(deviceClass({ ...traits, features: [INT64] }), "software");
+  assertEquals(deviceClass({ ...traits, subgroupSize: 4 }), "software");
+  assertEquals(deviceClass({ ...traits, software: false }), "gpu");
+});
+
+Deno.test("where 64-bit integers are refused, kernels read 32 bits, and no others can be had", async () => {
+  const real = (await navigator.gpu.requestAdapter())!;
+  const requestDevice = (descriptor: GPUDeviceDescriptor) =>
+    [...descriptor.requiredFeatures ?? []].includes(INT64)
+      ? Promise.reject(new TypeError("no such feature"))
+      : real.requestDevice(descriptor);
+  const adapter = await changedAdapter({ requestDevice });
+  await withAdapter(() => Promise.resolve(adapter), async () => {
+    const error = await assertRejects(
+      () => Gpu.open({ tuning: tunings.simd }),
+      GpuUnavailableError,
+    );
+    assertStringIncludes(error.message, "64-bit integers");
+    assertStringIncludes(error.message, "bench tune");
+    using opened = await Gpu.open();
+    assert(!opened.info.features.includes(INT64));
+    assertEquals(opened.tuning.readBits, 32);
+  });
 });
 
 Deno.test("a shader that does not compile names label, reason and numbered source", async () => {

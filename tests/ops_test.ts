@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
 import { entryPoints, type KernelName, kernelSources } from "../src/gpu/kernels.ts";
 import { grid } from "../src/gpu/recorder.ts";
-import { sharesRegisters, tunings } from "../src/gpu/tuning.ts";
+import { supports, tunings } from "../src/gpu/tuning.ts";
 import { type KernelCheck, kernelChecks } from "../src/ops/checks/mod.ts";
 import { foldedChecks, narrowTuning } from "../src/ops/checks/folded.ts";
 import { rangeChecks, smallBinding } from "../src/ops/checks/ranges.ts";
@@ -51,7 +51,7 @@ async function assertPasses({ gpu }: Watched, check: KernelCheck): Promise<void>
 const watched: Record<string, Watched> = {};
 for (const [name, tuning] of Object.entries(tunings)) {
   using probe = await Gpu.open();
-  if (!tuning.simd || sharesRegisters(probe.info)) watched[name] = await watch({ tuning });
+  if (supports(probe.info, tuning)) watched[name] = await watch({ tuning });
 }
 Deno.test.afterAll(() => Object.values(watched).forEach(({ gpu }) => gpu.close()));
 
@@ -72,7 +72,9 @@ for (const name of Object.keys(watched)) {
 
 Deno.test("every check runs the entry points that it answers for", () => {
   for (const [check, ran] of ranBy) {
-    for (const entry of check.entries.filter((entry) => watched.simd || !entry.includes("_simd"))) {
+    for (
+      const entry of check.entries.filter((entry) => watched.simd32 || !entry.includes("_simd"))
+    ) {
       assert(ran.has(entry), `${check.name} never ran ${entry}`);
     }
   }

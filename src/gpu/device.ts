@@ -10,13 +10,14 @@ import {
   GpuValidationError,
   OutOfMemoryError,
 } from "./errors.ts";
+import { grantedFeatures, requestDevice, SUBGROUPS } from "./features.ts";
 import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts";
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
 import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
 import { rehearsalDevice } from "./rehearsal.ts";
 import { type ReadBack, type ReadRequest, Transfer } from "./transfer.ts";
-import { deviceClass, type Tuning, tunings } from "./tuning.ts";
+import { deviceClass, supports, type Tuning, tunings } from "./tuning.ts";
 
 /** Who the adapter is. */
 export interface GpuInfo {
@@ -68,10 +69,6 @@ const requiredLimits: Readonly<Record<string, number>> = {
   maxComputeInvocationsPerWorkgroup: 256,
   maxComputeWorkgroupSizeX: 256,
 };
-
-const usefulFeatures: readonly GPUFeatureName[] = ["timestamp-query", "shader-f16"];
-/** Not in every runtime's list of names, Deno's included. */
-const SUBGROUPS = "subgroups" as GPUFeatureName;
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
 
@@ -128,7 +125,7 @@ export class Gpu implements Disposable {
       );
     });
     this.#memory = new Memory(device, options.memoryBudget ?? Infinity);
-    this.#kernels = new KernelCache(device, enable, report);
+    this.#kernels = new KernelCache(device, enable, this.tuning.readBits, report);
     const { profile } = options;
     this.#profiler = profile ? new Profiler(device, this.#memory, profile) : null;
     this.#recorder = new Recorder(
@@ -177,11 +174,19 @@ export class Gpu implements Disposable {
       );
     }
     const device = await requestDevice(adapter, limits);
-    const features = [...usefulFeatures, SUBGROUPS].filter((name) => device.features.has(name));
+    const features = grantedFeatures(device);
     const { vendor, description, isFallbackAdapter, subgroupMinSize } = adapter.info;
     const software = isFallbackAdapter || /llvmpipe|swiftshader|lavapipe/i.test(description);
     const subgroupSize = subgroupMinSize ?? 0;
     const info = { vendor, description, software, subgroupSize, features, limits };
+    if (options.tuning && !supports(info, options.tuning)) {
+      device.destroy();
+      throw new GpuUnavailableError(
+        `Cannot use adapter "${description}" with this tuning: it takes subgroups of 8 lanes or ` +
+          "64-bit integers, which this adapter does not have; leave the tuning out, or make one for " +
+          "this adapter with ./mentor bench tune",
+      );
+    }
     // Runtimes that list the feature want it declared in every module that uses it; Deno does neither.
     const enable = adapter.features.has(SUBGROUPS) ? "enable subgroups;" : "";
     return new Gpu(device, info, enable, options);
@@ -377,20 +382,5 @@ export class Gpu implements Disposable {
     const [first] = this.#errors.splice(0);
     const error = this.#lost ?? first;
     if (error) throw error;
-  }
-}
-
-/** A device with every useful feature that the adapter grants. */
-async function requestDevice(
-  adapter: GPUAdapter,
-  requiredLimits: Record<string, number>,
-): Promise<GPUDevice> {
-  const features = usefulFeatures.filter((feature) => adapter.features.has(feature));
-  try {
-    // Deno grants subgroups without listing them among the adapter's features: ask, and see.
-    const requiredFeatures = [...features, SUBGROUPS];
-    return await adapter.requestDevice({ requiredFeatures, requiredLimits });
-  } catch {
-    return await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
   }
 }

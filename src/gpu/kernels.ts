@@ -28,6 +28,8 @@ import matmul from "../../shaders/matmul.wgsl" with { type: "text" };
 import matmulSimd from "../../shaders/matmul_simd.wgsl" with { type: "text" };
 import policyLoss from "../../shaders/policy_loss.wgsl" with { type: "text" };
 import preferenceLoss from "../../shaders/preference_loss.wgsl" with { type: "text" };
+import reads32 from "../../shaders/reads_32.wgsl" with { type: "text" };
+import reads64 from "../../shaders/reads_64.wgsl" with { type: "text" };
 import reduce from "../../shaders/reduce.wgsl" with { type: "text" };
 import rmsnorm from "../../shaders/rmsnorm.wgsl" with { type: "text" };
 import roofline from "../../shaders/roofline.wgsl" with { type: "text" };
@@ -41,6 +43,7 @@ import storedF32 from "../../shaders/stored_f32.wgsl" with { type: "text" };
 import valueLoss from "../../shaders/value_loss.wgsl" with { type: "text" };
 import { ShaderCompileError } from "./errors.ts";
 import { type EntryPoint, reflect } from "./reflect.ts";
+import type { Tuning } from "./tuning.ts";
 
 /** The name of a shader file without its extension. */
 export type KernelName =
@@ -117,6 +120,9 @@ const storedSources: Readonly<Record<FloatType, string>> = {
   f16: storedF16,
 };
 
+/** How kernels read what they don't write: the types `Words2` and `Floats4`, and their functions. */
+const readsSources: Readonly<Record<Tuning["readBits"], string>> = { 32: reads32, 64: reads64 };
+
 /** What specialises a kernel: `override` values, and constants that must be known to the compiler. */
 export interface Specialisation {
   /** Values of WGSL `override`s (workgroup sizes, switches). */
@@ -148,16 +154,24 @@ export function entryPoints(name: KernelName): Map<string, EntryPoint> {
 /** Compiles each (kernel, entry point, specialisation) once. */
 export class KernelCache {
   readonly #device: GPUDevice;
-  readonly #enable: string;
+  readonly #head: readonly string[];
   readonly #onError: (error: Error) => void;
   readonly #kernels = new Map<string, Kernel>();
   /** The layout of group 1: one window of the params ring, placed by a dynamic offset. */
   readonly paramsLayout: GPUBindGroupLayout;
 
-  /** @param enable the `enable` directives that start every module */
-  constructor(device: GPUDevice, enable: string, onError: (error: Error) => void) {
+  /**
+   * @param enable the `enable` directives that start every module
+   * @param readBits how many bits kernels read at a time
+   */
+  constructor(
+    device: GPUDevice,
+    enable: string,
+    readBits: Tuning["readBits"],
+    onError: (error: Error) => void,
+  ) {
     this.#device = device;
-    this.#enable = enable;
+    this.#head = [enable, readsSources[readBits]];
     this.#onError = onError;
     this.paramsLayout = device.createBindGroupLayout({
       label: "params",
@@ -191,7 +205,7 @@ export class KernelCache {
       `const ${constant} = ${value}u;`
     );
     const code = [
-      ...[this.#enable, ...lines],
+      ...[...this.#head, ...lines],
       ...[storedSources[stored], shared, kernelSources[name]],
     ].join("\n");
     const kernel = this.#compile(`${name}.${entry}`, code, found, { ...constants });

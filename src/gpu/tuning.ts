@@ -8,6 +8,8 @@
  * @module
  */
 
+import { INT64, SUBGROUPS } from "./features.ts";
+
 /** A tile of a matrix product: in workgroup memory, and in the registers of a lane. */
 export interface MatmulTile {
   /** Lanes along the columns. */
@@ -34,6 +36,11 @@ export interface Tuning {
   readonly simd: boolean;
   /** Where `simd` is true, the most blocks of 8 rows that a lane makes in a product: 1, 2 or 4. */
   readonly simdBlocks: number;
+  /**
+   * Bits that kernels read at a time in their inner loops; 64 needs 64-bit integers. llvmpipe checks
+   * and fetches each lane's element by itself: two f32 as one take 0.6 times the instructions.
+   */
+  readonly readBits: 32 | 64;
   /** The tile of a matrix product where `simd` is false. */
   readonly matmul: MatmulTile;
   /** The same for products of a few rows, as in decoding. */
@@ -48,19 +55,24 @@ export interface Tuning {
 
 const narrow: MatmulTile = { lanesN: 8, lanesM: 1, blocksN: 1, blocksM: 2, depth: 16 };
 
+const simd: Tuning = {
+  lanes: 8,
+  wide: 256,
+  partialRows: 256,
+  simd: true,
+  simdBlocks: 4,
+  readBits: 64,
+  matmul: narrow,
+  matmulFew: narrow,
+  overlap: false,
+};
+
 /** One row per device class. */
-export const tunings: { readonly [name in "simd" | "software" | "gpu"]: Tuning } = {
+export const tunings: { readonly [name in "simd" | "simd32" | "software" | "gpu"]: Tuning } = {
   /** llvmpipe and its like, with subgroups of at least 8 lanes. */
-  simd: {
-    lanes: 8,
-    wide: 256,
-    partialRows: 256,
-    simd: true,
-    simdBlocks: 4,
-    matmul: narrow,
-    matmulFew: narrow,
-    overlap: false,
-  },
+  simd,
+  /** The same where the runtime grants no 64-bit integers. */
+  simd32: { ...simd, readBits: 32 },
   /** Software adapters without them. */
   software: {
     lanes: 8,
@@ -68,6 +80,7 @@ export const tunings: { readonly [name in "simd" | "software" | "gpu"]: Tuning }
     partialRows: 256,
     simd: false,
     simdBlocks: 0,
+    readBits: 32,
     matmul: narrow,
     matmulFew: { ...narrow, blocksM: 1 },
     overlap: false,
@@ -78,6 +91,7 @@ export const tunings: { readonly [name in "simd" | "software" | "gpu"]: Tuning }
     partialRows: 64,
     simd: false,
     simdBlocks: 0,
+    readBits: 32,
     matmul: { lanesN: 16, lanesM: 16, blocksN: 1, blocksM: 1, depth: 16 },
     matmulFew: { lanesN: 32, lanesM: 2, blocksN: 1, blocksM: 1, depth: 16 },
     overlap: true,
@@ -91,15 +105,18 @@ interface AdapterTraits {
   readonly subgroupSize: number;
 }
 
-/** Whether kernels may run that hand registers round eight lanes. */
-export function sharesRegisters(
+/** Whether an adapter can run the kernels of a device class. */
+export function supports(
   { features, subgroupSize }: Pick<AdapterTraits, "features" | "subgroupSize">,
+  { simd, readBits }: Tuning,
 ): boolean {
-  return features.includes("subgroups") && subgroupSize >= 8;
+  const sharesRegisters = features.includes(SUBGROUPS) && subgroupSize >= 8;
+  return (!simd || sharesRegisters) && (readBits === 32 || features.includes(INT64));
 }
 
 /** The device class of an adapter. */
 export function deviceClass(adapter: AdapterTraits): keyof typeof tunings {
   if (!adapter.software) return "gpu";
-  return sharesRegisters(adapter) ? "simd" : "software";
+  const fitting = (["simd", "simd32"] as const).find((name) => supports(adapter, tunings[name]));
+  return fitting ?? "software";
 }

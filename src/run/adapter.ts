@@ -23,6 +23,7 @@ const tuningSchema: v.GenericSchema<Tuning> = v.strictObject({
   partialRows: count,
   simd: v.boolean(),
   simdBlocks: v.picklist([0, 1, 2, 4]),
+  readBits: v.picklist([32, 64]),
   matmul: tile,
   matmulFew: tile,
   overlap: v.boolean(),
