@@ -78,7 +78,10 @@ export function attentionDecode(
   return y;
 }
 
-/** How many of eight lanes share a key where lanes share registers: each has up to four vec4 of it. */
+/**
+ * How many of eight lanes share a key where lanes share registers: so many that none has more than
+ * four vec4 of it, as far as eight lanes and the number of vec4 allow.
+ */
 function lanesPerKey(headDim: number): number {
   let parts = 1;
   while (parts < 8 && headDim / parts > 16 && headDim % (8 * parts) === 0) parts *= 2;
