@@ -124,7 +124,7 @@ Deno.test("an adapter's class follows from what it grants", () => {
   assertEquals(deviceClass({ ...traits, software: false }), "gpu");
 });
 
-Deno.test("where 64-bit integers are refused, kernels read 32 bits, and no others can be had", async () => {
+Deno.test("where 64-bit integers are refused, kernels read 32 bits, and those that read 64 are refused", async () => {
   const real = (await navigator.gpu.requestAdapter())!;
   const requestDevice = (descriptor: GPUDeviceDescriptor) =>
     [...descriptor.requiredFeatures ?? []].includes(INT64)

@@ -286,7 +286,7 @@ Deno.test("a config names no file, model, address or code that the operator did 
     ["distill.teacher", "org/large"],
     ["likelihood.expert", "/etc"],
     ["likelihood.base", "org/large"],
-    ["out", "/tmp/elsewhere"],
+    ["out", "/elsewhere"],
     ["resume", trained.path],
     ["tuning", "/etc/passwd"],
   ];

@@ -34,5 +34,5 @@ export async function requestDevice(
 
 /** The useful features that a device has. */
 export function grantedFeatures({ features }: GPUDevice): GPUFeatureName[] {
-  return [...listed, SUBGROUPS, INT64].filter((name) => features.has(name));
+  return [...listed, ...unlisted[0]!].filter((name) => features.has(name));
 }

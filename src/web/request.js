@@ -18,7 +18,7 @@
   /**
    * The answer, which is a good one.
    *
-   * @throws {Error} with what is to be shown,, and of an answer its `status`, and as `fields`
+   * @throws {Error} with what is to be shown, and of an answer its `status`, and as `fields`
    * what is wrong with each where it says so
    */
   globalThis.mentorRequest = async (method, path, { json, token, signal } = {}) => {

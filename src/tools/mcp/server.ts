@@ -25,7 +25,7 @@ export class McpServer implements AsyncDisposable {
   readonly #sdk: McpSdk;
   readonly #backoffMs: number;
   readonly #closing = new AbortController();
-  /** The session that an episode began with: what the server remembers of it is there. */
+  /** The MCP session that an episode began with: what the server remembers of it is there. */
   readonly #episodes = new WeakMap<object, McpSession>();
   readonly #ended: Promise<void>[] = [];
   readonly #waiting: (() => void)[] = [];
@@ -61,10 +61,10 @@ export class McpServer implements AsyncDisposable {
   }
 
   /**
-   * Calls a tool. Where the session is over, the call waits for another one.
+   * Calls a tool. Where the MCP session is over, the call waits for another one.
    *
-   * @throws {ToolUnavailableError} if the session ends before there is an answer, if the one that the
-   * episode began with has ended, or, for good, if there is no other to be had.
+   * @throws {ToolUnavailableError} if the MCP session ends before there is an answer, if the one that
+   * the episode began with has ended, or, for good, if there is no other to be had.
    * @throws {Error} if the server refuses the call, or the tool takes too long.
    */
   async call(
@@ -123,7 +123,7 @@ export class McpServer implements AsyncDisposable {
     else this.#running--;
   }
 
-  /** Ends the session, and the program where there is one. */
+  /** Ends the MCP session, and the program where there is one. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await this.#opening?.catch(() => {});

@@ -106,7 +106,7 @@ export class McpSession {
   /**
    * Calls a tool.
    *
-   * @throws {ToolUnavailableError} if the session is over before there is an answer.
+   * @throws {ToolUnavailableError} if the MCP session is over before there is an answer.
    * @throws {Error} if the server refuses the call, or the tool takes too long.
    * @throws the reason of the signal if that fires.
    */
