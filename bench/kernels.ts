@@ -55,10 +55,12 @@ class RooflineProbe implements Disposable {
   readonly #gpu: Gpu;
   readonly #x: { readonly buffer: GPUBuffer };
   readonly #y: { readonly buffer: GPUBuffer };
+  readonly #lanes: number;
   #roofline: Roofline = { bandwidth: 0, flops: 0 };
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
+    this.#lanes = gpu.info.software ? FEW_LANES : MANY_LANES;
     const bytes = 4 * COPIED;
     this.#x = { buffer: gpu.allocate(bytes, "other", "roofline x") };
     this.#y = { buffer: gpu.allocate(bytes, "other", "roofline y") };
@@ -72,7 +74,7 @@ class RooflineProbe implements Disposable {
   async measure(): Promise<void> {
     const times = await durations(this.#gpu, () => {
       copy(this.#gpu, this.#x, this.#y, COPIED);
-      multiplyAdd(this.#gpu, this.#y, LANES, ITERATIONS);
+      multiplyAdd(this.#gpu, this.#y, this.#lanes, ITERATIONS);
     }, 3);
     const seconds = (label: string) => Math.min(...times.get(label)!) / 1000;
     const { bandwidth, flops } = this.#roofline;
@@ -80,7 +82,7 @@ class RooflineProbe implements Disposable {
       bandwidth: Math.max(bandwidth, 8 * COPIED / seconds("roofline.copy")),
       flops: Math.max(
         flops,
-        2 * MULTIPLY_ADDS * LANES * ITERATIONS / seconds("roofline.multiply_add"),
+        2 * MULTIPLY_ADDS * this.#lanes * ITERATIONS / seconds("roofline.multiply_add"),
       ),
     };
   }
@@ -92,8 +94,8 @@ class RooflineProbe implements Disposable {
 
 /** Numbers that are copied, 16 MiB: beyond the caches of most cores. */
 const COPIED = 2 ** 22;
-/** Lanes that multiply and add, and how often each does all of it. */
-const [LANES, ITERATIONS] = [65_536, 256];
+/** Lanes that multiply and add on few cores and on a GPU, and how often each does all of it. */
+const [FEW_LANES, MANY_LANES, ITERATIONS] = [2 ** 16, 2 ** 20, 256];
 
 /** Milliseconds of the fastest dispatch of each kernel whose cost the workload states. */
 export async function fastest(
@@ -136,6 +138,12 @@ function rowsOf(
   });
 }
 
+/**
+ * A GPU that has little to do for a second lowers its clock: an H100 then takes two to six times as
+ * long. It is kept at work for this long, in ms, before what counts.
+ */
+const WARM_UP = 30;
+
 /** Time of each dispatch by kernel, after a warm-up that compiles. */
 async function durations(
   gpu: Gpu,
@@ -143,10 +151,12 @@ async function durations(
   repetitions = REPETITIONS,
 ): Promise<Map<string, number[]>> {
   record();
-  await gpu.profile();
-  for (let i = 0; i < repetitions; i++) record();
+  const first = await gpu.profile();
+  const once = first.reduce((sum, { start, end }) => sum + end - start, 0);
+  const warm = gpu.info.software ? 0 : Math.ceil(WARM_UP / Math.max(once, 0.01));
+  for (let i = 0; i < warm + repetitions; i++) record();
   const times = new Map<string, number[]>();
-  for (const { name, start, end } of await gpu.profile()) {
+  for (const { name, start, end } of (await gpu.profile()).slice(warm * first.length)) {
     const found = times.get(name);
     if (found) found.push(end - start);
     else times.set(name, [end - start]);

@@ -18,7 +18,14 @@ import { products, productWorkload, workloads } from "./workloads.ts";
 /** One setting of one knob. */
 export interface Variant {
   /** Which part of the table it changes. */
-  readonly knob: "matmul" | "matmulFew" | "wide" | "lanes" | "partialRows";
+  readonly knob:
+    | "matmul"
+    | "matmulSmall"
+    | "workgroups"
+    | "wide"
+    | "lanes"
+    | "rowLanes"
+    | "partialRows";
   readonly name: string;
   readonly change: Partial<Tuning>;
 }
@@ -71,14 +78,22 @@ export function space(info: GpuInfo): Variant[] {
     const { lanesM, lanesN, blocksM, blocksN, depth } = tile;
     const name = `${4 * lanesM * blocksM} x ${4 * lanesN * blocksN} x ${depth}, lanes ` +
       `${lanesM} x ${lanesN}`;
-    add("matmul", name, base.simd ? { simd: false, matmul: tile } : { matmul: tile });
-    if (!base.simd && lanesM * blocksM <= 4) add("matmulFew", name, { matmulFew: tile });
+    const lanes = lanesM * lanesN;
+    if (base.simd) add("matmul", name, { simd: false, matmul: tile });
+    else if (info.software || lanes >= 64) add("matmul", name, { matmul: tile });
+    if (!base.simd && lanes <= 64) add("matmulSmall", name, { matmulSmall: tile });
+  }
+  if (!info.software) {
+    for (const workgroups of [64, 128, 256, 512]) {
+      add("workgroups", `${workgroups} workgroups`, { workgroups });
+    }
+    for (const rowLanes of [1, 16, 32, 64]) add("rowLanes", `${rowLanes} lanes`, { rowLanes });
   }
   for (const wide of [64, 128, 256, 512]) add("wide", `${wide} lanes`, { wide });
   if (!base.simd) {
     for (const lanes of [8, 32, 64, 128]) add("lanes", `${lanes} lanes`, { lanes });
   }
-  for (const partialRows of [64, 128, 256, 512]) {
+  for (const partialRows of [16, 32, 64, 128, 256, 512]) {
     add("partialRows", `${partialRows} rows`, { partialRows });
   }
   const isDefault = ({ change }: Variant) => isPart(change, base);
@@ -105,7 +120,7 @@ function tiles({ software, limits }: GpuInfo): MatmulTile[] {
   for (const [lanesM, lanesN] of lanes as [number, number][]) {
     for (const [blocksM, blocksN] of [[1, 1], [2, 1], [2, 2]] as const) {
       for (const depth of software ? [16] : [8, 16, 32]) {
-        const bytes = 16 * depth * (lanesM * blocksM + lanesN * blocksN);
+        const bytes = 16 * depth * (lanesM * blocksM + lanesN * blocksN + 2);
         if (bytes > limits["maxComputeWorkgroupStorageSize"]!) continue;
         if (lanesM * lanesN > limits["maxComputeInvocationsPerWorkgroup"]!) continue;
         found.push({ lanesM, lanesN, blocksM, blocksN, depth });
@@ -149,14 +164,16 @@ export async function tune(
 
 /** The workloads that tell a knob's settings apart. */
 function workloadsOf(knob: Variant["knob"], gpu: Gpu) {
-  if (knob === "matmul" || knob === "matmulFew") {
-    const few = products.filter(([, , M]) => M <= 16);
-    const chosen = knob === "matmul" ? products.filter((one) => !few.includes(one)) : few;
-    return chosen.map((product) => productWorkload(gpu, product));
+  if (ofProducts(knob)) {
+    // Those that have tiles of several rows.
+    const { simd, fewRows } = tunings[deviceClass(gpu.info)];
+    return products.filter(([, , M]) => M > (simd ? 16 : fewRows))
+      .map((product) => productWorkload(gpu, product));
   }
   const labels = {
     wide: /^(glu|rope|adamw|select|embedding)/,
     lanes: /^(rmsnorm|attention|lm_head|sample)/,
+    rowLanes: /^(rmsnorm.(forward|backward_x)|lm_head.accumulate)/,
     partialRows: /^rmsnorm.backward_w/,
   }[knob];
   return workloads(gpu).flatMap((workload) => {
@@ -167,8 +184,13 @@ function workloadsOf(knob: Variant["knob"], gpu: Gpu) {
 
 function shapesOf(knob: Variant["knob"], gpu: Gpu): string[] {
   return workloadsOf(knob, gpu).flatMap(({ shape, costs }) =>
-    Object.keys(costs).map((label) => knob.startsWith("matmul") ? shape : label)
+    Object.keys(costs).map((label) => ofProducts(knob) ? shape : label)
   );
+}
+
+/** Whether a knob says how matrix products are made. */
+function ofProducts(knob: Variant["knob"]): knob is "matmul" | "matmulSmall" | "workgroups" {
+  return ["matmul", "matmulSmall", "workgroups"].includes(knob);
 }
 
 /** Brings the times of every shape up to date, and those of the best variant so far. */

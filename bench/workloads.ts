@@ -6,7 +6,7 @@
  */
 
 import type { Gpu } from "../src/gpu/device.ts";
-import { attention, segmentBounds } from "../src/ops/attention.ts";
+import { attention, lanesTogether, segmentBounds } from "../src/ops/attention.ts";
 import { attentionDecode } from "../src/ops/attention_decode.ts";
 import { embedding } from "../src/ops/embedding.ts";
 import { glu } from "../src/ops/glu.ts";
@@ -122,7 +122,8 @@ export function productWorkload(
   const fixture = new Fixture(gpu);
   const [a, b] = [fixture.tensor([M, K]), fixture.tensor([K, N])];
   const c = fixture.tensor([M, N]);
-  const kernel = gpu.tuning.simd ? "matmul_simd" : "matmul";
+  const few = layout === "nt" && M <= gpu.tuning.fewRows;
+  const kernel = gpu.tuning.simd ? "matmul_simd" : few ? "matmul_few" : "matmul";
   const cost = { bytes: F32 * (M * K + K * N + M * N), flops: 2 * M * N * K };
   return {
     shape: `${name}, ${M} x ${N} x ${K}`,
@@ -287,7 +288,9 @@ export function workloads(gpu: Gpu): Workload[] {
   const decoding: Workload = {
     shape: `${S} sequences at ${context}, ${H} heads of ${D}`,
     costs: {
-      [`attention_decode${simd}.forward`]: pass(2, 4)(S * context * C),
+      [`attention_decode${lanesTogether(gpu) > 1 ? "_simd" : simd}.forward`]: pass(2, 4)(
+        S * context * C,
+      ),
       "rope.split_to_cache": pass(2, 4)(3 * S * C),
     },
     record() {

@@ -1,13 +1,13 @@
-// attention_decode.wgsl for adapters that run a workgroup as one SIMD vector of a CPU core.
+// attention_decode.wgsl for adapters whose lanes see each other's registers: LANES of them, as many as
+// certainly do.
 //
-// PARTS lanes share a key, each with every PARTS-th vec4 of the head's components, so that eight
-// lanes have 8 / PARTS keys at a time. There a load of a vec4 is 1.5 KB of machine code: a lane with
+// PARTS lanes share a key, each with every PARTS-th vec4 of the head's components, so that they have
+// LANES / PARTS keys at a time. Under llvmpipe a load of a vec4 is 1.5 KB of machine code: a lane with
 // a whole key of 64 components has a loop of 50 KB, which no instruction cache holds, and takes 1.6
 // times as long.
 
 struct Params { heads: u32, kv_heads: u32, length: u32, window: u32, scale: f32 }
 
-const LANES = 8u;
 const WIDTH4 = HEAD_DIM / 4u;
 const KEYS = LANES / PARTS;
 const OWN4 = WIDTH4 / PARTS;

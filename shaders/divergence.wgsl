@@ -6,7 +6,6 @@
 
 struct Params { rows: u32, chunk: u32, first: u32, beta: f32, inverse_temperature: f32 }
 
-override LANES: u32 = 8;
 override WIDE: u32 = 256;
 
 // log p - log M and log q - log M
@@ -29,33 +28,38 @@ fn log_ratios(d: vec4f, beta: f32) -> LogRatios {
 @group(0) @binding(4) var<storage, read_write> sums: array<vec2f>;         // [N]: KL(p || M), KL(q || M)
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Adds one chunk to the two divergences of each row; one lane per row.
+// Adds one chunk to the two divergences of each row; row_lanes.wgsl says which lanes go
+// through one.
 @compute @workgroup_size(LANES)
 fn accumulate(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
-  let row = linear_index(group, groups) * LANES + lane.x;
-  if (row >= params.rows) { return; }
-  let chunk4 = params.chunk / 4u;
-  let base = row * chunk4;
-  let s = statistics[row];
-  let t = teacher_statistics[row];
+  let at = row_part(group, groups, lane.x);
+  let real = at.row < params.rows;
+  let chunk4 = select(0u, params.chunk / 4u, real);
+  let base = at.row * chunk4;
+  let s = statistics[at.row];
+  let t = teacher_statistics[at.row];
   let log_sum = log(s.y);
   let teacher_log_sum = log(t.y);
   var student = vec4f();
   var teacher = vec4f();
-  for (var i = 0u; i < chunk4; i++) {
+  for (var i = at.part; i < chunk4; i += ROW_LANES) {
     let log_p = logits[base + i] * params.inverse_temperature - s.x - log_sum;
     let log_q = teacher_logits[base + i] * params.inverse_temperature - t.x - teacher_log_sum;
     let ratios = log_ratios(log_q - log_p, params.beta);
     student = fma(exp(log_p), ratios.student, student);
     teacher = fma(exp(log_q), ratios.teacher, teacher);
   }
-  var sum = vec2f(dot(student, vec4f(1.0)), dot(teacher, vec4f(1.0)));
-  if (params.first == 0u) { sum += sums[row]; }
-  sums[row] = sum;
+  var sum = vec2f(
+    sum_over_row(lane.x, dot(student, vec4f(1.0))),
+    sum_over_row(lane.x, dot(teacher, vec4f(1.0))),
+  );
+  if (!real || at.part != 0u) { return; }
+  if (params.first == 0u) { sum += sums[at.row]; }
+  sums[at.row] = sum;
 }
 
 struct FinishParams { rows: u32, student_share: f32, teacher_share: f32 }

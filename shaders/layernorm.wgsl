@@ -1,11 +1,9 @@
-// LayerNorm (Ba et al. 2016): y = (x - mean) * rstd * w + b with rstd = 1 / sqrt(var + epsilon);
-// one lane per row.
+// LayerNorm (Ba et al. 2016): y = (x - mean) * rstd * w + b with rstd = 1 / sqrt(var + epsilon).
+// row_lanes.wgsl says which lanes go through a row.
 
 struct Params { rows: u32, width: u32, epsilon: f32 }
 struct BackwardParams { rows: u32, width: u32, beta: f32 }
 struct PartialParams { rows: u32, width: u32, block: u32 }
-
-override LANES: u32 = 8;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;                // [T, C/4]
 @group(0) @binding(1) var<storage, read> w: array<vec4f>;                // [C/4]
@@ -20,21 +18,22 @@ fn forward(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
-  let row = linear_index(group, groups) * LANES + lane.x;
-  if (row >= params.rows) { return; }
-  let width4 = params.width / 4u;
-  let base = row * width4;
+  let at = row_part(group, groups, lane.x);
+  // A row past the end has no elements.
+  let width4 = select(0u, params.width / 4u, at.row < params.rows);
+  let base = at.row * width4;
   var sums = vec4f();
-  for (var i = 0u; i < width4; i++) { sums += x[base + i]; }
-  let mean = dot(sums, vec4f(1.0)) / f32(params.width);
+  for (var i = at.part; i < width4; i += ROW_LANES) { sums += x[base + i]; }
+  let mean = sum_over_row(lane.x, dot(sums, vec4f(1.0))) / f32(params.width);
   var squares = vec4f();
-  for (var i = 0u; i < width4; i++) {
+  for (var i = at.part; i < width4; i += ROW_LANES) {
     let v = x[base + i] - mean;
     squares = fma(v, v, squares);
   }
-  let r = 1.0 / sqrt(dot(squares, vec4f(1.0)) / f32(params.width) + params.epsilon);
-  moments[row] = vec2f(mean, r);
-  for (var i = 0u; i < width4; i++) { y[base + i] = fma((x[base + i] - mean) * r, w[i], b[i]); }
+  let variance = sum_over_row(lane.x, dot(squares, vec4f(1.0))) / f32(params.width);
+  let r = 1.0 / sqrt(variance + params.epsilon);
+  if (at.part == 0u && width4 > 0u) { moments[at.row] = vec2f(mean, r); }
+  for (var i = at.part; i < width4; i += ROW_LANES) { y[base + i] = fma((x[base + i] - mean) * r, w[i], b[i]); }
 }
 
 // With n = (x - mean) rstd and g = w dy: dx = rstd (g - mean(g) - n mean(g n))
@@ -49,21 +48,21 @@ fn backward_x(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
-  let row = linear_index(group, groups) * LANES + lane.x;
-  if (row >= backward_params.rows) { return; }
-  let width4 = backward_params.width / 4u;
-  let base = row * width4;
-  let saved = saved_moments[row];
+  let at = row_part(group, groups, lane.x);
+  // A row past the end has no elements.
+  let width4 = select(0u, backward_params.width / 4u, at.row < backward_params.rows);
+  let base = at.row * width4;
+  let saved = saved_moments[at.row];
   var sums = vec4f();
   var products = vec4f();
-  for (var i = 0u; i < width4; i++) {
+  for (var i = at.part; i < width4; i += ROW_LANES) {
     let g = w[i] * dy[base + i];
     sums += g;
     products = fma(g, (x[base + i] - saved.x) * saved.y, products);
   }
-  let mean = dot(sums, vec4f(1.0)) / f32(backward_params.width);
-  let scale = dot(products, vec4f(1.0)) / f32(backward_params.width);
-  for (var i = 0u; i < width4; i++) {
+  let mean = sum_over_row(lane.x, dot(sums, vec4f(1.0))) / f32(backward_params.width);
+  let scale = sum_over_row(lane.x, dot(products, vec4f(1.0))) / f32(backward_params.width);
+  for (var i = at.part; i < width4; i += ROW_LANES) {
     let n = (x[base + i] - saved.x) * saved.y;
     var value = saved.y * (w[i] * dy[base + i] - mean - n * scale);
     if (backward_params.beta != 0.0) { value += backward_params.beta * dx[base + i]; }

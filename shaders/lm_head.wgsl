@@ -3,7 +3,6 @@
 
 struct Params { rows: u32, chunk: u32, offset: u32, first: u32, inverse_temperature: f32 }
 
-override LANES: u32 = 8;
 override WIDE: u32 = 256;
 
 @group(0) @binding(0) var<storage, read> logits: array<vec4f>;           // [N, chunk/4]
@@ -11,41 +10,46 @@ override WIDE: u32 = 256;
 @group(0) @binding(2) var<storage, read_write> statistics: array<vec4f>; // [N]: max, sum e^(z-max), sum (z-max) e^(z-max), target's z-max
 @group(1) @binding(0) var<uniform> params: Params;
 
-// Folds one chunk into the running statistics of each row; one lane per row.
+// Folds one chunk into the running statistics of each row; row_lanes.wgsl says which lanes go
+// through one.
 @compute @workgroup_size(LANES)
 fn accumulate(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
-  let row = linear_index(group, groups) * LANES + lane.x;
-  if (row >= params.rows) { return; }
-  let chunk4 = params.chunk / 4u;
-  let base = row * chunk4;
-  var top = vec4f(-1e30);
-  for (var i = 0u; i < chunk4; i++) { top = max(top, logits[base + i]); }
+  let at = row_part(group, groups, lane.x);
+  let real = at.row < params.rows;
+  let chunk4 = select(0u, params.chunk / 4u, real);
+  let base = at.row * chunk4;
+  var tops = vec4f(-1e30);
+  for (var i = at.part; i < chunk4; i += ROW_LANES) { tops = max(tops, logits[base + i]); }
+  let top = max_over_row(lane.x, max(max(tops.x, tops.y), max(tops.z, tops.w)));
   var old = vec4f(-1e30, 0.0, 0.0, 0.0);
-  if (params.first == 0u) { old = statistics[row]; }
-  let highest = max(old.x, params.inverse_temperature * max(max(top.x, top.y), max(top.z, top.w)));
-  var mass = vec4f();
-  var moment = vec4f();
-  for (var i = 0u; i < chunk4; i++) {
+  if (params.first == 0u && real) { old = statistics[at.row]; }
+  let highest = max(old.x, params.inverse_temperature * top);
+  var masses = vec4f();
+  var moments = vec4f();
+  for (var i = at.part; i < chunk4; i += ROW_LANES) {
     let z = logits[base + i] * params.inverse_temperature;
     let e = exp(z - highest);
-    mass += e;
-    moment = fma(z - highest, e, moment);
+    masses += e;
+    moments = fma(z - highest, e, moments);
   }
+  let mass = sum_over_row(lane.x, dot(masses, vec4f(1.0)));
+  let moment = sum_over_row(lane.x, dot(moments, vec4f(1.0)));
+  if (!real || at.part != 0u) { return; }
   let risen = old.x - highest;
   let decay = exp(risen);
   var found = old.w + risen;
-  let target_column = targets[row] - params.offset;
+  let target_column = targets[at.row] - params.offset;
   if (target_column < params.chunk) {
     found = logits[base + target_column / 4u][target_column % 4u] * params.inverse_temperature - highest;
   }
-  statistics[row] = vec4f(
+  statistics[at.row] = vec4f(
     highest,
-    fma(old.y, decay, dot(mass, vec4f(1.0))),
-    fma(fma(risen, old.y, old.z), decay, dot(moment, vec4f(1.0))),
+    fma(old.y, decay, mass),
+    fma(fma(risen, old.y, old.z), decay, moment),
     found,
   );
 }

@@ -5,8 +5,6 @@ struct BlockParams { rows: u32, width: u32, block: u32 }
 struct SquareParams { count: u32, block: u32, slot: u32 }
 struct ClipParams { partials: u32, limit: f32 }
 
-override LANES: u32 = 8;
-
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
 @group(1) @binding(0) var<uniform> row_params: RowParams;
@@ -42,8 +40,6 @@ fn partial_rows(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_i
 @group(0) @binding(1) var<storage, read_write> partial_sums: array<f32>;
 @group(1) @binding(0) var<uniform> square_params: SquareParams;
 
-var<workgroup> lane_sums: array<f32, LANES>;
-
 // partial_sums[slot + b] = sum of x^2 over block b (`block` vec4s) of one tensor
 @compute @workgroup_size(LANES)
 fn sum_squares(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane: vec3u) {
@@ -51,13 +47,16 @@ fn sum_squares(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id
   let last = min(first + square_params.block, square_params.count / 4u);
   var sum = vec4f();
   for (var i = first + lane.x; i < last; i += LANES) { sum = fma(x[i], x[i], sum); }
-  lane_sums[lane.x] = dot(sum, vec4f(1.0));
-  workgroupBarrier();
-  if (lane.x == 0u) {
-    var total = 0.0;
-    for (var n = 0u; n < LANES; n++) { total += lane_sums[n]; }
-    partial_sums[square_params.slot + group.x] = total;
+  let own = dot(sum, vec4f(1.0));
+  var total = sum_over_row(lane.x, own);
+  if (ROW_LANES == 1u) {
+    // Where barriers are dear: one barrier, and one lane adds up.
+    shares[lane.x] = own;
+    workgroupBarrier();
+    total = 0.0;
+    for (var n = 0u; n < LANES && lane.x == 0u; n++) { total += shares[n]; }
   }
+  if (lane.x == 0u) { partial_sums[square_params.slot + group.x] = total; }
 }
 
 @group(0) @binding(0) var<storage, read> squares: array<f32>;
@@ -66,10 +65,12 @@ fn sum_squares(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id
 
 // Global norm, and the scale that brings it down to the limit as torch.nn.utils.clip_grad_norm_ does.
 // A norm that is not finite gives finite = 0, on which adamw leaves the weights alone.
-@compute @workgroup_size(1)
-fn clip_norm() {
-  var total = 0.0;
-  for (var i = 0u; i < clip_params.partials; i++) { total += squares[i]; }
+@compute @workgroup_size(LANES)
+fn clip_norm(@builtin(local_invocation_id) lane: vec3u) {
+  var sum = 0.0;
+  for (var i = lane.x; i < clip_params.partials; i += LANES) { sum += squares[i]; }
+  let total = sum_over_row(lane.x, sum);
+  if (lane.x > 0u) { return; }
   let norm = sqrt(total);
   clip[0] = norm;
   clip[1] = min(1.0, clip_params.limit / (norm + 1e-6));

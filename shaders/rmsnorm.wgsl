@@ -1,10 +1,9 @@
-// y = x * rstd * (offset + w) with rstd = 1 / sqrt(mean(x^2) + epsilon); one lane per row.
+// y = x * rstd * (offset + w) with rstd = 1 / sqrt(mean(x^2) + epsilon). row_lanes.wgsl says
+// which lanes go through a row.
 
 struct Params { rows: u32, width: u32, epsilon: f32, offset: f32 }
 struct BackwardParams { rows: u32, width: u32, beta: f32, offset: f32 }
 struct PartialParams { rows: u32, width: u32, block: u32 }
-
-override LANES: u32 = 8;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;                // [T, C/4]
 @group(0) @binding(1) var<storage, read> w: array<vec4f>;                // [C/4]
@@ -18,19 +17,19 @@ fn forward(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
-  let row = linear_index(group, groups) * LANES + lane.x;
-  if (row >= params.rows) { return; }
-  let width4 = params.width / 4u;
-  let base = row * width4;
+  let at = row_part(group, groups, lane.x);
+  // A row past the end has no elements.
+  let width4 = select(0u, params.width / 4u, at.row < params.rows);
+  let base = at.row * width4;
   var squares = vec4f();
-  for (var i = 0u; i < width4; i++) {
+  for (var i = at.part; i < width4; i += ROW_LANES) {
     let v = x[base + i];
     squares = fma(v, v, squares);
   }
-  let mean = dot(squares, vec4f(1.0)) / f32(params.width);
+  let mean = sum_over_row(lane.x, dot(squares, vec4f(1.0))) / f32(params.width);
   let r = 1.0 / sqrt(mean + params.epsilon);
-  rstd[row] = r;
-  for (var i = 0u; i < width4; i++) { y[base + i] = x[base + i] * r * (w[i] + params.offset); }
+  if (at.part == 0u && width4 > 0u) { rstd[at.row] = r; }
+  for (var i = at.part; i < width4; i += ROW_LANES) { y[base + i] = x[base + i] * r * (w[i] + params.offset); }
 }
 
 // With w standing for offset + w: dx = rstd (w dy - x rstd^2 mean(w dy x))
@@ -45,17 +44,18 @@ fn backward_x(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_id) lane: vec3u,
 ) {
-  let row = linear_index(group, groups) * LANES + lane.x;
-  if (row >= backward_params.rows) { return; }
-  let width4 = backward_params.width / 4u;
-  let base = row * width4;
+  let at = row_part(group, groups, lane.x);
+  // A row past the end has no elements.
+  let width4 = select(0u, backward_params.width / 4u, at.row < backward_params.rows);
+  let base = at.row * width4;
   var products = vec4f();
-  for (var i = 0u; i < width4; i++) {
+  for (var i = at.part; i < width4; i += ROW_LANES) {
     products = fma((w[i] + backward_params.offset) * dy[base + i], x[base + i], products);
   }
-  let r = saved_rstd[row];
-  let scale = r * r * dot(products, vec4f(1.0)) / f32(backward_params.width);
-  for (var i = 0u; i < width4; i++) {
+  let r = saved_rstd[at.row];
+  let product = sum_over_row(lane.x, dot(products, vec4f(1.0)));
+  let scale = r * r * product / f32(backward_params.width);
+  for (var i = at.part; i < width4; i += ROW_LANES) {
     var value = r * ((w[i] + backward_params.offset) * dy[base + i] - x[base + i] * scale);
     if (backward_params.beta != 0.0) { value += backward_params.beta * dx[base + i]; }
     dx[base + i] = value;

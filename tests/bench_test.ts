@@ -156,7 +156,7 @@ Deno.test("the tuner's space starts with the table's row, and keeps to the adapt
     }
     const { maxComputeInvocationsPerWorkgroup: most } = info.limits;
     for (const { knob, change } of variants.filter(({ name }) => !name.includes("default"))) {
-      const tile = change.matmul ?? change.matmulFew;
+      const tile = change.matmul ?? change.matmulSmall;
       if (tile) assert(tile.lanesM * tile.lanesN <= most!, knob);
     }
   }

@@ -125,7 +125,7 @@ export class Gpu implements Disposable {
       );
     });
     this.#memory = new Memory(device, options.memoryBudget ?? Infinity);
-    this.#kernels = new KernelCache(device, enable, this.tuning.readBits, report);
+    this.#kernels = new KernelCache(device, enable, this.tuning, report);
     const { profile } = options;
     this.#profiler = profile ? new Profiler(device, this.#memory, profile) : null;
     this.#recorder = new Recorder(

@@ -25,7 +25,10 @@ import layernorm from "../../shaders/layernorm.wgsl" with { type: "text" };
 import lmHead from "../../shaders/lm_head.wgsl" with { type: "text" };
 import lora from "../../shaders/lora.wgsl" with { type: "text" };
 import matmul from "../../shaders/matmul.wgsl" with { type: "text" };
+import matmulFew from "../../shaders/matmul_few.wgsl" with { type: "text" };
 import matmulSimd from "../../shaders/matmul_simd.wgsl" with { type: "text" };
+import partsAlone from "../../shaders/parts_alone.wgsl" with { type: "text" };
+import partsShared from "../../shaders/parts_shared.wgsl" with { type: "text" };
 import policyLoss from "../../shaders/policy_loss.wgsl" with { type: "text" };
 import preferenceLoss from "../../shaders/preference_loss.wgsl" with { type: "text" };
 import reads32 from "../../shaders/reads_32.wgsl" with { type: "text" };
@@ -34,6 +37,7 @@ import reduce from "../../shaders/reduce.wgsl" with { type: "text" };
 import rmsnorm from "../../shaders/rmsnorm.wgsl" with { type: "text" };
 import roofline from "../../shaders/roofline.wgsl" with { type: "text" };
 import rope from "../../shaders/rope.wgsl" with { type: "text" };
+import rowLanes from "../../shaders/row_lanes.wgsl" with { type: "text" };
 import sample from "../../shaders/sample.wgsl" with { type: "text" };
 import select from "../../shaders/select.wgsl" with { type: "text" };
 import shared from "../../shaders/shared.wgsl" with { type: "text" };
@@ -44,6 +48,7 @@ import valueLoss from "../../shaders/value_loss.wgsl" with { type: "text" };
 import { ShaderCompileError } from "./errors.ts";
 import { type EntryPoint, reflect } from "./reflect.ts";
 import type { Tuning } from "./tuning.ts";
+import { unroll } from "./unroll.ts";
 
 /** The name of a shader file without its extension. */
 export type KernelName =
@@ -66,6 +71,7 @@ export type KernelName =
   | "lm_head"
   | "lora"
   | "matmul"
+  | "matmul_few"
   | "matmul_simd"
   | "policy_loss"
   | "preference_loss"
@@ -89,26 +95,32 @@ export const kernelSources: Readonly<Record<KernelName, string>> = {
   attention_simd: attentionSimd,
   attention_simd_backward: attentionSimdBackward,
   cast,
-  divergence,
+  divergence: byRows(divergence),
   embedding,
   glu,
   head_norm: headNorm,
   kv_cache: kvCache,
-  layernorm,
-  lm_head: lmHead,
+  layernorm: byRows(layernorm),
+  lm_head: byRows(lmHead),
   lora,
   matmul,
+  matmul_few: matmulFew,
   matmul_simd: matmulSimd,
   policy_loss: policyLoss,
   preference_loss: preferenceLoss,
-  reduce,
-  rmsnorm,
+  reduce: byRows(reduce),
+  rmsnorm: byRows(rmsnorm),
   roofline,
   rope,
   sample,
   select,
   value_loss: valueLoss,
 };
+
+/** A kernel that goes through the rows of a matrix, with what it needs for that. */
+function byRows(source: string): string {
+  return `${rowLanes}\n${source}`;
+}
 
 /** How the numbers of a weight are stored; arithmetic is f32 whichever it is. */
 export type FloatType = "f32" | "bf16" | "f16";
@@ -155,6 +167,7 @@ export function entryPoints(name: KernelName): Map<string, EntryPoint> {
 export class KernelCache {
   readonly #device: GPUDevice;
   readonly #head: readonly string[];
+  readonly #unroll: boolean;
   readonly #onError: (error: Error) => void;
   readonly #kernels = new Map<string, Kernel>();
   /** The layout of group 1: one window of the params ring, placed by a dynamic offset. */
@@ -162,16 +175,17 @@ export class KernelCache {
 
   /**
    * @param enable the `enable` directives that start every module
-   * @param readBits how many bits kernels read at a time
+   * @param tuning how many bits kernels read at a time, and whether loops are written out
    */
   constructor(
     device: GPUDevice,
     enable: string,
-    readBits: Tuning["readBits"],
+    tuning: Pick<Tuning, "readBits" | "unroll">,
     onError: (error: Error) => void,
   ) {
     this.#device = device;
-    this.#head = [enable, readsSources[readBits]];
+    this.#head = [enable, readsSources[tuning.readBits]];
+    this.#unroll = tuning.unroll;
     this.#onError = onError;
     this.paramsLayout = device.createBindGroupLayout({
       label: "params",
@@ -204,10 +218,14 @@ export class KernelCache {
     const lines = Object.entries(prelude).map(([constant, value]) =>
       `const ${constant} = ${value}u;`
     );
-    const code = [
-      ...[...this.#head, ...lines],
+    const parts = prelude["PARTS"] === undefined
+      ? []
+      : [prelude["PARTS"] > 1 ? partsShared : partsAlone];
+    const source = [
+      ...[...this.#head, ...lines, ...parts],
       ...[storedSources[stored], shared, kernelSources[name]],
     ].join("\n");
+    const code = this.#unroll ? unroll(source) : source;
     const kernel = this.#compile(`${name}.${entry}`, code, found, { ...constants });
     this.#kernels.set(key, kernel);
     return kernel;

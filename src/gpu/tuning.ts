@@ -43,8 +43,16 @@ export interface Tuning {
   readonly readBits: 32 | 64;
   /** The tile of a matrix product where `simd` is false. */
   readonly matmul: MatmulTile;
-  /** The same for products of a few rows, as in decoding. */
-  readonly matmulFew: MatmulTile;
+  /** The same where it fits in one row of these, or the others are too few for the adapter. */
+  readonly matmulSmall: MatmulTile;
+  /** Most rows of products that are made without tiles of rows. */
+  readonly fewRows: number;
+  /** Workgroups that a product should have at least: with fewer, part of the adapter is idle. */
+  readonly workgroups: number;
+  /** Lanes that share a row, where a kernel goes through the rows of a matrix; a power of 2. */
+  readonly rowLanes: number;
+  /** Write loops out before the driver sees them (see unroll.ts). */
+  readonly unroll: boolean;
   /**
    * Map what is read back when the host has recorded the next step, rather than at once: in Deno
    * the mapping waits for an idle queue. Where the host takes its time from the adapter's own cores
@@ -63,7 +71,11 @@ const simd: Tuning = {
   simdBlocks: 4,
   readBits: 64,
   matmul: narrow,
-  matmulFew: narrow,
+  matmulSmall: narrow,
+  fewRows: 0,
+  workgroups: 0,
+  rowLanes: 1,
+  unroll: false,
   overlap: false,
 };
 
@@ -82,18 +94,26 @@ export const tunings: { readonly [name in "simd" | "simd32" | "software" | "gpu"
     simdBlocks: 0,
     readBits: 32,
     matmul: narrow,
-    matmulFew: { ...narrow, blocksM: 1 },
+    matmulSmall: { ...narrow, blocksM: 1 },
+    fewRows: 0,
+    workgroups: 0,
+    rowLanes: 1,
+    unroll: false,
     overlap: false,
   },
   gpu: {
-    lanes: 64,
+    lanes: 32,
     wide: 256,
-    partialRows: 64,
+    partialRows: 32,
     simd: false,
     simdBlocks: 0,
     readBits: 32,
     matmul: { lanesN: 16, lanesM: 16, blocksN: 1, blocksM: 1, depth: 16 },
-    matmulFew: { lanesN: 32, lanesM: 2, blocksN: 1, blocksM: 1, depth: 16 },
+    matmulSmall: { lanesN: 8, lanesM: 8, blocksN: 1, blocksM: 1, depth: 32 },
+    fewRows: 16,
+    workgroups: 128,
+    rowLanes: 32,
+    unroll: true,
     overlap: true,
   },
 };

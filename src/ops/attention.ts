@@ -4,6 +4,9 @@
  * @module
  */
 
+import type { Gpu } from "../gpu/device.ts";
+import { SUBGROUPS } from "../gpu/features.ts";
+import type { Specialisation } from "../gpu/kernels.ts";
 import type { Tape } from "../tape.ts";
 import { assertShape, type Tensor } from "../tensor.ts";
 
@@ -21,6 +24,9 @@ export interface HeadSizes {
  * times as long as with loads under llvmpipe.
  */
 const WIDEST_SHARED = 64;
+
+/** Most lanes that share a row. */
+const MOST_PARTS = 8;
 
 /** Where each token's sequence begins and ends in the packed batch; u32 [T] each. */
 export interface Segments {
@@ -86,12 +92,14 @@ export function attention(
   if (headDim % 4 !== 0) {
     throw new RangeError(`Cannot attend: headDim is ${headDim}, it must be a multiple of 4`);
   }
-  const constants: Record<string, number> = simd ? {} : { LANES: lanes };
-  const special = { constants, prelude: { HEAD_DIM: headDim } };
+  const parts = !simd && lanesTogether(gpu) > 1 ? fewestParts(headDim) : 1;
+  const special: Specialisation = simd
+    ? { prelude: { HEAD_DIM: headDim } }
+    : { constants: { LANES: lanes }, prelude: { HEAD_DIM: headDim, PARTS: parts } };
   const backward = simd ? "attention_simd_backward" : "attention_backward";
   const scale = attentionScale ?? 1 / Math.sqrt(headDim);
-  // A lane owns one key, and one query or two.
-  const keyTiles = Math.ceil(T / (simd ? 8 : lanes));
+  // A lane owns one key, and one query or two; or several share them.
+  const keyTiles = Math.ceil(T / (simd ? 8 : lanes / parts));
   const queryTiles = simd ? Math.ceil(T / 16) : keyTiles;
   const y = tape.tensor([T, heads * headDim], "attention", [q, k, v]);
   const rowSums = tape.tensor([T, heads, 2], "attention log-sum-exp and delta");
@@ -109,7 +117,7 @@ export function attention(
     const saved = { q, k, v, dy, row_sums: rowSums };
     gpu.dispatch("attention_backward", "delta_rows", {
       constants: { LANES: lanes },
-      prelude: { HEAD_DIM: headDim },
+      prelude: { HEAD_DIM: headDim, PARTS: parts },
       bindings: { dy, y, sums: rowSums },
       params: { ...params, beta_k: 0, beta_v: 0 },
       workgroups: [Math.ceil(T / lanes), heads],
@@ -134,4 +142,20 @@ export function attention(
     );
   }, [rowSums]);
   return y;
+}
+
+/** How many lanes see each other's registers, where lanes are to share rows; 1 where they are not. */
+export function lanesTogether({ info, tuning }: Gpu): number {
+  const able = info.features.includes(SUBGROUPS) && info.subgroupSize >= MOST_PARTS;
+  return tuning.rowLanes > 1 && able ? Math.min(info.subgroupSize, tuning.rowLanes) : 1;
+}
+
+/**
+ * The lanes that share a row: so many that none has more than four vec4 of it, as far as eight lanes
+ * and the number of vec4 allow.
+ */
+export function fewestParts(headDim: number): number {
+  let parts = 1;
+  while (parts < MOST_PARTS && headDim / parts > 16 && headDim % (8 * parts) === 0) parts *= 2;
+  return parts;
 }

@@ -8,7 +8,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Specialisation } from "../gpu/kernels.ts";
 import type { Tape } from "../tape.ts";
 import { assertShape, type Tensor } from "../tensor.ts";
-import type { HeadSizes } from "./attention.ts";
+import { fewestParts, type HeadSizes, lanesTogether } from "./attention.ts";
 
 /** A window that reaches further back than any position. */
 const NO_WINDOW = 0xffffffff;
@@ -59,11 +59,12 @@ export function attentionDecode(
   assertShape(q, [R, heads * headDim], "attend to the cache");
   const { gpu } = tape;
   const { lanes, simd } = gpu.tuning;
-  const special: Specialisation = simd
-    ? { prelude: { HEAD_DIM: headDim, PARTS: lanesPerKey(headDim) } }
+  const together = simd ? 8 : lanesTogether(gpu);
+  const special: Specialisation = together > 1
+    ? { prelude: { HEAD_DIM: headDim, LANES: together, PARTS: fewestParts(headDim) } }
     : { constants: { LANES: lanes }, prelude: { HEAD_DIM: headDim } };
   const y = tape.tensor([R, heads * headDim], "attention over cache");
-  gpu.dispatch(simd ? "attention_decode_simd" : "attention_decode", "forward", {
+  gpu.dispatch(together > 1 ? "attention_decode_simd" : "attention_decode", "forward", {
     ...special,
     bindings: { q, cache_k: cache.k, cache_v: cache.v, slots, positions, y },
     params: {
@@ -76,14 +77,4 @@ export function attentionDecode(
     workgroups: [heads, R],
   });
   return y;
-}
-
-/**
- * How many of eight lanes share a key where lanes share registers: so many that none has more than
- * four vec4 of it, as far as eight lanes and the number of vec4 allow.
- */
-function lanesPerKey(headDim: number): number {
-  let parts = 1;
-  while (parts < 8 && headDim / parts > 16 && headDim % (8 * parts) === 0) parts *= 2;
-  return parts;
 }

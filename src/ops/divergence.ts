@@ -8,7 +8,7 @@
 import { grid } from "../gpu/recorder.ts";
 import type { Tape } from "../tape.ts";
 import { assertMultipleOf4, assertShape, rowRange, type Tensor } from "../tensor.ts";
-import { rowwise, zeros } from "./launch.ts";
+import { sharedRows, zeros } from "./launch.ts";
 import { chunkRows, limitLogits } from "./lm_head.ts";
 import { matmul } from "./matmul.ts";
 import type { MetricSums } from "./metric_sums.ts";
@@ -118,7 +118,10 @@ export function divergenceLoss(
     const params = { rows: N, chunk: count, offset, first: offset === 0 ? 1 : 0 };
     for (const { logits, statistics } of [own, theirs]) {
       const bindings = { logits, targets, statistics };
-      rowwise(gpu, "lm_head", "accumulate", N, bindings, { ...params, inverse_temperature });
+      sharedRows(gpu, "lm_head", "accumulate", [N, count], bindings, {
+        ...params,
+        inverse_temperature,
+      });
     }
   });
   tape.release(targets);
@@ -128,7 +131,7 @@ export function divergenceLoss(
   };
   eachChunk(false, (offset, count) => {
     const bindings = { logits: own.logits, teacher_logits: theirs.logits, ...normalisers };
-    rowwise(gpu, "divergence", "accumulate", N, { ...bindings, sums: divergences }, {
+    sharedRows(gpu, "divergence", "accumulate", [N, count], { ...bindings, sums: divergences }, {
       rows: N,
       chunk: count,
       first: offset === 0 ? 1 : 0,

@@ -53,6 +53,28 @@ export function rowwise(
   });
 }
 
+/** As many lanes per row as the adapter wants for rows of `width` elements (see row_lanes.wgsl). */
+export function sharedRows(
+  gpu: Gpu,
+  name: KernelName,
+  entry: string,
+  [rows, width]: readonly [number, number],
+  bindings: Bindings,
+  params: Params,
+): void {
+  const { rowLanes, wide } = gpu.tuning;
+  let share = rowLanes;
+  // Some four vec4s a lane: a long row takes the whole of a wide workgroup.
+  while (rowLanes > 1 && 2 * share <= wide && 16 * share < width) share *= 2;
+  const lanes = Math.max(gpu.tuning.lanes, share);
+  gpu.dispatch(name, entry, {
+    constants: { LANES: lanes, ROW_LANES: share },
+    bindings,
+    params,
+    workgroups: grid(Math.ceil(rows / (lanes / share))),
+  });
+}
+
 /** Zeroes a matrix [R,C], C a multiple of 4. */
 export function clear(gpu: Gpu, y: Tensor): void {
   const [R, C] = y.shape as [number, number];

@@ -8,7 +8,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { grid } from "../gpu/recorder.ts";
 import type { Tape } from "../tape.ts";
 import { assertMultipleOf4, assertShape, rowRange, type Tensor } from "../tensor.ts";
-import { rowwise, zeros } from "./launch.ts";
+import { sharedRows, zeros } from "./launch.ts";
 import { matmul } from "./matmul.ts";
 
 /** Largest number of logits that exist at once: 32 MiB of them. */
@@ -84,7 +84,10 @@ export function lmHead(
     project(offset, count);
     const bindings = { logits, targets, statistics };
     const params = { rows: N, chunk: count, offset, first: offset === 0 ? 1 : 0 };
-    rowwise(gpu, "lm_head", "accumulate", N, bindings, { ...params, inverse_temperature });
+    sharedRows(gpu, "lm_head", "accumulate", [N, count], bindings, {
+      ...params,
+      inverse_temperature,
+    });
   }
   const { wide } = gpu.tuning;
   gpu.dispatch("lm_head", "finish", {

@@ -6,7 +6,10 @@
 
 import type { Gpu } from "../gpu/device.ts";
 import { boundRows, slice, type Span, spans } from "../gpu/ranges.ts";
+import type { Specialisation } from "../gpu/kernels.ts";
 import type { Bindable } from "../gpu/recorder.ts";
+import type { MatmulTile } from "../gpu/tuning.ts";
+import { fold } from "./reduce.ts";
 import { assertMultipleOf4, bytesPerElement, type FloatType, type Operand } from "../tensor.ts";
 
 /**
@@ -14,6 +17,9 @@ import { assertMultipleOf4, bytesPerElement, type FloatType, type Operand } from
  * iterations in all; real sizes beyond this are rare (vocabularies), and one more pass is cheap.
  */
 const LONGEST_SUM = 2 ** 15;
+
+/** Terms of a part of a sum that is split among workgroups, or fewer in the last. */
+const SHORTEST_PART = 256;
 
 /** Bytes of an element of all but B. */
 const F32 = bytesPerElement.f32;
@@ -68,28 +74,37 @@ export function matmul(
     const added = k.first === 0 ? addend : 1;
     const matrix = typeof added === "number" ? null : added;
     for (const m of spans(M, most.M)) {
-      const { kernel, rows, columns, ...special } = tile(gpu, layout, m.count);
       for (const n of spans(N, most.N)) {
+        const tiling = tile(gpu, layout, m.count, n.count);
+        const { kernel, prelude } = tiling;
+        const { x, y, count } = workgroupsOf(tiling, m.count, n.count);
+        const whole = m.count === M && n.count === N;
+        const parts = transposedA && whole ? partsOf(gpu, count, k.count) : 1;
+        const partial = parts > 1 ? gpu.scratch(parts * M * N * F32, "parts of a product") : null;
         const bindings = {
           a: transposedA ? block(a, k, m, [K, M]) : block(a, m, k, [M, K]),
           b: transposedB ? block(b, n, k, [N, K], width) : block(b, k, n, [K, N], width),
-          c: block(c, m, n, [M, N]),
+          c: partial ? { buffer: partial } : block(c, m, n, [M, N]),
         };
         gpu.dispatch(kernel, matrix ? `${layout}_add` : layout, {
-          ...special,
+          prelude,
           stored,
           bindings: matrix ? { ...bindings, addend: block(matrix, m, n, [M, N]) } : bindings,
           params: {
             rows: m.count,
             columns: n.count,
             terms: k.count,
+            ...(kernel === "matmul" ? { split: Math.ceil(k.count / parts) } : {}),
             a_stride: aStride,
             b_stride: bStride,
             c_stride: N,
-            beta: typeof added === "number" ? added : 0,
+            beta: typeof added === "number" && !partial ? added : 0,
           },
-          workgroups: [Math.ceil(n.count / columns), Math.ceil(m.count / rows)],
+          workgroups: [x, y, parts],
         });
+        if (!partial) continue;
+        fold(gpu, { buffer: partial }, c, [parts, M * N], added as 0 | 1);
+        gpu.release(partial);
       }
     }
   }
@@ -108,22 +123,58 @@ function block(
   return slice(matrix, offset, ((rows.count - 1) * C + columns.count) * width);
 }
 
-/** The kernel that suits the device, and the rows and columns of C that one workgroup makes. */
-function tile({ tuning }: Gpu, layout: "nn" | "nt" | "tn", M: number) {
+/** A kernel, and the rows and columns of C that one of its workgroups makes. */
+interface Tiling extends Specialisation {
+  readonly kernel: "matmul" | "matmul_few" | "matmul_simd";
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** The kernel that suits the device. */
+function tile({ tuning }: Gpu, layout: "nn" | "nt" | "tn", M: number, N: number): Tiling {
   if (tuning.simd) {
     // tn always makes 32 rows.
     const most = layout === "tn" ? 4 : tuning.simdBlocks;
     const blocks = layout === "tn" || M > 16 ? most : Math.min(most, M > 8 ? 2 : 1);
     const prelude = { BLOCKS: blocks, FILLED: layout !== "tn" && M === 1 ? 1 : 8 };
-    return { kernel: "matmul_simd", rows: 8 * blocks, columns: 32, prelude } as const;
+    return { kernel: "matmul_simd", rows: 8 * blocks, columns: 32, prelude };
   }
-  const few = 4 * tuning.matmulFew.lanesM * tuning.matmulFew.blocksM;
-  const { lanesN, lanesM, blocksN, blocksM, depth } = M <= few ? tuning.matmulFew : tuning.matmul;
+  if (layout === "nt" && M <= tuning.fewRows) {
+    const rows = [1, 4, 8].find((rows) => M <= rows) ?? Math.ceil(M / 4) * 4;
+    return { kernel: "matmul_few", rows, columns: 32, prelude: { ROWS: rows } };
+  }
+  const large = tiled(tuning.matmul);
+  const small = tiled(tuning.matmulSmall);
+  // Where the sum can be split the adapter is filled all the same.
+  const fills = layout === "tn" || workgroupsOf(large, M, N).count >= tuning.workgroups;
+  return fills && M > small.rows ? large : small;
+}
+
+/**
+ * Into how many parts a sum over tokens is split: the gradient of a small weight makes few workgroups
+ * that are long at work. Two for each that the adapter wants, since they end at different times.
+ */
+function partsOf({ tuning }: Gpu, workgroups: number, terms: number): number {
+  const wanted = Math.floor(2 * tuning.workgroups / workgroups);
+  return Math.max(1, Math.min(wanted, Math.ceil(terms / SHORTEST_PART)));
+}
+
+function tiled({ lanesN, lanesM, blocksN, blocksM, depth }: MatmulTile): Tiling {
   return {
     kernel: "matmul",
     rows: 4 * lanesM * blocksM,
     columns: 4 * lanesN * blocksN,
-    constants: { LANES_N: lanesN, LANES_M: lanesM, DEPTH: depth },
-    prelude: { BLOCKS_N: blocksN, BLOCKS_M: blocksM },
-  } as const;
+    prelude: {
+      LANES_N: lanesN,
+      LANES_M: lanesM,
+      BLOCKS_N: blocksN,
+      BLOCKS_M: blocksM,
+      DEPTH: depth,
+    },
+  };
+}
+
+function workgroupsOf({ rows, columns }: Tiling, M: number, N: number) {
+  const [x, y] = [Math.ceil(N / columns), Math.ceil(M / rows)];
+  return { x, y, count: x * y };
 }

@@ -8,7 +8,7 @@ import type { KernelName } from "../gpu/kernels.ts";
 import type { Tape } from "../tape.ts";
 import { assertMultipleOf4, assertShape, type Tensor } from "../tensor.ts";
 import type { HeadSizes } from "./attention.ts";
-import { rowwise } from "./launch.ts";
+import { rowwise, sharedRows } from "./launch.ts";
 import { foldRows } from "./reduce.ts";
 
 /**
@@ -26,7 +26,7 @@ export function rmsnorm(tape: Tape, x: Tensor, w: Tensor, epsilon: number, offse
   const y = tape.tensor([T, C], `rmsnorm(${w.label})`, [x, w]);
   const rstd = tape.tensor([T], "rstd");
   const params = { rows: T, width: C };
-  rowwise(gpu, "rmsnorm", "forward", T, { x, w, y, rstd }, { ...params, epsilon, offset });
+  sharedRows(gpu, "rmsnorm", "forward", [T, C], { x, w, y, rstd }, { ...params, epsilon, offset });
 
   tape.record([y], () => {
     const dy = y.grad;
@@ -35,7 +35,11 @@ export function rmsnorm(tape: Tape, x: Tensor, w: Tensor, epsilon: number, offse
     tape.accumulate(
       x,
       (dx, beta) =>
-        rowwise(gpu, "rmsnorm", "backward_x", T, { ...saved, dx }, { ...params, beta, offset }),
+        sharedRows(gpu, "rmsnorm", "backward_x", [T, C], { ...saved, dx }, {
+          ...params,
+          beta,
+          offset,
+        }),
     );
     tape.accumulate(
       w,
@@ -61,7 +65,7 @@ export function layernorm(tape: Tape, x: Tensor, w: Tensor, b: Tensor, epsilon: 
   const y = tape.tensor([T, C], `layernorm(${w.label})`, [x, w, b]);
   const moments = tape.tensor([T, 2], "mean and rstd");
   const params = { rows: T, width: C };
-  rowwise(gpu, "layernorm", "forward", T, { x, w, b, y, moments }, { ...params, epsilon });
+  sharedRows(gpu, "layernorm", "forward", [T, C], { x, w, b, y, moments }, { ...params, epsilon });
 
   tape.record([y], () => {
     const dy = y.grad;
@@ -70,7 +74,10 @@ export function layernorm(tape: Tape, x: Tensor, w: Tensor, b: Tensor, epsilon: 
     tape.accumulate(
       x,
       (dx, beta) =>
-        rowwise(gpu, "layernorm", "backward_x", T, { ...saved, w, dx }, { ...params, beta }),
+        sharedRows(gpu, "layernorm", "backward_x", [T, C], { ...saved, w, dx }, {
+          ...params,
+          beta,
+        }),
     );
     tape.accumulate(w, (dw, beta) => sumOverRows(tape, "layernorm", saved, dw, beta, params));
     tape.accumulate(b, (db, beta) => foldRows(tape, dy, db, beta));

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Gpu } from "../gpu/device.ts";
+import type { Bindable } from "../gpu/recorder.ts";
 import type { Tape } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -27,10 +29,22 @@ export function foldRows(tape: Tape, x: Tensor, y: Tensor, beta: 0 | 1): void {
     gpu.release(partials.buffer);
     return;
   }
+  fold(gpu, x, y, [R, C], beta);
+}
+
+/** The same in one pass, row after row. */
+export function fold(
+  gpu: Gpu,
+  x: Bindable,
+  y: Bindable,
+  [R, C]: readonly [number, number],
+  beta: 0 | 1,
+): void {
+  const { lanes } = gpu.tuning;
   gpu.dispatch("reduce", "fold_rows", {
-    constants,
+    constants: { LANES: lanes },
     bindings: { x, y },
     params: { rows: R, width: C, beta },
-    workgroups: [columns],
+    workgroups: [Math.ceil(C / 4 / lanes)],
   });
 }

@@ -76,14 +76,16 @@ export class AdamW implements Disposable {
     // must undo what the moments did.
     const [beta1, beta2] = betas.map(Math.fround) as [number, number];
     const gpu = this.#gpu;
-    const { lanes, wide } = gpu.tuning;
+    const { lanes, rowLanes, wide } = gpu.tuning;
+    const sharing = rowLanes > 1;
+    const together = { LANES: wide, ROW_LANES: wide };
     const trained = [...this.#parameters].filter(([, parameter]) => parameter.grad);
     let slot = 0;
     for (const [, { grad, size }] of trained) {
       for (const range of this.#ranges(size)) {
         const blocks = Math.ceil(range.count / 4 / BLOCK);
         gpu.dispatch("reduce", "sum_squares", {
-          constants: { LANES: lanes },
+          constants: sharing ? together : { LANES: lanes, ROW_LANES: 1 },
           bindings: { x: part(grad!, size, range), partial_sums: { buffer: this.#partials } },
           params: { count: range.count, block: BLOCK, slot },
           workgroups: [blocks],
@@ -92,6 +94,7 @@ export class AdamW implements Disposable {
       }
     }
     gpu.dispatch("reduce", "clip_norm", {
+      constants: sharing ? together : { LANES: 1, ROW_LANES: 1 },
       bindings: { squares: { buffer: this.#partials }, clip: this.clip },
       params: { partials: slot, limit: Math.min(gradClip, 3e38) },
       workgroups: [1],

@@ -25,7 +25,11 @@ const tuningSchema: v.GenericSchema<Tuning> = v.strictObject({
   simdBlocks: v.picklist([0, 1, 2, 4]),
   readBits: v.picklist([32, 64]),
   matmul: tile,
-  matmulFew: tile,
+  matmulSmall: tile,
+  fewRows: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  workgroups: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  rowLanes: v.picklist([1, 2, 4, 8, 16, 32, 64, 128]),
+  unroll: v.boolean(),
   overlap: v.boolean(),
 });
 /** What of a report of `./mentor bench tune` counts here. */

@@ -29,6 +29,7 @@ const sizes: readonly (readonly [M: number, N: number, K: number])[] = [
   [33, 36, 130],
   [3, 260, 9],
   [10, 516, 12],
+  [20, 36, 1100],
 ];
 /** A sum that is split into several dispatches. */
 const long = [3, 8, 70_000] as const;
@@ -230,20 +231,25 @@ for (const dtype of ["bf16", "f16"] as const) {
     packed[`nt with an addend, ${label}`] = added(...size, dtype);
   }
 }
-const both = (entry: string) => [`matmul.${entry}`, `matmul_simd.${entry}`];
+/** Of all the kernels that make products. */
+const entries = (entry: string) => [
+  `matmul.${entry}`,
+  `matmul_simd.${entry}`,
+  ...(entry.startsWith("nt") ? [`matmul_few.${entry}`] : []),
+];
 
 /** Matrix products and the linear layer made of them. */
 export const linearChecks: readonly KernelCheck[] = [
-  kernelCheck("matmul nn", both("nn"), 2e-5, products("nn")),
-  kernelCheck("matmul nt", both("nt"), 2e-5, products("nt")),
-  kernelCheck("matmul tn", both("tn"), 2e-5, products("tn")),
-  kernelCheck("matmul nt with an addend", both("nt_add"), 2e-5, sums),
-  kernelCheck("matmul by a packed weight", ["nn", "nt", "nt_add"].flatMap(both), 2e-5, packed),
-  kernelCheck("packed weights as f32", ["nn", "nt"].flatMap(both), 0, alike),
-  kernelCheck("rows of a product", [...both("nn"), ...both("nt")], 0, together),
+  kernelCheck("matmul nn", entries("nn"), 2e-5, products("nn")),
+  kernelCheck("matmul nt", entries("nt"), 2e-5, products("nt")),
+  kernelCheck("matmul tn", entries("tn"), 2e-5, products("tn")),
+  kernelCheck("matmul nt with an addend", entries("nt_add"), 2e-5, sums),
+  kernelCheck("matmul by a packed weight", ["nn", "nt", "nt_add"].flatMap(entries), 2e-5, packed),
+  kernelCheck("packed weights as f32", ["nn", "nt"].flatMap(entries), 0, alike),
+  kernelCheck("rows of a product", [...entries("nn"), ...entries("nt")], 0, together),
   kernelCheck(
     "linear layer",
-    [...["nn", "nt", "nt_add", "tn"].flatMap(both), "add.bias"],
+    [...["nn", "nt", "nt_add", "tn"].flatMap(entries), "add.bias"],
     1e-5,
     layers(),
   ),
