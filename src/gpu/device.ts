@@ -340,6 +340,9 @@ export class Gpu implements Disposable {
     this.#uploads.reset();
     if (this.#activations.evict(KEPT_READS)) this.#recorder.forget();
     return {
+      get arrived() {
+        return reading.arrived;
+      },
       take: async () => {
         let result: ArrayBuffer[];
         try {

@@ -22,6 +22,8 @@ export interface ReadRequest extends Bindable {
 
 /** A read-back that was submitted. */
 export interface ReadBack {
+  /** Whether `take` has nothing to wait for. */
+  readonly arrived: boolean;
   /** Waits for it: one `ArrayBuffer` per request, in order. */
   take(): Promise<ArrayBuffer[]>;
 }
@@ -102,12 +104,14 @@ export class Transfer {
     this.submit();
     const size = Math.max(8, total);
     let reading: Promise<ArrayBuffer[]> | null = null;
+    let arrived = false;
     const map = async () => {
       await staging.mapAsync(GPUMapMode.READ, 0, size);
       const mapped = staging.getMappedRange(0, size);
       const result = requests.map(({ bytes }, i) => mapped.slice(offsets[i]!, offsets[i]! + bytes));
       staging.unmap();
       this.#staging.give(staging);
+      arrived = true;
       return result;
     };
     this.#unmapped.push(() => {
@@ -116,6 +120,9 @@ export class Transfer {
     });
     if (!this.#overlap) this.#map();
     return {
+      get arrived() {
+        return arrived;
+      },
       take: () => {
         if (!reading) this.#map();
         return reading!;

@@ -25,7 +25,10 @@ export interface GeneratorOptions {
   readonly length: number;
   /** Tokens decoded per look of the host; a read-back costs at least 10 ms under Deno. */
   readonly stepsPerRead?: number;
-  /** Rounds of decode steps in flight: while one is read back the GPU works on the next. */
+  /**
+   * Most rounds of decode steps in flight: while one is read back the GPU works on the next. As many
+   * as take the time of a read-back where host and GPU work side by side, two elsewhere.
+   */
   readonly roundsInFlight?: number;
   /** Tokens that end a turn. */
   readonly stops: readonly [number, number];
@@ -52,12 +55,17 @@ interface Running extends QueuedSequence {
 
 /** Decode steps under way, and for whom. */
 interface RunningRound {
+  /** Whether they are here already. */
+  readonly arrived: boolean;
   /** Waits for the tokens, in the order of drawing. */
   take(): Promise<{ run: Running; sampled: SampledToken }[]>;
 }
 
-/** One round is read back, which takes 10 ms and more under Deno, while the GPU works on the next. */
-const ROUNDS_IN_FLIGHT = 2;
+/**
+ * One round is read back, which takes 10 ms and more under Deno, while the GPU works on the next. A
+ * fast GPU would be done with that long before: it gets one after the other until the first is here.
+ */
+const ROUNDS_IN_FLIGHT = { least: 2, most: 8 };
 
 /** Generates sequences with one model; keeps its KV cache between calls. */
 export class Generator implements Disposable {
@@ -75,7 +83,9 @@ export class Generator implements Disposable {
    */
   constructor(model: Decoder, options: GeneratorOptions) {
     this.#gpu = model.gpu;
-    const { slots, length, stepsPerRead = 6, roundsInFlight = ROUNDS_IN_FLIGHT, stops } = options;
+    const { least, most } = ROUNDS_IN_FLIGHT;
+    const usual = this.#gpu.tuning.overlap ? most : least;
+    const { slots, length, stepsPerRead = 6, roundsInFlight = usual, stops } = options;
     for (const [name, size] of Object.entries({ slots, length, stepsPerRead, roundsInFlight })) {
       if (!Number.isInteger(size) || size < 1) {
         throw new RangeError(
@@ -317,6 +327,9 @@ export class Generator implements Disposable {
           const runs = new Map(active.map((slot) => [slot, running[slot]!]));
           for (const run of runs.values()) run.underWay += steps;
           rounds.push({
+            get arrived() {
+              return round.arrived;
+            },
             async take() {
               const sampled = await round.take();
               for (const run of runs.values()) run.underWay -= steps;
@@ -325,7 +338,11 @@ export class Generator implements Disposable {
           });
         }
       }
-      if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || !recorded)) {
+      // Only the event loop can say that a read-back is here.
+      const several = rounds.length >= ROUNDS_IN_FLIGHT.least;
+      if (several && rounds.length < this.#roundsInFlight) await eventLoop.next();
+      const enough = rounds.length >= this.#roundsInFlight || (several && rounds[0]!.arrived);
+      if (rounds.length > 0 && (enough || !recorded)) {
         for (const { run, sampled } of await rounds.shift()!.take()) {
           collect(run, sampled);
         }
