@@ -40,7 +40,7 @@ const NO_TORCH = "python3-torch is not installed (Debian: apt-get install python
 
 /** Every contender's name, and how to start it for a work; the python is null where none has torch. */
 const CONTENDERS: Readonly<
-  Record<string, (work: string, data: string, python: string | null) => Entry["command"]>
+  Record<string, (work: string, data: string, python: Python | null) => Entry["command"]>
 > = {
   "mentor": (...work) => script("peers/mentor.ts", "../deno.json", "webgpu", work),
   "jax-js webgpu": (...work) => library("jax.ts", "webgpu", work),
@@ -49,7 +49,15 @@ const CONTENDERS: Readonly<
   "tfjs wasm": (...work) => library("tfjs.ts", "wasm", work),
   "torch 1 thread": (...work) => torch(1, ...work),
   "torch 2 threads": (...work) => torch(2, ...work),
+  "torch cuda": (...work) => torch(1, ...work, "cuda"),
 };
+
+/** A Python with PyTorch. */
+interface Python {
+  readonly program: string;
+  /** Whether PyTorch sees a CUDA device. */
+  readonly cuda: boolean;
+}
 
 /**
  * Runs every contender on every work.
@@ -59,18 +67,20 @@ const CONTENDERS: Readonly<
  * @throws {GpuUnavailableError} if no adapter answers; Mentor makes the model.
  */
 export async function peers(
-  { works = WORKS, contenders = Object.keys(CONTENDERS), repetitions = 7, onProgress }:
-    PeersOptions = {},
+  { works = WORKS, contenders, repetitions = 7, onProgress }: PeersOptions = {},
 ): Promise<{ rows: BenchRow[]; skipped: Skipped[] }> {
   const kinds = works.map((work) => parseWork(work).kind);
-  const unknown = contenders.find((name) => !(name in CONTENDERS));
+  const unknown = contenders?.find((name) => !(name in CONTENDERS));
   if (unknown !== undefined) {
     const names = Object.keys(CONTENDERS).join(", ");
     throw new RangeError(`Cannot compare with "${unknown}": choose among ${names}`);
   }
   // In this order whatever was asked for: the others are compared with Mentor's values.
-  const chosen = Object.entries(CONTENDERS).filter(([name]) => contenders.includes(name));
-  const python = contenders.some((name) => name.startsWith("torch")) ? await findTorch() : null;
+  const named = contenders ?? Object.keys(CONTENDERS);
+  const python = named.some((name) => name.startsWith("torch")) ? await findTorch() : null;
+  // Without a CUDA device there is nothing to say of it, unless it was asked for.
+  const wanted = contenders ?? named.filter((name) => name !== "torch cuda" || python?.cuda);
+  const chosen = Object.entries(CONTENDERS).filter(([name]) => wanted.includes(name));
   const rows: BenchRow[] = [];
   const skipped: Skipped[] = [];
   const data = await Deno.makeTempDir({ prefix: "peers-" });
@@ -96,7 +106,7 @@ export async function peers(
   return { rows, skipped };
 }
 
-type ScriptWork = readonly [work: string, data: string, python: string | null];
+type ScriptWork = readonly [work: string, data: string, python: Python | null];
 
 function library(file: string, backend: "webgpu" | "wasm", work: ScriptWork): Entry["command"] {
   return script(`peers/npm/${file}`, "peers/npm/deno.json", backend, work);
@@ -113,12 +123,16 @@ function script(
   return { program: Deno.execPath(), args: [...flags, pathOf(file), ...args] };
 }
 
-function torch(threads: number, ...[work, data, python]: ScriptWork): Entry["command"] {
+function torch(
+  threads: number,
+  ...[work, data, python, device = "cpu"]: [...ScriptWork, device?: "cpu" | "cuda"]
+): Entry["command"] {
   if (!python) return NO_TORCH;
-  const args = ["--work", work, "--data", data, "--threads", String(threads)];
+  if (device === "cuda" && !python.cuda) return "PyTorch sees no CUDA device here";
+  const args = ["--work", work, "--data", data, "--threads", String(threads), "--device", device];
   return {
-    program: python,
-    args: [pathOf("peers/torch_cpu.py"), ...args],
+    program: python.program,
+    args: [pathOf("peers/torch_model.py"), ...args],
     env: {
       OMP_NUM_THREADS: String(threads),
       OPENBLAS_NUM_THREADS: String(threads),
@@ -135,15 +149,16 @@ function pathOf(file: string): string {
 }
 
 /** A Python that has torch: the first on the path may be one beside which Debian's is installed. */
-async function findTorch(): Promise<string | null> {
+async function findTorch(): Promise<Python | null> {
   for (const program of ["python3", "/usr/bin/python3"]) {
     const command = new Deno.Command(program, {
-      args: ["-c", "import torch"],
-      stdout: "null",
+      args: ["-c", "import torch; print(torch.cuda.is_available())"],
       stderr: "null",
     });
     try {
-      if ((await command.output()).success) return program;
+      const { success, stdout } = await command.output();
+      const cuda = new TextDecoder().decode(stdout).trim() === "True";
+      if (success) return { program, cuda };
     } catch {
       // There is no such program.
     }

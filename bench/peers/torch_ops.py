@@ -1,4 +1,4 @@
-"""Single operations of PyTorch, as the model in torch_cpu.py uses them.
+"""Single operations of PyTorch, as the model in torch_model.py uses them.
 
 Sizes, inputs and what is compared are those of operations.ts, number for number.
 """
@@ -13,6 +13,22 @@ import torch.nn.functional as F
 OPERATIONS = ("rmsnorm", "attention", "lmhead", "adamw")
 REPETITION_SECONDS = 0.4
 
+device = "cpu"
+
+
+def use_device(name):
+    global device
+    device = name
+
+
+def on_device(array):
+    return torch.from_numpy(array).to(device)
+
+
+def wait():
+    if device == "cuda":
+        torch.cuda.synchronize()
+
 
 def rms_norm(x, weight, eps):
     if hasattr(F, "rms_norm"):  # since PyTorch 2.4
@@ -26,15 +42,17 @@ def attention(q, k, v, causal):
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=device).triu(1)
         scores = scores.masked_fill(mask, -math.inf)
     return scores.softmax(-1) @ v
 
 
 def timed(work, count=1):
     """Times work that does what is measured `count` times, as in protocol.ts."""
+    wait()
     cpu, begin = time.process_time(), time.perf_counter()
     value = work()
+    wait()
     ms = (time.perf_counter() - begin) * 1000 / count
     return {"ms": ms, "cpuMs": (time.process_time() - cpu) * 1000 / count, "value": value}
 
@@ -131,8 +149,10 @@ def how_many(passes):
     passes(1)
     count = 1
     while True:
+        wait()
         begin = time.perf_counter()
         passes(count)
+        wait()
         seconds = time.perf_counter() - begin
         if seconds > REPETITION_SECONDS / 2:
             return math.ceil(count * REPETITION_SECONDS / seconds)
@@ -156,7 +176,7 @@ def uniforms(seed, *wanted):
     arrays, at = [], 0
     for count, scale in wanted:
         uniform = states[at : at + count] / 2.0**32 - 0.5
-        arrays.append(torch.from_numpy((uniform * scale).astype(np.float32)))
+        arrays.append(on_device((uniform * scale).astype(np.float32)))
         at += count
     return arrays
 

@@ -1,6 +1,7 @@
-"""PyTorch on the CPU as a contender; the protocol is described in protocol.ts.
+"""PyTorch as a contender, on the CPU or a CUDA device; the protocol is described in protocol.ts.
 
-    python3 torch_cpu.py --work matmul:512|step|decode:16|rmsnorm|... --data DIR [--threads N]
+    python3 torch_model.py --work matmul:512|step|decode:16|rmsnorm|... --data DIR [--threads N]
+        [--device cpu|cuda]
 
 Works with PyTorch 1.13 and 2.x. Eager, as most people run it: no torch.compile. Set
 OPENBLAS_NUM_THREADS to the same N, since a BLAS with threads of its own does not heed torch's
@@ -26,10 +27,12 @@ from torch_ops import (
     OPERATIONS,
     attention,
     fresh_adamw,
+    on_device,
     prepare_operation,
     rms_norm,
     timed,
     uniforms,
+    use_device,
 )
 
 DECODE_PROMPT = 64
@@ -47,7 +50,7 @@ def read_safetensors(path):
             continue
         begin, end = entry["data_offsets"]
         values = np.frombuffer(data[begin:end], dtype="<f4").reshape(entry["shape"])
-        weights[name] = torch.from_numpy(values.copy())
+        weights[name] = on_device(values.copy())
     return weights
 
 
@@ -59,8 +62,8 @@ class Llama:
         dim = self.config["head_dim"]
         frequencies = self.config["rope_theta"] ** (-np.arange(0, dim, 2) / dim)
         angles = np.outer(np.arange(256), np.tile(frequencies, 2))  # (position, D)
-        self.cos = torch.from_numpy(np.cos(angles).astype(np.float32))
-        self.sin = torch.from_numpy(np.sin(angles).astype(np.float32))
+        self.cos = on_device(np.cos(angles).astype(np.float32))
+        self.sin = on_device(np.sin(angles).astype(np.float32))
 
     def rotate(self, x, start):
         """x (B, H, T, D), rotate-half layout; the first token is at position `start`"""
@@ -110,7 +113,7 @@ class Llama:
 def read_tokens(folder):
     with open(os.path.join(folder, "tokens.json")) as file:
         tokens = json.load(file)
-    return torch.tensor(tokens["inputs"]), torch.tensor(tokens["targets"])
+    return on_device(np.array(tokens["inputs"])), on_device(np.array(tokens["targets"]))
 
 
 def prepare_matmul(n):
@@ -163,7 +166,8 @@ def prepare_decode(batch, folder):
         DECODE_PROMPT + DECODE_STEPS,
         config["head_dim"],
     )
-    cache = [(torch.zeros(shape), torch.zeros(shape)) for _ in range(config["num_hidden_layers"])]
+    layers = range(config["num_hidden_layers"])
+    cache = [tuple(on_device(np.zeros(shape, np.float32)) for _ in "kv") for _ in layers]
 
     @torch.no_grad()
     def run():
@@ -202,11 +206,16 @@ def main():
     parser.add_argument("--work", required=True)
     parser.add_argument("--data", default="")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
+    use_device(options.device)
     torch.set_num_threads(options.threads)
     value, run = prepare(options.work, options.data)
-    check_blas()
-    backend = f"cpu, {options.threads} thread" + ("s" if options.threads > 1 else "")
+    if options.device == "cuda":
+        backend = torch.cuda.get_device_name()
+    else:
+        check_blas()
+        backend = f"cpu, {options.threads} thread" + ("s" if options.threads > 1 else "")
     say({"ready": True, "library": f"torch {torch.__version__}", "backend": backend, "value": value})
     for line in sys.stdin:
         if line.strip() == "run":
