@@ -139,10 +139,10 @@ function rowsOf(
 }
 
 /**
- * A GPU that has little to do for a second lowers its clock: an H100 then takes two to six times as
- * long. It is kept at work for this long, in ms, before what counts.
+ * A GPU that has had little to do lowers its clock: an H100 then took two to five times as long, and
+ * 30 ms of work did not always bring it back. This long, in ms, it is at work before what counts.
  */
-const WARM_UP = 30;
+const WARM_UP = 200;
 
 /** Time of each dispatch by kernel, after a warm-up that compiles. */
 async function durations(

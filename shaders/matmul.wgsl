@@ -16,9 +16,6 @@ struct Params {
 const LANES = LANES_N * LANES_M;
 const HEIGHT = LANES_M * BLOCKS_M;
 const WIDTH = LANES_N * BLOCKS_N;
-// One more than a row of a tile needs: lanes that write one below the other meet fewer banks twice.
-const PITCH_A = HEIGHT + 1u;
-const PITCH_B = WIDTH + 1u;
 // vec4s that each lane loads of a tile.
 const LOADS_A = (DEPTH * HEIGHT + LANES - 1u) / LANES;
 const LOADS_B = (DEPTH * WIDTH + LANES - 1u) / LANES;
@@ -29,8 +26,13 @@ const LOADS_B = (DEPTH * WIDTH + LANES - 1u) / LANES;
 @group(0) @binding(3) var<storage, read> addend: array<vec4f>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> tile_a: array<vec4f, DEPTH * PITCH_A>; // [k][row / 4]
-var<workgroup> tile_b: array<vec4f, DEPTH * PITCH_B>; // [k][column / 4]
+// The rows of A, or columns of B, of one term. The lane is the only index that is no constant, or
+// compilers would add and check it again for every read. With some room behind them, lanes that
+// write one below the other meet fewer banks twice.
+struct TermOfA { blocks: array<array<vec4f, LANES_M>, BLOCKS_M>, room: vec4f }
+struct TermOfB { blocks: array<array<vec4f, LANES_N>, BLOCKS_N>, room: vec4f }
+var<workgroup> tile_a: array<TermOfA, DEPTH>;
+var<workgroup> tile_b: array<TermOfB, DEPTH>;
 
 alias LoadsA = array<vec4f, LOADS_A>;
 alias LoadsB = array<Stored4, LOADS_B>;
@@ -59,11 +61,14 @@ fn put_a(loads: ptr<function, LoadsA>, transposed: bool, lane: u32) {
     if (i < DEPTH * HEIGHT) {
       let x = (*loads)[n];
       if (transposed) {
-        tile_a[i / HEIGHT * PITCH_A + i % HEIGHT] = x;
+        tile_a[i / HEIGHT].blocks[i % HEIGHT / LANES_M][i % LANES_M] = x;
       } else {
         let k = 4u * (i % (DEPTH / 4u));
         let row = i / (DEPTH / 4u);
-        for (var j = 0u; j < 4u; j++) { tile_a[(k + j) * PITCH_A + row / 4u][row % 4u] = x[j]; }
+        let row4 = row / 4u;
+        for (var j = 0u; j < 4u; j++) {
+          tile_a[k + j].blocks[row4 / LANES_M][row4 % LANES_M][row % 4u] = x[j];
+        }
       }
     }
   }
@@ -91,9 +96,12 @@ fn put_b(loads: ptr<function, LoadsB>, transposed: bool, lane: u32, start: u32, 
       let y = select(vec4f(), unpack4((*loads)[n]), start + k < end);
       if (transposed) {
         let column = i / (DEPTH / 4u);
-        for (var j = 0u; j < 4u; j++) { tile_b[(k + j) * PITCH_B + column / 4u][column % 4u] = y[j]; }
+        let column4 = column / 4u;
+        for (var j = 0u; j < 4u; j++) {
+          tile_b[k + j].blocks[column4 / LANES_N][column4 % LANES_N][column % 4u] = y[j];
+        }
       } else {
-        tile_b[k * PITCH_B + i % WIDTH] = y;
+        tile_b[k].blocks[i % WIDTH / LANES_N][i % LANES_N] = y;
       }
     }
   }
@@ -102,9 +110,9 @@ fn put_b(loads: ptr<function, LoadsB>, transposed: bool, lane: u32, start: u32, 
 fn multiply(sums: ptr<function, Sums>, lane: vec3u) {
   for (var k = 0u; k < DEPTH; k++) {
     for (var m = 0u; m < BLOCKS_M; m++) {
-      let x = tile_a[k * PITCH_A + m * LANES_M + lane.y];
+      let x = tile_a[k].blocks[m][lane.y];
       for (var n = 0u; n < BLOCKS_N; n++) {
-        let y = tile_b[k * PITCH_B + n * LANES_N + lane.x];
+        let y = tile_b[k].blocks[n][lane.x];
         for (var i = 0u; i < 4u; i++) { (*sums)[m][n][i] = fma(vec4f(x[i]), y, (*sums)[m][n][i]); }
       }
     }

@@ -20,8 +20,9 @@ const LOADS_B = COLUMNS * DEPTH4 / LANES;
 @group(0) @binding(3) var<storage, read> addend: array<f32>;
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> tile_a: array<vec4f, ROWS * DEPTH4>;   // [row][k / 4]
-var<workgroup> tile_b: array<vec4f, COLUMNS * PITCH>; // [column][k / 4]
+// The lane's column and group are the only indices that are no constants (see matmul.wgsl).
+var<workgroup> tile_a: array<array<array<vec4f, DEPTH4>, GROUPS>, OWN>; // [row / GROUPS][row % GROUPS][k / 4]
+var<workgroup> tile_b: array<array<vec4f, PITCH>, COLUMNS>;             // [column][k / 4]
 
 alias LoadsA = array<vec4f, LOADS_A>;
 alias LoadsB = array<Stored4, LOADS_B>;
@@ -43,11 +44,12 @@ fn put(x: ptr<function, LoadsA>, y: ptr<function, LoadsB>, lane: u32, start4: u3
   let real = start4 + lane % DEPTH4 < params.terms / 4u;
   for (var n = 0u; n < LOADS_A; n++) {
     let i = n * LANES + lane;
-    if (i < ROWS * DEPTH4) { tile_a[i] = select(vec4f(), (*x)[n], real); }
+    let row = i / DEPTH4;
+    if (row < ROWS) { tile_a[row / GROUPS][row % GROUPS][i % DEPTH4] = select(vec4f(), (*x)[n], real); }
   }
   for (var n = 0u; n < LOADS_B; n++) {
     let i = n * LANES + lane;
-    tile_b[i / DEPTH4 * PITCH + i % DEPTH4] = select(vec4f(), unpack4((*y)[n]), real);
+    tile_b[i / DEPTH4][i % DEPTH4] = select(vec4f(), unpack4((*y)[n]), real);
   }
 }
 
@@ -62,9 +64,9 @@ fn sum_up(sums: ptr<function, Sums>, group: vec3u, lane: u32) {
     if (start4 + DEPTH4 < end4) { fetch(&x, &y, group, lane, start4 + DEPTH4); }
     if (lane / COLUMNS < ROWS) {
       for (var k = 0u; k < DEPTH4; k++) {
-        let column = tile_b[lane % COLUMNS * PITCH + k];
+        let column = tile_b[lane % COLUMNS][k];
         for (var m = 0u; m < OWN; m++) {
-          let row = tile_a[(m * GROUPS + lane / COLUMNS) * DEPTH4 + k];
+          let row = tile_a[m][lane / COLUMNS][k];
           for (var i = 0u; i < 4u; i++) { (*sums)[m] = fma(row[i], column[i], (*sums)[m]); }
         }
       }

@@ -24,8 +24,8 @@ import { adamw, decodeLengths, type Job, readTokens, serve, timed } from "./prot
 const NO_STOP = 0xfffffffe;
 /** Tokens between two looks of the host: a `Generator` has 6, which does not divide 64. */
 const STEPS_PER_READ = 8;
-/** Rounds of so many steps that are recorded before the first is looked at, as in a `Generator`. */
-const ROUNDS_IN_FLIGHT = 2;
+/** Most rounds that are recorded before the first is looked at, as in a `Generator`. */
+const ROUNDS_IN_FLIGHT = { waiting: 2, overlapping: 8 };
 
 await serve("mentor", async ({ work, data, backend }) => {
   if (backend !== "webgpu") throw new Error(`Mentor has no ${backend} backend`);
@@ -105,6 +105,8 @@ async function prepareDecode(gpu: Gpu, data: string, batch: number): Promise<Job
   const slots = new DecodeSlots(model, batch, prompt + steps, STEPS_PER_READ, [NO_STOP, NO_STOP]);
   const prompts = Array.from({ length: batch }, (_, b) => inputs[b % inputs.length]!);
   const active = [...prompts.keys()];
+  const { waiting, overlapping } = ROUNDS_IN_FLIGHT;
+  const roundsInFlight = gpu.tuning.overlap ? overlapping : waiting;
   const greedy = { temperature: 0, topK: 0, topP: 1, seed: 0 };
   // The slots rather than the generator around them: it can't tell prefill from decoding.
   const run = async () => {
@@ -129,7 +131,7 @@ async function prepareDecode(gpu: Gpu, data: string, batch: number): Promise<Job
       const rounds: Round[] = [];
       for (let step = 0; step < steps; step += STEPS_PER_READ) {
         rounds.push(slots.decode(active));
-        if (rounds.length === ROUNDS_IN_FLIGHT) sampled.push(...await rounds.shift()!.take());
+        if (rounds.length === roundsInFlight) sampled.push(...await rounds.shift()!.take());
       }
       for (const round of rounds) sampled.push(...await round.take());
       return sampled.filter(({ slot }) => slot === 0).map(({ token }) => token);

@@ -152,10 +152,10 @@ function tile({ tuning }: Gpu, layout: "nn" | "nt" | "tn", M: number, N: number)
 
 /**
  * Into how many parts a sum over tokens is split: the gradient of a small weight makes few workgroups
- * that are long at work. Two for each that the adapter wants, since they end at different times.
+ * that are long at work.
  */
 function partsOf({ tuning }: Gpu, workgroups: number, terms: number): number {
-  const wanted = Math.floor(2 * tuning.workgroups / workgroups);
+  const wanted = Math.floor(tuning.workgroups / workgroups);
   return Math.max(1, Math.min(wanted, Math.ceil(terms / SHORTEST_PART)));
 }
 
