@@ -26,9 +26,9 @@ export interface MatmulTile {
 
 /** What kernels take as `override` constants, and which of two kernels does the work. */
 export interface Tuning {
-  /** Lanes of kernels that give each lane a row. */
+  /** Lanes of kernels that give each lane a row; a power of 2. */
   readonly lanes: number;
-  /** Lanes of elementwise kernels. */
+  /** Lanes of elementwise kernels; a power of 2. */
   readonly wide: number;
   /** Rows of tokens folded by one workgroup when a column sum is split into partial sums. */
   readonly partialRows: number;

@@ -92,7 +92,7 @@ export function attention(
   if (headDim % 4 !== 0) {
     throw new RangeError(`Cannot attend: headDim is ${headDim}, it must be a multiple of 4`);
   }
-  const parts = !simd && lanesTogether(gpu) > 1 ? fewestParts(headDim) : 1;
+  const parts = !simd && lanesTogether(gpu) > 1 ? Math.min(lanes, fewestParts(headDim)) : 1;
   const special: Specialisation = simd
     ? { prelude: { HEAD_DIM: headDim } }
     : { constants: { LANES: lanes }, prelude: { HEAD_DIM: headDim, PARTS: parts } };

@@ -17,18 +17,20 @@ const tile = v.strictObject({
   blocksM: count,
   depth: v.pipe(count, v.multipleOf(4)),
 });
+const orNone = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const power = v.picklist([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]);
 const tuningSchema: v.GenericSchema<Tuning> = v.strictObject({
-  lanes: count,
-  wide: count,
+  lanes: power,
+  wide: power,
   partialRows: count,
   simd: v.boolean(),
   simdBlocks: v.picklist([0, 1, 2, 4]),
   readBits: v.picklist([32, 64]),
   matmul: tile,
   matmulSmall: tile,
-  fewRows: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-  workgroups: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-  rowLanes: v.picklist([1, 2, 4, 8, 16, 32, 64, 128]),
+  fewRows: orNone,
+  workgroups: orNone,
+  rowLanes: power,
   unroll: v.boolean(),
   overlap: v.boolean(),
 });
