@@ -413,7 +413,9 @@ for (const overlap of [false, true]) {
     };
     const number = ([bytes]: ArrayBuffer[]) => new Float32Array(bytes!)[0];
     const [one, , three] = [readBack(1), readBack(2), readBack(3)]; // nobody takes the second
+    assertEquals([one!.arrived, three!.arrived], [false, false]);
     assertEquals([number(await three!.take()), number(await one!.take())], [3, 1]);
+    assertEquals([one!.arrived, three!.arrived], [true, true]);
     assertEquals(number(await one!.take()), 1, "again");
     const { created } = own.memory();
     for (let i = 4; i < 8; i++) assertEquals(number(await readBack(i).take()), i);
