@@ -2,7 +2,8 @@
 // software adapters, matmul_few.wgsl for a few rows). A workgroup loads a tile of A and one of B
 // into workgroup memory, and each lane multiplies 4 BLOCKS_M rows x 4 BLOCKS_N columns of them
 // (after Boehm, "How to optimize a CUDA matmul kernel", 2022); the next tiles are on their way
-// meanwhile. The sum runs over the inner dimension in one fixed order for every M.
+// meanwhile. The sum runs over the inner dimension in one fixed order for every M; where it is split
+// into parts (tn), each has one.
 
 // Sizes of C and terms of each sum, of which a workgroup adds up `split`: those of every z make a C
 // of their own. A matrix may be a block of a larger one: a row of it begins `stride` elements after

@@ -124,6 +124,15 @@ Deno.test("an adapter's class follows from what it grants", () => {
   assertEquals(deviceClass({ ...traits, software: false }), "gpu");
 });
 
+Deno.test("a tuning that kernels can't work with is refused", async () => {
+  for (const change of [{ lanes: 48 }, { wide: 96 }, { rowLanes: 3 }, { fewRows: 200 }]) {
+    const [name] = Object.keys(change);
+    const refused = () => Gpu.open({ tuning: { ...tunings.gpu, ...change } });
+    const { message } = await assertRejects(refused, RangeError, "Cannot use this tuning");
+    assertStringIncludes(message, `${name} is ${Object.values(change)[0]}`);
+  }
+});
+
 Deno.test("where 64-bit integers are refused, kernels read 32 bits, and those that read 64 are refused", async () => {
   const real = (await navigator.gpu.requestAdapter())!;
   const requestDevice = (descriptor: GPUDeviceDescriptor) =>

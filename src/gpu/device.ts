@@ -17,7 +17,7 @@ import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
 import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
 import { rehearsalDevice } from "./rehearsal.ts";
 import { type ReadBack, type ReadRequest, Transfer } from "./transfer.ts";
-import { deviceClass, supports, type Tuning, tunings } from "./tuning.ts";
+import { checkTuning, deviceClass, supports, type Tuning, tunings } from "./tuning.ts";
 
 /** Who the adapter is. */
 export interface GpuInfo {
@@ -145,9 +145,11 @@ export class Gpu implements Disposable {
    *
    * @throws {GpuUnavailableError} if no adapter answers or it lacks a limit that the kernels need, or
    * timestamps that a profile needs.
+   * @throws {RangeError} if kernels can't work with the tuning.
    */
   static async open(options: GpuOptions = {}): Promise<Gpu> {
     const { powerPreference = "high-performance" } = options;
+    if (options.tuning) checkTuning(options.tuning);
     const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference });
     if (!adapter) {
       throw new GpuUnavailableError(

@@ -111,12 +111,12 @@ export class Transfer {
       const result = requests.map(({ bytes }, i) => mapped.slice(offsets[i]!, offsets[i]! + bytes));
       staging.unmap();
       this.#staging.give(staging);
-      arrived = true;
       return result;
     };
     this.#unmapped.push(() => {
       reading = map();
-      reading.catch(() => {}); // heard by whoever takes it, if anybody does
+      // An error is heard by whoever takes it, if anybody does.
+      reading.catch(() => {}).finally(() => arrived = true);
     });
     if (!this.#overlap) this.#map();
     return {

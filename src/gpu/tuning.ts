@@ -26,7 +26,7 @@ export interface MatmulTile {
 
 /** What kernels take as `override` constants, and which of two kernels does the work. */
 export interface Tuning {
-  /** Lanes of kernels that give each lane a row; a power of 2. */
+  /** Lanes of kernels whose lanes have a row each, or share it with their neighbours; a power of 2. */
   readonly lanes: number;
   /** Lanes of elementwise kernels; a power of 2. */
   readonly wide: number;
@@ -45,11 +45,14 @@ export interface Tuning {
   readonly matmul: MatmulTile;
   /** The same where it fits in one row of these, or the others are too few for the adapter. */
   readonly matmulSmall: MatmulTile;
-  /** Most rows of products that are made without tiles of rows. */
+  /** Most rows of products that are made without tiles of rows; at most 28. */
   readonly fewRows: number;
   /** Workgroups that a product should have at least: with fewer, part of the adapter is idle. */
   readonly workgroups: number;
-  /** Lanes that share a row, where a kernel goes through the rows of a matrix; a power of 2. */
+  /**
+   * Lanes that share a row, where a kernel goes through the rows of a matrix; a power of 2. Where it is
+   * above 1, lanes that see each other's registers share a head in attention, too.
+   */
   readonly rowLanes: number;
   /** Write loops out before the driver sees them (see unroll.ts). */
   readonly unroll: boolean;
@@ -60,6 +63,9 @@ export interface Tuning {
    */
   readonly overlap: boolean;
 }
+
+/** With so many rows, their tile and that of a weight take the 16 KiB that every adapter has. */
+const MOST_FEW_ROWS = 28;
 
 const narrow: MatmulTile = { lanesN: 8, lanesM: 1, blocksN: 1, blocksM: 2, depth: 16 };
 
@@ -123,6 +129,25 @@ interface AdapterTraits {
   readonly software: boolean;
   readonly features: readonly string[];
   readonly subgroupSize: number;
+}
+
+/**
+ * @throws {RangeError} if kernels would compute something else with it, or not compile.
+ */
+export function checkTuning(tuning: Tuning): void {
+  for (const name of ["lanes", "wide", "rowLanes"] as const) {
+    if (!Number.isInteger(Math.log2(tuning[name]))) {
+      throw new RangeError(
+        `Cannot use this tuning: ${name} is ${tuning[name]}, it must be a power of 2`,
+      );
+    }
+  }
+  if (tuning.rowLanes > tuning.wide || tuning.fewRows > MOST_FEW_ROWS) {
+    throw new RangeError(
+      `Cannot use this tuning: rowLanes is ${tuning.rowLanes}, it must be at most wide ` +
+        `(${tuning.wide}), and fewRows is ${tuning.fewRows}, it must be at most ${MOST_FEW_ROWS}`,
+    );
+  }
 }
 
 /** Whether an adapter can run the kernels of a device class. */

@@ -26,8 +26,8 @@ export interface GeneratorOptions {
   /** Tokens decoded per look of the host; a read-back costs at least 10 ms under Deno. */
   readonly stepsPerRead?: number;
   /**
-   * Most rounds of decode steps in flight: while one is read back the GPU works on the next. As many
-   * as take the time of a read-back where host and GPU work side by side, two elsewhere.
+   * Most rounds of decode steps in flight: while one is read back the GPU works on the next. Two, or up
+   * to eight where host and GPU work side by side and rounds are shorter than a read-back.
    */
   readonly roundsInFlight?: number;
   /** Tokens that end a turn. */
@@ -62,10 +62,13 @@ interface RunningRound {
 }
 
 /**
- * One round is read back, which takes 10 ms and more under Deno, while the GPU works on the next. A
- * fast GPU would be done with that long before: it gets one after the other until the first is here.
+ * One round is read back while the GPU works on the next. A fast GPU would be done with that long
+ * before: it gets as many as are recorded during a read-back, and no more, since a sequence that has
+ * ended idles in all of them.
  */
 const ROUNDS_IN_FLIGHT = { least: 2, most: 8 };
+/** What a read-back takes under Deno, ms. */
+const READ_BACK = 12;
 
 /** Generates sequences with one model; keeps its KV cache between calls. */
 export class Generator implements Disposable {
@@ -192,6 +195,7 @@ export class Generator implements Disposable {
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
     let failure: unknown = null;
     using eventLoop = new EventLoop();
+    let wanted: number = ROUNDS_IN_FLIGHT.least; // rounds in flight
 
     const end = (run: Running) => {
       run.ended = true;
@@ -323,7 +327,10 @@ export class Generator implements Disposable {
         if (steps > 0) {
           recorded = true;
           const ranked = Math.max(...active.map((slot) => running[slot]!.sequence.likeliest ?? 0));
+          const begin = performance.now();
           const round = slots.decode(active, steps, ranked);
+          // A submit waits for the round before: where the GPU is the slower one, this is its time.
+          wanted = 1 + Math.ceil(READ_BACK / (performance.now() - begin));
           const runs = new Map(active.map((slot) => [slot, running[slot]!]));
           for (const run of runs.values()) run.underWay += steps;
           rounds.push({
@@ -338,14 +345,11 @@ export class Generator implements Disposable {
           });
         }
       }
-      // Only the event loop can say that a read-back is here.
-      const several = rounds.length >= ROUNDS_IN_FLIGHT.least;
-      if (several && rounds.length < this.#roundsInFlight) await eventLoop.next();
-      const enough = rounds.length >= this.#roundsInFlight || (several && rounds[0]!.arrived);
-      if (rounds.length > 0 && (enough || !recorded)) {
-        for (const { run, sampled } of await rounds.shift()!.take()) {
-          collect(run, sampled);
-        }
+      const limit = Math.min(this.#roundsInFlight, Math.max(ROUNDS_IN_FLIGHT.least, wanted));
+      if (rounds.length > 0 && (rounds.length >= limit || !recorded)) {
+        do {
+          for (const { run, sampled } of await rounds.shift()!.take()) collect(run, sampled);
+        } while (rounds.length > 1 && (rounds[0]!.arrived || rounds.length >= limit));
       } else if (active.length === 0) {
         if (turns.size === 0 && queue.closed) break;
         await Promise.race(queue.closed ? turns : [...turns, queue.arrival]);

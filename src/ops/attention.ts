@@ -25,8 +25,8 @@ export interface HeadSizes {
  */
 const WIDEST_SHARED = 64;
 
-/** Most lanes that share a row. */
-const MOST_PARTS = 8;
+/** Most lanes that share a row, and that work on the keys of one. */
+const [MOST_PARTS, MOST_TOGETHER] = [8, 32];
 
 /** Where each token's sequence begins and ends in the packed batch; u32 [T] each. */
 export interface Segments {
@@ -147,7 +147,7 @@ export function attention(
 /** How many lanes see each other's registers, where lanes are to share rows; 1 where they are not. */
 export function lanesTogether({ info, tuning }: Gpu): number {
   const able = info.features.includes(SUBGROUPS) && info.subgroupSize >= MOST_PARTS;
-  return tuning.rowLanes > 1 && able ? Math.min(info.subgroupSize, tuning.rowLanes) : 1;
+  return tuning.rowLanes > 1 && able ? Math.min(info.subgroupSize, MOST_TOGETHER) : 1;
 }
 
 /**

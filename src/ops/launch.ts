@@ -1,5 +1,5 @@
 /**
- * The two dispatch shapes that most kernels use, and zeros.
+ * The dispatch shapes that most kernels use, and zeros.
  *
  * @module
  */

@@ -18,7 +18,7 @@ import { assertMultipleOf4, bytesPerElement, type FloatType, type Operand } from
  */
 const LONGEST_SUM = 2 ** 15;
 
-/** Terms of a part of a sum that is split among workgroups, or fewer in the last. */
+/** About as many terms has a part of a sum that is split among workgroups. */
 const SHORTEST_PART = 256;
 
 /** Bytes of an element of all but B. */
@@ -39,7 +39,8 @@ export type Addend = 0 | 1 | Bindable;
  * `tn` A[K,M]^T B[K,N]; or C = A B^T + D. N, and the contiguous dimension of A, must be multiples
  * of 4; beta 0 never reads C. A matrix larger than the device sees at once is worked on in blocks.
  *
- * Every kernel sums in the order of K, so all of them give the same bits whatever M.
+ * Of `nn` and `nt` every kernel sums in the order of K, so that all of them give the same bits
+ * whatever M; of `tn` a sum may be split, always in the same way for the same sizes.
  *
  * @param b stored as f32, bf16 or f16; all else is f32
  * @param addend beta, or D[M,N]
@@ -79,7 +80,7 @@ export function matmul(
         const { kernel, prelude } = tiling;
         const { x, y, count } = workgroupsOf(tiling, m.count, n.count);
         const whole = m.count === M && n.count === N;
-        const parts = transposedA && whole ? partsOf(gpu, count, k.count) : 1;
+        const parts = transposedA && whole ? partsOf(gpu, count, k.count, M * N * F32) : 1;
         const partial = parts > 1 ? gpu.scratch(parts * M * N * F32, "parts of a product") : null;
         const bindings = {
           a: transposedA ? block(a, k, m, [K, M]) : block(a, m, k, [M, K]),
@@ -154,9 +155,15 @@ function tile({ tuning }: Gpu, layout: "nn" | "nt" | "tn", M: number, N: number)
  * Into how many parts a sum over tokens is split: the gradient of a small weight makes few workgroups
  * that are long at work.
  */
-function partsOf({ tuning }: Gpu, workgroups: number, terms: number): number {
+function partsOf(
+  { tuning, largestBinding }: Gpu,
+  workgroups: number,
+  terms: number,
+  bytes: number,
+): number {
   const wanted = Math.floor(tuning.workgroups / workgroups);
-  return Math.max(1, Math.min(wanted, Math.ceil(terms / SHORTEST_PART)));
+  const fitting = Math.floor(largestBinding / bytes);
+  return Math.max(1, Math.min(wanted, fitting, Math.ceil(terms / SHORTEST_PART)));
 }
 
 function tiled({ lanesN, lanesM, blocksN, blocksM, depth }: MatmulTile): Tiling {

@@ -18,10 +18,9 @@ const tile = v.strictObject({
   depth: v.pipe(count, v.multipleOf(4)),
 });
 const orNone = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const power = v.picklist([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]);
 const tuningSchema: v.GenericSchema<Tuning> = v.strictObject({
-  lanes: power,
-  wide: power,
+  lanes: count,
+  wide: count,
   partialRows: count,
   simd: v.boolean(),
   simdBlocks: v.picklist([0, 1, 2, 4]),
@@ -30,7 +29,7 @@ const tuningSchema: v.GenericSchema<Tuning> = v.strictObject({
   matmulSmall: tile,
   fewRows: orNone,
   workgroups: orNone,
-  rowLanes: power,
+  rowLanes: count,
   unroll: v.boolean(),
   overlap: v.boolean(),
 });
