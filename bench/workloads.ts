@@ -12,7 +12,7 @@ import { embedding } from "../src/ops/embedding.ts";
 import { glu } from "../src/ops/glu.ts";
 import { elementwise } from "../src/ops/launch.ts";
 import { lmHead } from "../src/ops/lm_head.ts";
-import { matmul } from "../src/ops/matmul.ts";
+import { matmul, tile } from "../src/ops/matmul.ts";
 import { rmsnorm } from "../src/ops/norm.ts";
 import { rope, ropeTable, ropeToCache } from "../src/ops/rope.ts";
 import { sampleNext, SLOT_WORDS, slotWords } from "../src/ops/sample.ts";
@@ -122,8 +122,7 @@ export function productWorkload(
   const fixture = new Fixture(gpu);
   const [a, b] = [fixture.tensor([M, K]), fixture.tensor([K, N])];
   const c = fixture.tensor([M, N]);
-  const few = layout === "nt" && M <= gpu.tuning.fewRows;
-  const kernel = gpu.tuning.simd ? "matmul_simd" : few ? "matmul_few" : "matmul";
+  const { kernel } = tile(gpu, layout, M, N);
   const cost = { bytes: F32 * (M * K + K * N + M * N), flops: 2 * M * N * K };
   return {
     shape: `${name}, ${M} x ${N} x ${K}`,

@@ -14,6 +14,7 @@ import {
   type GeneratorOptions,
   type Sequence,
 } from "../src/model/generator.ts";
+import { roundsInFlight } from "../src/model/rounds.ts";
 import { tokenStatistics } from "../src/model/nll.ts";
 import type { SamplingOptions } from "../src/ops/sample.ts";
 import { Tape } from "../src/tape.ts";
@@ -125,6 +126,11 @@ Deno.test("recording while the GPU works, or waiting for it, gives the same bits
     using batch = generator({ slots: 3, stepsPerRead: 2, roundsInFlight }, twin);
     assertEquals(await sample(batch, requests), alone);
   }
+});
+
+Deno.test("rounds in flight last as long as a read-back, two at least", () => {
+  assertEquals([0.5, 3, 6, 12, 19, 140].map((took) => roundsInFlight(took, 8)), [8, 5, 3, 2, 2, 2]);
+  assertEquals([0.5, 140].map((took) => roundsInFlight(took, 1)), [1, 1]);
 });
 
 Deno.test("a generator gives the same again, whatever it did before", async () => {

@@ -8,6 +8,8 @@ import { Gpu } from "../src/gpu/device.ts";
 import { entryPoints, type KernelName, kernelSources } from "../src/gpu/kernels.ts";
 import { grid } from "../src/gpu/recorder.ts";
 import { supports, tunings } from "../src/gpu/tuning.ts";
+import { kernelCheck } from "../src/ops/checks/check.ts";
+import { product } from "../src/ops/checks/linear.ts";
 import { type KernelCheck, kernelChecks } from "../src/ops/checks/mod.ts";
 import { foldedChecks, narrowTuning } from "../src/ops/checks/folded.ts";
 import { rangeChecks, smallBinding } from "../src/ops/checks/ranges.ts";
@@ -127,6 +129,25 @@ Deno.test("grid() numbers any count of workgroups within the limits of a dimensi
     const [x, y] = grid(count);
     assert(x <= 65_535 && y <= 65_535 && x * y >= count && x * y < count + y, `${count}`);
   }
+});
+
+Deno.test("lanes share heads whatever share of them a row has", async () => {
+  for (const rowLanes of [2, 64]) {
+    const few = await watch({ tuning: { ...tunings.gpu, rowLanes } });
+    const names = ["attention over cache", "rmsnorm", "LM head"];
+    const checks = kernelChecks.filter(({ name }) => names.includes(name));
+    assertEquals(checks.length, names.length);
+    for (const check of checks) await assertPasses(few, check);
+    few.gpu.close();
+  }
+});
+
+Deno.test("the parts of a split sum keep to the largest binding", async () => {
+  const sizes = [320, 320, 2560] as const; // 400 KB of C, 25 tiles: nine parts fit, not ten
+  const check = kernelCheck("split", [], 2e-5, { "tn": product("tn", sizes, 1) });
+  const small = await watch({ tuning: tunings.gpu, largestBinding: 3.8e6 });
+  await assertPasses(small, check);
+  small.gpu.close();
 });
 
 Deno.test("more than 65,535 workgroups are numbered in two dimensions", async () => {

@@ -12,6 +12,7 @@ import { decodeSafetensors } from "../../src/io/safetensors.ts";
 import { fromHuggingFace } from "../../src/model/families.ts";
 import { DecodeSlots, type Round, type SampledToken } from "../../src/model/decode_slots.ts";
 import { Decoder } from "../../src/model/decoder.ts";
+import { ROUNDS_IN_FLIGHT } from "../../src/model/rounds.ts";
 import { matmul } from "../../src/ops/matmul.ts";
 import { nllLoss } from "../../src/ops/policy_loss.ts";
 import { Learner } from "../../src/rl/learner.ts";
@@ -24,8 +25,6 @@ import { adamw, decodeLengths, type Job, readTokens, serve, timed } from "./prot
 const NO_STOP = 0xfffffffe;
 /** Tokens between two looks of the host: a `Generator` has 6, which does not divide 64. */
 const STEPS_PER_READ = 8;
-/** Most rounds that are recorded before the first is looked at, as in a `Generator`. */
-const ROUNDS_IN_FLIGHT = { waiting: 2, overlapping: 8 };
 
 await serve("mentor", async ({ work, data, backend }) => {
   if (backend !== "webgpu") throw new Error(`Mentor has no ${backend} backend`);
@@ -105,8 +104,9 @@ async function prepareDecode(gpu: Gpu, data: string, batch: number): Promise<Job
   const slots = new DecodeSlots(model, batch, prompt + steps, STEPS_PER_READ, [NO_STOP, NO_STOP]);
   const prompts = Array.from({ length: batch }, (_, b) => inputs[b % inputs.length]!);
   const active = [...prompts.keys()];
-  const { waiting, overlapping } = ROUNDS_IN_FLIGHT;
-  const roundsInFlight = gpu.tuning.overlap ? overlapping : waiting;
+  // As many as a `Generator` has at most: no sequence ends early here.
+  const { least, most } = ROUNDS_IN_FLIGHT;
+  const roundsInFlight = gpu.tuning.overlap ? most : least;
   const greedy = { temperature: 0, topK: 0, topP: 1, seed: 0 };
   // The slots rather than the generator around them: it can't tell prefill from decoding.
   const run = async () => {

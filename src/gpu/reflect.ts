@@ -9,6 +9,8 @@
  * @module
  */
 
+import { block, withoutComments } from "./wgsl.ts";
+
 /** One storage buffer of an entry point. */
 export interface StorageBinding {
   readonly name: string;
@@ -37,17 +39,6 @@ interface Variable {
   type: string;
 }
 
-/** The text between the brace at or after `start` and its partner. */
-function block(source: string, start: number): string {
-  const open = source.indexOf("{", start);
-  let depth = 0;
-  for (let i = open; i < source.length; i++) {
-    if (source[i] === "{") depth++;
-    else if (source[i] === "}" && --depth === 0) return source.slice(open + 1, i);
-  }
-  throw new SyntaxError(`Cannot read WGSL: unbalanced braces after offset ${start}`);
-}
-
 /** Names in a function body, members of structs aside; a local must not be named like a binding. */
 function words(text: string): Set<string> {
   return new Set(text.match(/(?<![.\w])[A-Za-z_]\w*/g));
@@ -59,7 +50,7 @@ function words(text: string): Set<string> {
  * @throws {SyntaxError} if a params struct has a member that is not `u32` or `f32`.
  */
 export function reflect(wgsl: string): Map<string, EntryPoint> {
-  const source = wgsl.replace(/\/\/[^\n]*|\/\*[\s\S]*?\*\//g, "");
+  const source = withoutComments(wgsl);
 
   const variables: Variable[] = [];
   const declaration = /@group\((\d+)\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:\s*([^;]+);/g;

@@ -3,7 +3,7 @@
  *
  * A software adapter runs one workgroup as one SIMD loop on a CPU core: barriers, workgroup memory
  * and wide groups cost 5-50x there, and registers handed round the lanes of a subgroup are the
- * cheapest way to share. A GPU wants 64 and more lanes per group and tiles in workgroup memory.
+ * cheapest way to share. A GPU wants many lanes that read side by side, and tiles in workgroup memory.
  *
  * @module
  */
@@ -132,22 +132,24 @@ interface AdapterTraits {
 }
 
 /**
+ * Checks what kernels rely on.
+ *
  * @throws {RangeError} if kernels would compute something else with it, or not compile.
  */
 export function checkTuning(tuning: Tuning): void {
+  const demand = (
+    name: "lanes" | "wide" | "rowLanes" | "fewRows",
+    holds: boolean,
+    what: string,
+  ) => {
+    if (holds) return;
+    throw new RangeError(`Cannot use this tuning: ${name} is ${tuning[name]}, it must be ${what}`);
+  };
   for (const name of ["lanes", "wide", "rowLanes"] as const) {
-    if (!Number.isInteger(Math.log2(tuning[name]))) {
-      throw new RangeError(
-        `Cannot use this tuning: ${name} is ${tuning[name]}, it must be a power of 2`,
-      );
-    }
+    demand(name, Number.isInteger(Math.log2(tuning[name])), "a power of 2");
   }
-  if (tuning.rowLanes > tuning.wide || tuning.fewRows > MOST_FEW_ROWS) {
-    throw new RangeError(
-      `Cannot use this tuning: rowLanes is ${tuning.rowLanes}, it must be at most wide ` +
-        `(${tuning.wide}), and fewRows is ${tuning.fewRows}, it must be at most ${MOST_FEW_ROWS}`,
-    );
-  }
+  demand("rowLanes", tuning.rowLanes <= tuning.wide, `at most wide, ${tuning.wide}`);
+  demand("fewRows", tuning.fewRows <= MOST_FEW_ROWS, `at most ${MOST_FEW_ROWS}`);
 }
 
 /** Whether an adapter can run the kernels of a device class. */
@@ -155,8 +157,15 @@ export function supports(
   { features, subgroupSize }: Pick<AdapterTraits, "features" | "subgroupSize">,
   { simd, readBits }: Tuning,
 ): boolean {
-  const sharesRegisters = features.includes(SUBGROUPS) && subgroupSize >= 8;
-  return (!simd || sharesRegisters) && (readBits === 32 || features.includes(INT64));
+  return (!simd || sharesRegisters({ features, subgroupSize })) &&
+    (readBits === 32 || features.includes(INT64));
+}
+
+/** Whether eight neighbouring lanes, or more, see each other's registers. */
+export function sharesRegisters(
+  { features, subgroupSize }: Pick<AdapterTraits, "features" | "subgroupSize">,
+): boolean {
+  return features.includes(SUBGROUPS) && subgroupSize >= 8;
 }
 
 /** The device class of an adapter. */

@@ -8,12 +8,13 @@
  * @module
  */
 
+import { block, withoutComments } from "./wgsl.ts";
+
 /** More turns than this stay a loop. */
 const MOST_TURNS = 64;
 
 const LOOP = /\bfor \(var (\w+) = ([^;]+); \1 < ([^;]+); \1(\+\+| [+*]= [^){]+)\) \{/g;
 const CONSTANT = /^const (\w+) = ([^;]+);/gm;
-const COMMENT = /\/\/.*$|\/\*[^]*?\*\//gm;
 
 /**
  * Replaces every `for (var i = A; i < B; i++)` (or `i += C`, `i *= C`) whose bounds are constants by
@@ -23,7 +24,7 @@ const COMMENT = /\/\/.*$|\/\*[^]*?\*\//gm;
  * @param source WGSL, with the `const` declarations that the bounds are made of; comments are left out
  */
 export function unroll(source: string): string {
-  const code = source.replaceAll(COMMENT, "");
+  const code = withoutComments(source);
   const constants = new Map<string, number>();
   for (const [, name, expression] of code.matchAll(CONSTANT)) {
     const value = evaluate(expression!, constants);
@@ -45,8 +46,7 @@ function unrollWith(source: string, constants: ReadonlyMap<string, number>): str
     if (match.index < done) continue; // inside a loop that was written out
     const [head, name, first, limit, step] = match;
     const open = match.index + head.length;
-    const close = closingBrace(source, open);
-    const body = source.slice(open, close);
+    const body = block(source, open - 1);
     const values = turns(first!, limit!, step!, constants);
     text += source.slice(done, match.index);
     const stays = /\b(break|continue)\b/.test(body) || declarations(body, name!) > 0;
@@ -60,7 +60,7 @@ function unrollWith(source: string, constants: ReadonlyMap<string, number>): str
         text += `{ const ${name} = ${value}${type};${inner}}\n`;
       }
     }
-    done = close + 1;
+    done = open + body.length + 1;
   }
   return text + source.slice(done);
 }
@@ -83,16 +83,6 @@ function turns(
     values.push(value);
   }
   return values;
-}
-
-/** The offset of the brace that closes what was opened before `start`. */
-function closingBrace(source: string, start: number): number {
-  let depth = 1;
-  for (let i = start; i < source.length; i++) {
-    if (source[i] === "{") depth++;
-    else if (source[i] === "}" && --depth === 0) return i;
-  }
-  throw new SyntaxError(`Cannot read WGSL: unbalanced braces after offset ${start}`);
 }
 
 /** The value of an expression of whole numbers and constants, or null where it is anything else. */

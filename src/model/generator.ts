@@ -13,6 +13,7 @@ import { checkSampling, type SamplingOptions } from "../ops/sample.ts";
 import { DecodeSlots, type FedToken, MAX_LIKELIEST, type SampledToken } from "./decode_slots.ts";
 import type { Decoder } from "./decoder.ts";
 import type { Fork } from "./kv_cache.ts";
+import { ROUNDS_IN_FLIGHT, roundsInFlight } from "./rounds.ts";
 import { type QueuedSequence, type Sequence, SequenceQueue } from "./sequence.ts";
 
 export type { GeneratedTurn, Sequence } from "./sequence.ts";
@@ -61,15 +62,6 @@ interface RunningRound {
   take(): Promise<{ run: Running; sampled: SampledToken }[]>;
 }
 
-/**
- * One round is read back while the GPU works on the next. A fast GPU would be done with that long
- * before: it gets as many as are recorded during a read-back, and no more, since a sequence that has
- * ended idles in all of them.
- */
-const ROUNDS_IN_FLIGHT = { least: 2, most: 8 };
-/** What a read-back takes under Deno, ms. */
-const READ_BACK = 12;
-
 /** Generates sequences with one model; keeps its KV cache between calls. */
 export class Generator implements Disposable {
   readonly #gpu: Gpu;
@@ -88,8 +80,15 @@ export class Generator implements Disposable {
     this.#gpu = model.gpu;
     const { least, most } = ROUNDS_IN_FLIGHT;
     const usual = this.#gpu.tuning.overlap ? most : least;
-    const { slots, length, stepsPerRead = 6, roundsInFlight = usual, stops } = options;
-    for (const [name, size] of Object.entries({ slots, length, stepsPerRead, roundsInFlight })) {
+    const { slots, length, stepsPerRead = 6, roundsInFlight: mostRounds = usual, stops } = options;
+    for (
+      const [name, size] of Object.entries({
+        slots,
+        length,
+        stepsPerRead,
+        roundsInFlight: mostRounds,
+      })
+    ) {
       if (!Number.isInteger(size) || size < 1) {
         throw new RangeError(
           `Cannot make a generator: ${name} is ${size}, it must be a positive integer`,
@@ -103,7 +102,7 @@ export class Generator implements Disposable {
     }
     this.#model = model;
     this.#length = length;
-    this.#roundsInFlight = roundsInFlight;
+    this.#roundsInFlight = mostRounds;
     this.#stepsPerRead = stepsPerRead;
     this.#stops = stops;
     this.#slots = new DecodeSlots(model, slots, length, stepsPerRead, stops);
@@ -195,7 +194,7 @@ export class Generator implements Disposable {
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
     let failure: unknown = null;
     using eventLoop = new EventLoop();
-    let wanted: number = ROUNDS_IN_FLIGHT.least; // rounds in flight
+    let limit = this.#roundsInFlight;
 
     const end = (run: Running) => {
       run.ended = true;
@@ -329,8 +328,7 @@ export class Generator implements Disposable {
           const ranked = Math.max(...active.map((slot) => running[slot]!.sequence.likeliest ?? 0));
           const begin = performance.now();
           const round = slots.decode(active, steps, ranked);
-          // A submit waits for the round before: where the GPU is the slower one, this is its time.
-          wanted = 1 + Math.ceil(READ_BACK / (performance.now() - begin));
+          limit = roundsInFlight(performance.now() - begin, this.#roundsInFlight);
           const runs = new Map(active.map((slot) => [slot, running[slot]!]));
           for (const run of runs.values()) run.underWay += steps;
           rounds.push({
@@ -345,7 +343,6 @@ export class Generator implements Disposable {
           });
         }
       }
-      const limit = Math.min(this.#roundsInFlight, Math.max(ROUNDS_IN_FLIGHT.least, wanted));
       if (rounds.length > 0 && (rounds.length >= limit || !recorded)) {
         do {
           for (const { run, sampled } of await rounds.shift()!.take()) collect(run, sampled);

@@ -5,8 +5,8 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { SUBGROUPS } from "../gpu/features.ts";
 import type { Specialisation } from "../gpu/kernels.ts";
+import { sharesRegisters } from "../gpu/tuning.ts";
 import type { Tape } from "../tape.ts";
 import { assertShape, type Tensor } from "../tensor.ts";
 
@@ -146,8 +146,8 @@ export function attention(
 
 /** How many lanes see each other's registers, where lanes are to share rows; 1 where they are not. */
 export function lanesTogether({ info, tuning }: Gpu): number {
-  const able = info.features.includes(SUBGROUPS) && info.subgroupSize >= MOST_PARTS;
-  return tuning.rowLanes > 1 && able ? Math.min(info.subgroupSize, MOST_TOGETHER) : 1;
+  const together = tuning.rowLanes > 1 && sharesRegisters(info);
+  return together ? Math.min(info.subgroupSize, MOST_TOGETHER) : 1;
 }
 
 /**

@@ -81,11 +81,15 @@ export function matmul(
         const { x, y, count } = workgroupsOf(tiling, m.count, n.count);
         const whole = m.count === M && n.count === N;
         const parts = transposedA && whole ? partsOf(gpu, count, k.count, M * N * F32) : 1;
-        const partial = parts > 1 ? gpu.scratch(parts * M * N * F32, "parts of a product") : null;
+        const bytes = parts * M * N * F32;
+        // As long as it is needed: scratch may be longer, and more than a dispatch sees.
+        const partial = parts > 1
+          ? slice({ buffer: gpu.scratch(bytes, "parts of a product") }, 0, bytes)
+          : null;
         const bindings = {
           a: transposedA ? block(a, k, m, [K, M]) : block(a, m, k, [M, K]),
           b: transposedB ? block(b, n, k, [N, K], width) : block(b, k, n, [K, N], width),
-          c: partial ? { buffer: partial } : block(c, m, n, [M, N]),
+          c: partial ?? block(c, m, n, [M, N]),
         };
         gpu.dispatch(kernel, matrix ? `${layout}_add` : layout, {
           prelude,
@@ -95,6 +99,7 @@ export function matmul(
             rows: m.count,
             columns: n.count,
             terms: k.count,
+            // The kernel with parts, and no other, is told their length.
             ...(kernel === "matmul" ? { split: Math.ceil(k.count / parts) } : {}),
             a_stride: aStride,
             b_stride: bStride,
@@ -104,8 +109,8 @@ export function matmul(
           workgroups: [x, y, parts],
         });
         if (!partial) continue;
-        fold(gpu, { buffer: partial }, c, [parts, M * N], added as 0 | 1);
-        gpu.release(partial);
+        fold(gpu, partial, c, [parts, M * N], added as 0 | 1);
+        gpu.release(partial.buffer);
       }
     }
   }
@@ -125,14 +130,21 @@ function block(
 }
 
 /** A kernel, and the rows and columns of C that one of its workgroups makes. */
-interface Tiling extends Specialisation {
+export interface Tiling extends Specialisation {
   readonly kernel: "matmul" | "matmul_few" | "matmul_simd";
+  /** Of a workgroup. */
   readonly rows: number;
+  /** Of a workgroup. */
   readonly columns: number;
 }
 
-/** The kernel that suits the device. */
-function tile({ tuning }: Gpu, layout: "nn" | "nt" | "tn", M: number, N: number): Tiling {
+/** The kernel that suits the device, for a product of M rows and N columns. */
+export function tile(
+  { tuning }: Gpu,
+  layout: "nn" | "nt" | "tn",
+  M: number,
+  N: number,
+): Tiling {
   if (tuning.simd) {
     // tn always makes 32 rows.
     const most = layout === "tn" ? 4 : tuning.simdBlocks;
