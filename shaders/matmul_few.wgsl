@@ -75,15 +75,22 @@ fn sum_up(sums: ptr<function, Sums>, group: vec3u, lane: u32) {
   }
 }
 
+const OUTSIDE = 0xffffffffu;
+
+// Where in C the lane's sum `m` belongs.
+fn place(m: u32, group: vec3u, lane: u32) -> u32 {
+  let row = m * GROUPS + lane / COLUMNS;
+  let column = group.x * COLUMNS + lane % COLUMNS;
+  return select(OUTSIDE, row * params.c_stride + column, row < params.rows && column < params.columns);
+}
+
 @compute @workgroup_size(LANES)
 fn nt(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   var sums: Sums;
   sum_up(&sums, group, lane);
-  let column = group.x * COLUMNS + lane % COLUMNS;
   for (var m = 0u; m < OWN; m++) {
-    let row = m * GROUPS + lane / COLUMNS;
-    if (row < params.rows && column < params.columns) {
-      let at = row * params.c_stride + column;
+    let at = place(m, group, lane);
+    if (at != OUTSIDE) {
       var value = sums[m];
       if (params.beta != 0.0) { value = fma(params.beta, c[at], value); }
       c[at] = value;
@@ -96,12 +103,8 @@ fn nt(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane
 fn nt_add(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   var sums: Sums;
   sum_up(&sums, group, lane);
-  let column = group.x * COLUMNS + lane % COLUMNS;
   for (var m = 0u; m < OWN; m++) {
-    let row = m * GROUPS + lane / COLUMNS;
-    if (row < params.rows && column < params.columns) {
-      let at = row * params.c_stride + column;
-      c[at] = sums[m] + addend[at];
-    }
+    let at = place(m, group, lane);
+    if (at != OUTSIDE) { c[at] = sums[m] + addend[at]; }
   }
 }
