@@ -12,7 +12,6 @@ import { decodeSafetensors } from "../../src/io/safetensors.ts";
 import { fromHuggingFace } from "../../src/model/families.ts";
 import { DecodeSlots, type Round, type SampledToken } from "../../src/model/decode_slots.ts";
 import { Decoder } from "../../src/model/decoder.ts";
-import { ROUNDS_IN_FLIGHT } from "../../src/model/rounds.ts";
 import { matmul } from "../../src/ops/matmul.ts";
 import { nllLoss } from "../../src/ops/policy_loss.ts";
 import { Learner } from "../../src/rl/learner.ts";
@@ -104,9 +103,6 @@ async function prepareDecode(gpu: Gpu, data: string, batch: number): Promise<Job
   const slots = new DecodeSlots(model, batch, prompt + steps, STEPS_PER_READ, [NO_STOP, NO_STOP]);
   const prompts = Array.from({ length: batch }, (_, b) => inputs[b % inputs.length]!);
   const active = [...prompts.keys()];
-  // As many as a `Generator` has at most: no sequence ends early here.
-  const { least, most } = ROUNDS_IN_FLIGHT;
-  const roundsInFlight = gpu.tuning.overlap ? most : least;
   const greedy = { temperature: 0, topK: 0, topP: 1, seed: 0 };
   // The slots rather than the generator around them: it can't tell prefill from decoding.
   const run = async () => {
@@ -131,7 +127,9 @@ async function prepareDecode(gpu: Gpu, data: string, batch: number): Promise<Job
       const rounds: Round[] = [];
       for (let step = 0; step < steps; step += STEPS_PER_READ) {
         rounds.push(slots.decode(active));
-        if (rounds.length === roundsInFlight) sampled.push(...await rounds.shift()!.take());
+        if (rounds.length === gpu.tuning.roundsInFlight) {
+          sampled.push(...await rounds.shift()!.take());
+        }
       }
       for (const round of rounds) sampled.push(...await round.take());
       return sampled.filter(({ slot }) => slot === 0).map(({ token }) => token);

@@ -135,7 +135,7 @@ export class Gpu implements Disposable {
       this.largestBinding,
       this.#profiler,
     );
-    this.#transfer = new Transfer(device, this.#memory, this.#recorder, this.tuning.overlap);
+    this.#transfer = new Transfer(device, this.#memory, this.#recorder);
     this.#activations = new Scope(this.#memory, "activations", STORAGE);
     this.#uploads = new Scope(this.#memory, "staging", STORAGE);
   }
@@ -342,9 +342,6 @@ export class Gpu implements Disposable {
     this.#uploads.reset();
     if (this.#activations.evict(KEPT_READS)) this.#recorder.forget();
     return {
-      get arrived() {
-        return reading.arrived;
-      },
       take: async () => {
         let result: ArrayBuffer[];
         try {

@@ -1,11 +1,12 @@
 /**
  * Bytes to the GPU and back.
  *
- * A read-back in Deno costs at least 10 ms whatever its size, so callers ask for everything they
- * want in one of them, and may have several in flight. Worse, `mapAsync` does not return before the
- * queue is empty. Where host and GPU can work side by side, a buffer is therefore mapped as late as
- * can be: when its content is waited for, or when the next step is encoded and only has to be
- * submitted. The host then does its part of a step while the GPU is still at work on the one before.
+ * In Deno `mapAsync` does not return before the queue is empty. A buffer is therefore mapped as late
+ * as can be: when its content is waited for, or when the next step is encoded and only has to be
+ * submitted. The host does its part of a step while the GPU is still at work on the one before.
+ *
+ * The promise of `mapAsync` then takes another 10 ms, though the buffer is mapped already. Nobody
+ * waits for it where the content can be had at once.
  *
  * @module
  */
@@ -22,8 +23,6 @@ export interface ReadRequest extends Bindable {
 
 /** A read-back that was submitted. */
 export interface ReadBack {
-  /** Whether `take` has nothing to wait for. */
-  readonly arrived: boolean;
   /** Waits for it: one `ArrayBuffer` per request, in order. */
   take(): Promise<ArrayBuffer[]>;
 }
@@ -35,21 +34,23 @@ export interface ReadBack {
  */
 const WRITTEN = 2 ** 26;
 
+/** Bytes of a staging buffer at least: read-backs of all sizes up to this share theirs. */
+const LEAST_STAGING = 2 ** 16;
+
 /** Uploads through the queue and reads back through recycled staging buffers. */
 export class Transfer {
   readonly #device: GPUDevice;
   readonly #recorder: Recorder;
   readonly #staging: Scope;
-  readonly #overlap: boolean;
+  /** Staging buffers that were mapped before. */
+  readonly #mapped = new WeakSet<GPUBuffer>();
   /** Bytes written since the queue was last told to take them. */
   #written = 0;
   /** Starts the mappings of what was submitted and not asked for yet, oldest first. */
   #unmapped: (() => void)[] = [];
 
-  /** @param overlap whether to map late */
-  constructor(device: GPUDevice, memory: Memory, recorder: Recorder, overlap: boolean) {
+  constructor(device: GPUDevice, memory: Memory, recorder: Recorder) {
     this.#device = device;
-    this.#overlap = overlap;
     this.#recorder = recorder;
     this.#staging = new Scope(
       memory,
@@ -97,32 +98,21 @@ export class Transfer {
       offsets.push(total);
       total += Math.ceil(bytes / 8) * 8;
     }
-    const staging = this.#staging.take(total, "read-back");
+    const staging = this.#staging.take(Math.max(total, LEAST_STAGING), "read-back");
     requests.forEach(({ buffer, bytes }, i) =>
       this.#recorder.copy(buffer, staging, offsets[i]!, Math.ceil(bytes / 4) * 4)
     );
     this.submit();
-    const size = Math.max(8, total);
     let reading: Promise<ArrayBuffer[]> | null = null;
-    let arrived = false;
-    const map = async () => {
-      await staging.mapAsync(GPUMapMode.READ, 0, size);
-      const mapped = staging.getMappedRange(0, size);
-      const result = requests.map(({ bytes }, i) => mapped.slice(offsets[i]!, offsets[i]! + bytes));
-      staging.unmap();
-      this.#staging.give(staging);
-      return result;
-    };
     this.#unmapped.push(() => {
-      reading = map();
-      // An error is heard by whoever takes it, if anybody does.
-      reading.catch(() => {}).finally(() => arrived = true);
+      reading = this.#content(
+        staging,
+        Math.max(8, total),
+        (mapped) => requests.map(({ bytes }, i) => mapped.slice(offsets[i]!, offsets[i]! + bytes)),
+      );
+      reading.catch(() => {}); // is heard by whoever takes it, if anybody does
     });
-    if (!this.#overlap) this.#map();
     return {
-      get arrived() {
-        return arrived;
-      },
       take: () => {
         if (!reading) this.#map();
         return reading!;
@@ -132,5 +122,35 @@ export class Transfer {
 
   #map(): void {
     for (const map of this.#unmapped.splice(0)) map();
+  }
+
+  /** What `copy` makes of the first bytes of a staging buffer, which is free again afterwards. */
+  async #content<T>(
+    staging: GPUBuffer,
+    bytes: number,
+    copy: (mapped: ArrayBuffer) => T,
+  ): Promise<T> {
+    const mapping = staging.mapAsync(GPUMapMode.READ, 0, bytes);
+    mapping.catch(() => {}); // may be left alone
+    // Deno aborts where a buffer is asked for its range before its first mapping was awaited.
+    let mapped = this.#mapped.has(staging) ? rangeAtOnce(staging, bytes) : null;
+    if (!mapped) {
+      await mapping;
+      this.#mapped.add(staging);
+      mapped = staging.getMappedRange(0, bytes);
+    }
+    const result = copy(mapped);
+    staging.unmap();
+    this.#staging.give(staging);
+    return result;
+  }
+}
+
+/** The first bytes of a buffer whose mapping may be pending; null where it is. */
+function rangeAtOnce(buffer: GPUBuffer, bytes: number): ArrayBuffer | null {
+  try {
+    return buffer.getMappedRange(0, bytes);
+  } catch {
+    return null; // as the specification has it; Deno's `mapAsync` has waited for the queue
   }
 }

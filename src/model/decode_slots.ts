@@ -62,8 +62,6 @@ export const MAX_LIKELIEST = 20;
 
 /** Decode steps that were submitted. */
 export interface Round {
-  /** Whether `take` has nothing to wait for. */
-  readonly arrived: boolean;
   /**
    * Waits for their tokens, in the order of drawing.
    *
@@ -182,9 +180,6 @@ export class DecodeSlots implements Disposable {
     }
     const reading = gpu.readBack(rows.ring, ...(ranking ? [ranking] : []));
     return {
-      get arrived() {
-        return reading.arrived;
-      },
       take: async () => {
         const [ring, ranked] = await reading.take();
         return this.#sampled(ring!, ranked, active, steps);

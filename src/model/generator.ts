@@ -13,7 +13,6 @@ import { checkSampling, type SamplingOptions } from "../ops/sample.ts";
 import { DecodeSlots, type FedToken, MAX_LIKELIEST, type SampledToken } from "./decode_slots.ts";
 import type { Decoder } from "./decoder.ts";
 import type { Fork } from "./kv_cache.ts";
-import { ROUNDS_IN_FLIGHT, roundsInFlight } from "./rounds.ts";
 import { type QueuedSequence, type Sequence, SequenceQueue } from "./sequence.ts";
 
 export type { GeneratedTurn, Sequence } from "./sequence.ts";
@@ -24,11 +23,11 @@ export interface GeneratorOptions {
   readonly slots: number;
   /** Positions per slot: the longest sequence. */
   readonly length: number;
-  /** Tokens decoded per look of the host; a read-back costs at least 10 ms under Deno. */
+  /** Tokens decoded per look of the host. */
   readonly stepsPerRead?: number;
   /**
-   * Most rounds of decode steps in flight: while one is read back the GPU works on the next. Two, or up
-   * to eight where host and GPU work side by side and rounds are shorter than a read-back.
+   * Rounds of decode steps in flight: with two the GPU works on one while the host looks at the other,
+   * and what has ended idles in it. The adapter's tuning where absent.
    */
   readonly roundsInFlight?: number;
   /** Tokens that end a turn. */
@@ -56,8 +55,6 @@ interface Running extends QueuedSequence {
 
 /** Decode steps under way, and for whom. */
 interface RunningRound {
-  /** Whether they are here already. */
-  readonly arrived: boolean;
   /** Waits for the tokens, in the order of drawing. */
   take(): Promise<{ run: Running; sampled: SampledToken }[]>;
 }
@@ -78,17 +75,9 @@ export class Generator implements Disposable {
    */
   constructor(model: Decoder, options: GeneratorOptions) {
     this.#gpu = model.gpu;
-    const { least, most } = ROUNDS_IN_FLIGHT;
-    const usual = this.#gpu.tuning.overlap ? most : least;
-    const { slots, length, stepsPerRead = 6, roundsInFlight: mostRounds = usual, stops } = options;
-    for (
-      const [name, size] of Object.entries({
-        slots,
-        length,
-        stepsPerRead,
-        roundsInFlight: mostRounds,
-      })
-    ) {
+    const { slots, length, stepsPerRead = 6, stops } = options;
+    const { roundsInFlight = this.#gpu.tuning.roundsInFlight } = options;
+    for (const [name, size] of Object.entries({ slots, length, stepsPerRead, roundsInFlight })) {
       if (!Number.isInteger(size) || size < 1) {
         throw new RangeError(
           `Cannot make a generator: ${name} is ${size}, it must be a positive integer`,
@@ -102,7 +91,7 @@ export class Generator implements Disposable {
     }
     this.#model = model;
     this.#length = length;
-    this.#roundsInFlight = mostRounds;
+    this.#roundsInFlight = roundsInFlight;
     this.#stepsPerRead = stepsPerRead;
     this.#stops = stops;
     this.#slots = new DecodeSlots(model, slots, length, stepsPerRead, stops);
@@ -194,7 +183,6 @@ export class Generator implements Disposable {
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
     let failure: unknown = null;
     using eventLoop = new EventLoop();
-    let limit = this.#roundsInFlight;
 
     const end = (run: Running) => {
       run.ended = true;
@@ -326,15 +314,10 @@ export class Generator implements Disposable {
         if (steps > 0) {
           recorded = true;
           const ranked = Math.max(...active.map((slot) => running[slot]!.sequence.likeliest ?? 0));
-          const begin = performance.now();
           const round = slots.decode(active, steps, ranked);
-          limit = roundsInFlight(performance.now() - begin, this.#roundsInFlight);
           const runs = new Map(active.map((slot) => [slot, running[slot]!]));
           for (const run of runs.values()) run.underWay += steps;
           rounds.push({
-            get arrived() {
-              return round.arrived;
-            },
             async take() {
               const sampled = await round.take();
               for (const run of runs.values()) run.underWay -= steps;
@@ -343,10 +326,8 @@ export class Generator implements Disposable {
           });
         }
       }
-      if (rounds.length > 0 && (rounds.length >= limit || !recorded)) {
-        do {
-          for (const { run, sampled } of await rounds.shift()!.take()) collect(run, sampled);
-        } while (rounds.length > 1 && (rounds[0]!.arrived || rounds.length >= limit));
+      if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || !recorded)) {
+        for (const { run, sampled } of await rounds.shift()!.take()) collect(run, sampled);
       } else if (active.length === 0) {
         if (turns.size === 0 && queue.closed) break;
         await Promise.race(queue.closed ? turns : [...turns, queue.arrival]);

@@ -31,7 +31,7 @@ const tuningSchema: v.GenericSchema<Tuning> = v.strictObject({
   workgroups: orNone,
   rowLanes: count,
   unroll: v.boolean(),
-  overlap: v.boolean(),
+  roundsInFlight: count,
 });
 /** What of a report of `./mentor bench tune` counts here. */
 const storedSchema = v.object({ adapter: v.string(), tune: v.object({ tuning: tuningSchema }) });
