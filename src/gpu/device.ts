@@ -14,7 +14,7 @@ import { grantedFeatures, requestDevice, SUBGROUPS } from "./features.ts";
 import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts";
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
-import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
+import { type Bindable, type Captured, Recorder, type RecorderStats } from "./recorder.ts";
 import { rehearsalDevice } from "./rehearsal.ts";
 import { type ReadBack, type ReadRequest, Transfer } from "./transfer.ts";
 import { checkTuning, deviceClass, supports, type Tuning, tunings } from "./tuning.ts";
@@ -277,6 +277,19 @@ export class Gpu implements Disposable {
   ): void {
     const kernel = this.#kernels.get(name, entry, work);
     this.#recorder.dispatch(kernel, work.bindings, work.params ?? {}, work.workgroups);
+  }
+
+  /** Records what `work` does, and returns it. */
+  capture(work: () => void): Captured {
+    return this.#recorder.capture(work);
+  }
+
+  /**
+   * Records dispatches of this step again, for a fraction of what they cost the host before. Scratch that
+   * was taken between may be what they had given back, and is overwritten.
+   */
+  repeat(captured: Captured): void {
+    this.#recorder.repeat(captured);
   }
 
   /** Sends the recorded step to the queue without waiting for it. */

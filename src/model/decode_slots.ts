@@ -171,13 +171,17 @@ export class DecodeSlots implements Disposable {
       );
     }
     beginRows(gpu, rows);
-    for (let step = 0; step < steps; step++) {
+    let logits: Tensor;
+    const forward = gpu.capture(() => {
       const tape = new Tape(gpu, { recording: false });
-      const logits = this.#model.project(tape, this.#forward(tape, rows.tokens, rows));
-      sampleNext(gpu, logits, rows, step, this.#stops);
-      if (ranking) rankTokens(gpu, logits, rows, ranking, step);
-      gpu.recycle();
+      logits = this.#model.project(tape, this.#forward(tape, rows.tokens, rows));
+    });
+    for (let step = 0; step < steps; step++) {
+      if (step > 0) gpu.repeat(forward);
+      sampleNext(gpu, logits!, rows, step, this.#stops);
+      if (ranking) rankTokens(gpu, logits!, rows, ranking, step);
     }
+    gpu.recycle();
     const reading = gpu.readBack(rows.ring, ...(ranking ? [ranking] : []));
     return {
       take: async () => {
