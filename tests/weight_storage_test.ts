@@ -1,9 +1,11 @@
 // How the weights of a model are kept: trained, or frozen in 4 or 2 bytes each.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
 import { OutOfMemoryError } from "../src/gpu/errors.ts";
 import { decodeSafetensors, type TensorDtype, toFloat32 } from "../src/io/safetensors.ts";
+import "../mod.ts"; // gives models a file system
+import { saveFolder } from "../src/io/checkpoint.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { Generator } from "../src/model/generator.ts";
 import { nllGradients } from "../src/model/nll.ts";
@@ -150,6 +152,36 @@ Deno.test("weights of two bytes are not trained", async () => {
     TypeError,
   );
   assert(error.message.includes("frozen: true"), error.message);
+});
+
+Deno.test("weights are kept in two bytes where the adapter's products are right, and else in f32", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    using model = Decoder.create(gpu, tiny);
+    await saveFolder(`${folder}/model`, await model.files("F16"));
+    const typeOn = async (adapter: Gpu, dtype?: "bf16") => {
+      using loaded = await Decoder.load(adapter, `${folder}/model`, {
+        frozen: true,
+        ...dtype && { dtype },
+      });
+      return loaded.head.dtype;
+    };
+    assertEquals([await typeOn(gpu), await typeOn(gpu, "bf16")], ["f16", "bf16"]);
+
+    using wrong = await Gpu.open();
+    const { read } = wrong;
+    Object.assign(wrong, {
+      async read(...requests: Parameters<Gpu["read"]>) {
+        const contents = await read.apply(wrong, requests);
+        new Uint32Array(contents.at(-1)!)[60_000]! ^= 1; // a number's last bit, in the second product
+        return contents;
+      },
+    });
+    assertEquals(await typeOn(wrong), "f32");
+    await assertRejects(() => typeOn(wrong, "bf16"), TypeError, "multiplies them wrongly");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("buffers read one after the other are what they hold, however many go at a time", async () => {

@@ -34,11 +34,11 @@ import { openModel } from "./open.ts";
 import { parameterSpecs, type Role, tensorShapes } from "./parameters.ts";
 import { type RopeTables, ropeTables } from "./rope_tables.ts";
 import { checkLengths, segmentsByWindow } from "./segments.ts";
+import { typeToKeep } from "./stored_types.ts";
 import {
   matchTensors,
   randomTensors,
   readWeights,
-  storedType,
   WeightLoader,
   type WeightStorage,
 } from "./weights.ts";
@@ -152,11 +152,11 @@ export class Decoder implements Disposable {
 
   /**
    * Loads a model tensor by tensor, so that it may be larger than the memory of JavaScript. Frozen
-   * weights are kept as their file has them, unless the options say otherwise.
+   * weights are kept as their file has them, or the options say, where the adapter can use them so.
    *
    * @param path a folder with `config.json` and safetensors, in one file or in shards; or GGUF
    * @throws {CheckpointError} if a file is missing, cut short or does not fit the config.
-   * @throws {TypeError} if the config names maths that is not implemented.
+   * @throws {TypeError} if maths is not implemented, or the adapter gets a type that is asked for wrong.
    */
   static async load(gpu: Gpu, path: string, options: LoadOptions = {}): Promise<Decoder> {
     const { context, onProgress, ...storage } = options;
@@ -167,7 +167,7 @@ export class Decoder implements Disposable {
     const most = own.rope ? context ?? Infinity : Infinity;
     const config = { ...own, maxPositions: Math.min(own.maxPositions, most) };
     const stored = matchTensors(config, source.entries, source.label);
-    const dtype = storage.dtype ?? (storage.frozen ? storedType(source.entries) : "f32");
+    const dtype = await typeToKeep(gpu, source.entries, storage);
     const loader = new WeightLoader(gpu, config, { ...storage, dtype });
     try {
       let done = 0;

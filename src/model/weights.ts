@@ -38,21 +38,6 @@ export interface WeightStorage {
   readonly frozen?: boolean;
 }
 
-/**
- * What to keep frozen weights as that come from a checkpoint: as they are stored. What was quantised
- * goes to bf16, whose rounding is finer than what the quantisation left.
- *
- * @param entries types by the file's own names for them
- */
-export function storedType(
-  entries: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>,
-): FloatType {
-  const types = [...entries.values()].filter(({ shape }) => shape.length > 1)
-    .map(({ dtype }) => dtype);
-  if (types.includes("F32")) return "f32";
-  return types.length > 0 && types.every((dtype) => dtype === "F16") ? "f16" : "bf16";
-}
-
 /** The weights of a model, filled tensor by tensor: no more than one of them is on the host at once. */
 export class WeightLoader {
   /** Every weight by name, allocated; zeros until it is filled. */

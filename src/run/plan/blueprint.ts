@@ -8,7 +8,7 @@ import { type DecoderConfig, sizedConfig } from "../../model/config.ts";
 import { fromHuggingFace } from "../../model/families.ts";
 import type { LoraConfig } from "../../model/lora_config.ts";
 import { openModel } from "../../model/open.ts";
-import { storedType } from "../../model/weights.ts";
+import { storedType } from "../../model/stored_types.ts";
 import type { FloatType } from "../../tensor.ts";
 import { Tokenizer } from "../../text/tokenizer.ts";
 import { type Onlooker, onlookers } from "../auxiliary.ts";

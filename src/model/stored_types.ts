@@ -1,0 +1,109 @@
+/**
+ * In which types an adapter can keep frozen weights.
+ *
+ * Weights of two bytes are unpacked by the products that read them. That is tried on the adapter, with
+ * every number of the type, before a model is loaded that way: a driver that gets one of them wrong
+ * would spoil a model silently.
+ *
+ * @module
+ */
+
+import type { Gpu } from "../gpu/device.ts";
+import { slice } from "../gpu/ranges.ts";
+import { toFloat32 } from "../io/safetensors.ts";
+import { matmul } from "../ops/matmul.ts";
+import type { FloatType } from "../tensor.ts";
+import type { WeightStorage } from "./weights.ts";
+
+/** Types of two bytes. */
+type Packed = Exclude<FloatType, "f32">;
+
+/** All numbers of two bytes are a matrix of so many columns. */
+const K = 64;
+const N = 2 ** 16 / K;
+/** Rows of a product, where few of them have a kernel of their own, and where many have. */
+const HEIGHTS = [8, K];
+/** f32 below this may count as 0 in a product. */
+const LEAST_NORMAL = 2 ** -126;
+
+const known = new WeakMap<Gpu, Map<Packed, boolean>>();
+
+/**
+ * The type to keep a model's matrices in: f32 where they are trained; else what was asked for, or what
+ * their file has, if the adapter gets its products right.
+ *
+ * @param entries types by the file's own names for them
+ * @throws {TypeError} if the adapter's products of the type that was asked for are wrong.
+ */
+export async function typeToKeep(
+  gpu: Gpu,
+  entries: Parameters<typeof storedType>[0],
+  { dtype: asked, frozen = false }: WeightStorage,
+): Promise<FloatType> {
+  const wanted = asked ?? (frozen ? storedType(entries) : "f32");
+  if (wanted === "f32" || await unpacks(gpu, wanted)) return wanted;
+  if (asked === undefined) return "f32";
+  throw new TypeError(
+    `Cannot keep weights as ${wanted}: ${gpu.info.description} multiplies them wrongly; keep them as ` +
+      "f32, and see what ./mentor doctor has to say",
+  );
+}
+
+/**
+ * What to keep frozen weights as that come from a checkpoint: as they are stored. What was quantised
+ * goes to bf16, whose rounding is finer than what the quantisation left.
+ *
+ * @param entries types by the file's own names for them
+ */
+export function storedType(
+  entries: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>,
+): FloatType {
+  const types = [...entries.values()].filter(({ shape }) => shape.length > 1)
+    .map(({ dtype }) => dtype);
+  if (types.includes("F32")) return "f32";
+  return types.length > 0 && types.every((dtype) => dtype === "F16") ? "f16" : "bf16";
+}
+
+/** Whether products unpack every number of a type exactly; tried once per device. */
+async function unpacks(gpu: Gpu, dtype: Packed): Promise<boolean> {
+  const results = known.get(gpu) ?? new Map<Packed, boolean>();
+  known.set(gpu, results);
+  const result = results.get(dtype) ?? await tryAll(gpu, dtype);
+  results.set(dtype, result);
+  return result;
+}
+
+/** The identity by a matrix of all numbers, transposed. */
+async function tryAll(gpu: Gpu, dtype: Packed): Promise<boolean> {
+  const patterns = Uint16Array.from({ length: N * K }, (_, pattern) => pattern);
+  const numbers = toFloat32({
+    dtype: dtype === "f16" ? "F16" : "BF16",
+    shape: [N, K],
+    data: new Uint8Array(patterns.buffer),
+  });
+  numbers.forEach((number, i) => {
+    if (Number.isFinite(number) && Math.abs(number) >= LEAST_NORMAL) return;
+    [patterns[i], numbers[i]] = [0, 0];
+  });
+  const identity = new Float32Array(K * K);
+  for (let k = 0; k < K; k++) identity[k * K + k] = 1;
+
+  const a = { buffer: gpu.upload(identity, "identity") };
+  const b = { buffer: gpu.upload(new Uint32Array(patterns.buffer), "every number"), dtype };
+  const results = HEIGHTS.map(() => gpu.scratch(K * N * 4, "every number, unpacked"));
+  HEIGHTS.forEach((M, i) => {
+    for (let row = 0; row < K; row += M) {
+      const [own, c] = [
+        slice(a, row * K * 4, M * K * 4),
+        slice({ buffer: results[i]! }, row * N * 4, M * N * 4),
+      ];
+      matmul(gpu, "nt", own, b, c, { M, N, K });
+    }
+  });
+  const contents = gpu.read(...results.map((buffer) => ({ buffer, bytes: K * N * 4 })));
+  gpu.endStep();
+  return (await contents).every((content) => {
+    const values = new Float32Array(content);
+    return numbers.every((number, i) => values[(i % K) * N + Math.floor(i / K)] === number);
+  });
+}
