@@ -1,5 +1,6 @@
 /**
- * A tensor is one GPU buffer with a shape and a dtype. There are no views, strides or broadcasting.
+ * A tensor is one GPU buffer, or a range of one, with a shape and a dtype. There are no strides and no
+ * broadcasting; only parameters share buffers, side by side.
  *
  * @module
  */
@@ -7,7 +8,7 @@
 import type { Gpu } from "./gpu/device.ts";
 import type { FloatType } from "./gpu/kernels.ts";
 import { slice } from "./gpu/ranges.ts";
-import type { Bindable } from "./gpu/recorder.ts";
+import type { Bindable, BufferRange } from "./gpu/recorder.ts";
 
 export type { FloatType } from "./gpu/kernels.ts";
 
@@ -26,6 +27,8 @@ export function elements(shape: readonly number[]): number {
 export class Tensor {
   /** Holds the elements row-major; may be larger than they need. */
   readonly buffer: GPUBuffer;
+  /** The part of it that does, where others have the rest. */
+  readonly range?: BufferRange;
   /** Sizes, outermost first. */
   readonly shape: readonly number[];
   /** Type of the elements. */
@@ -44,8 +47,10 @@ export class Tensor {
     dtype: DType,
     label: string,
     needsGrad = false,
+    range?: BufferRange,
   ) {
     this.buffer = buffer;
+    if (range) this.range = range;
     this.shape = shape;
     this.dtype = dtype;
     this.label = label;
@@ -69,7 +74,7 @@ export class Weight extends Tensor {
   declare readonly dtype: FloatType;
 
   /**
-   * Allocates zeros, for `gpu.write` to fill.
+   * Allocates zeros, for `gpu.write` to fill, unless there is a place for it.
    *
    * @throws {TypeError} if the number of elements is not a multiple of 4.
    */
@@ -77,11 +82,16 @@ export class Weight extends Tensor {
     gpu: Gpu,
     shape: readonly number[],
     name: string,
-    { dtype = "f32", trained = false }: { dtype?: FloatType; trained?: boolean } = {},
+    { dtype = "f32", trained = false, place }: {
+      dtype?: FloatType;
+      trained?: boolean;
+      place?: Bindable;
+    } = {},
   ) {
     assertMultipleOf4(elements(shape), "its size", `create weight "${name}"`);
     const bytes = elements(shape) * bytesPerElement[dtype];
-    super(gpu.allocate(bytes, "weights", name), shape, dtype, name, trained);
+    const { buffer, range } = place ?? { buffer: gpu.allocate(bytes, "weights", name) };
+    super(buffer, shape, dtype, name, trained, range);
   }
 
   /** The buffers to free with the model. */
@@ -90,42 +100,114 @@ export class Weight extends Tensor {
   }
 }
 
+/** Where a parameter and its gradient lie. */
+interface ParameterPlace {
+  readonly weights: Bindable;
+  readonly gradient: Bindable;
+}
+
 /** A weight that is trained: it has a gradient buffer that outlives the step too. Always f32. */
 export class Parameter extends Weight {
-  readonly #gradient: GPUBuffer;
+  readonly #gradient: Bindable;
 
   /**
-   * Allocates weights and gradient.
+   * Allocates weights and gradient, unless there is a place for them.
    *
    * @param values uploaded where they are given; zeros otherwise, for `gpu.write` to fill
    * @throws {TypeError} if there are not as many values as the shape has elements.
    */
-  constructor(gpu: Gpu, shape: readonly number[], name: string, values?: Float32Array) {
+  constructor(
+    gpu: Gpu,
+    shape: readonly number[],
+    name: string,
+    values?: Float32Array,
+    place?: ParameterPlace,
+  ) {
     const size = elements(shape);
     if (values && values.length !== size) {
       throw new TypeError(
         `Cannot create parameter "${name}": shape [${shape}] needs ${size} values, got ${values.length}`,
       );
     }
-    super(gpu, shape, name, { trained: true });
+    super(gpu, shape, name, { trained: true, ...place && { place: place.weights } });
     try {
-      this.#gradient = gpu.allocate(this.bytes, "gradients", `${name}.grad`);
+      this.#gradient = place?.gradient ??
+        { buffer: gpu.allocate(this.bytes, "gradients", `${name}.grad`) };
     } catch (error) {
       gpu.free([this.buffer]);
       throw error;
     }
-    if (values) gpu.write(this.buffer, values);
+    if (values) gpu.write(this, values);
   }
 
   /** The tensor that `grad` becomes at the first contribution of a step; its content is stale until then. */
   gradientStorage(): Tensor {
-    return new Tensor(this.#gradient, this.shape, "f32", `${this.label}.grad`);
+    const { buffer, range } = this.#gradient;
+    return new Tensor(buffer, this.shape, "f32", `${this.label}.grad`, false, range);
   }
 
-  /** The buffers to free with the model. */
+  /** The buffers to free with the model; others may be in them. */
   override buffers(): GPUBuffer[] {
-    return [this.buffer, this.#gradient];
+    return [this.buffer, this.#gradient.buffer];
   }
+}
+
+/** Parameters share buffers of up to so many bytes, which every device has. */
+const SHARED_BYTES = 2 ** 28;
+
+/** Where ranges of a buffer may begin, in bytes. */
+const ALIGNMENT = 256;
+
+/**
+ * Allocates parameters side by side, so that an optimizer updates many in one dispatch: zeros, for
+ * `gpu.write` to fill.
+ *
+ * @param shapes by name
+ * @throws {OutOfMemoryError} if they do not fit; nothing stays allocated then.
+ */
+export function createParameters(
+  gpu: Gpu,
+  shapes: ReadonlyMap<string, readonly number[]>,
+): Map<string, Parameter> {
+  const parameters = new Map<string, Parameter>();
+  let group: { name: string; shape: readonly number[]; range: BufferRange }[] = [];
+  const allocate = () => {
+    const [first] = group;
+    if (!first) return;
+    const label = group.length > 1 ? `${first.name} and ${group.length - 1} more` : first.name;
+    const { offset, size } = group.at(-1)!.range;
+    const weights = gpu.allocate(offset + size, "weights", label);
+    let gradient: GPUBuffer;
+    try {
+      gradient = gpu.allocate(offset + size, "gradients", `${label}, gradients`);
+    } catch (error) {
+      gpu.free([weights]);
+      throw error;
+    }
+    for (const { name, shape, range } of group) {
+      const place = {
+        weights: { buffer: weights, range },
+        gradient: { buffer: gradient, range },
+      };
+      parameters.set(name, new Parameter(gpu, shape, name, undefined, place));
+    }
+    group = [];
+  };
+  try {
+    for (const [name, shape] of shapes) {
+      const size = elements(shape) * bytesPerElement.f32;
+      const before = group.at(-1)?.range;
+      const end = before ? before.offset + before.size : 0;
+      const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
+      if (offset + size > SHARED_BYTES) allocate();
+      group.push({ name, shape, range: { offset: group.length > 0 ? offset : 0, size } });
+    }
+    allocate();
+  } catch (error) {
+    gpu.free([...parameters.values()].flatMap((parameter) => parameter.buffers()));
+    throw error;
+  }
+  return parameters;
 }
 
 /** Rows `first` to `first + count` of a matrix, to bind; the tensor itself where that is all of it. */

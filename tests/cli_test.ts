@@ -169,7 +169,7 @@ Deno.test("weights that are not finite end the run with 1 and leave no model", a
     maxPositions: 128,
   });
   const norm = model.parameters.get("model.norm.weight")!;
-  gpu.write(norm.buffer, new Float32Array(norm.size).fill(NaN));
+  gpu.write(norm, new Float32Array(norm.size).fill(NaN));
   const whole = { model, tokenizer, base: null };
   await saveFolder(poisoned, await studentFiles(whole));
   const out = join(folder, "poisoned-run");

@@ -149,7 +149,9 @@ Deno.test("a frozen base holds no gradients: the adapters' are all there are", a
   const bytes = [...adapters.parameters.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   assertEquals(bytes, tiny.layers * 4 * 8 * (32 + 36));
   await nllGradients(model, ids);
-  assertEquals(own.memory().byOwner["gradients"], bytes);
+  const gradients = own.memory().byOwner["gradients"]!;
+  const room = 256 * adapters.parameters.size; // ranges begin at multiples of 256
+  assert(gradients >= bytes && gradients < bytes + room, `${gradients}`);
 });
 
 Deno.test("adapters that do not fit leave nothing behind", async () => {

@@ -215,7 +215,7 @@ async function withNaN(): Promise<string> {
   using gpu = await Gpu.open();
   using model = await Decoder.load(gpu, await studentFolder());
   const norm = model.parameters.get("model.norm.weight")!;
-  gpu.write(norm.buffer, new Float32Array(norm.size).fill(NaN));
+  gpu.write(norm, new Float32Array(norm.size).fill(NaN));
   const path = freshPath();
   const whole = { model, tokenizer, base: null };
   await saveFolder(path, await studentFiles(whole));

@@ -14,7 +14,7 @@ import { linear } from "../src/ops/linear.ts";
 import { lmHead } from "../src/ops/lm_head.ts";
 import { smallBinding } from "../src/ops/checks/ranges.ts";
 import { Tape } from "../src/tape.ts";
-import { type FloatType, Parameter } from "../src/tensor.ts";
+import { createParameters, type FloatType, Parameter } from "../src/tensor.ts";
 import { tiny } from "./models.ts";
 
 const gpu = await Gpu.open();
@@ -196,4 +196,32 @@ Deno.test("buffers read one after the other are what they hold, however many go 
   }
   assertEquals(found, [3, 1, 2]);
   gpu.free(buffers);
+});
+
+Deno.test("parameters share buffers side by side, and have one of their own where they are large", () => {
+  using counting = gpu.rehearse();
+  const MiB = 2 ** 20;
+  const made = createParameters(
+    counting,
+    new Map([
+      ["a", [3, 4]],
+      ["b", [100 * MiB / 4]],
+      ["c", [150 * MiB / 4]],
+      ["d", [100 * MiB / 4]],
+      ["e", [300 * MiB / 4]],
+      ["f", [4]],
+    ]),
+  );
+  const [a, b, c, d, e, f] = [...made.values()] as [Parameter, ...Parameter[]];
+  assertEquals([a.range, b!.range], [{ offset: 0, size: 48 }, { offset: 256, size: 100 * MiB }]);
+  assertEquals([b!.buffer, c!.buffer], [a.buffer, a.buffer]);
+  assertEquals(c!.range!.offset, 256 + 100 * MiB);
+  assertEquals(new Set([a, d!, e!, f!].map(({ buffer }) => buffer)).size, 4);
+  for (const parameter of made.values()) {
+    const { buffer, range } = parameter.gradientStorage();
+    assertEquals([range, buffer.size], [parameter.range, parameter.buffer.size]);
+  }
+  counting.free([...made.values()].flatMap((parameter) => parameter.buffers()));
+  const { weights = 0, gradients = 0 } = counting.memory().byOwner;
+  assertEquals([weights, gradients], [0, 0]);
 });

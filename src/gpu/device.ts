@@ -12,6 +12,7 @@ import {
 } from "./errors.ts";
 import { grantedFeatures, requestDevice, SUBGROUPS } from "./features.ts";
 import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts";
+import { limitsOf } from "./limits.ts";
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
 import { type Bindable, type Captured, Recorder, type RecorderStats } from "./recorder.ts";
@@ -51,24 +52,6 @@ export interface GpuOptions {
   /** Take timestamps for {@linkcode Gpu.profile}: of every dispatch, or of every submit. */
   readonly profile?: ProfileDetail;
 }
-
-/** Limits that we ask for up to what the adapter has: the defaults are far lower. */
-const wantedLimits = [
-  "maxBufferSize",
-  "maxStorageBufferBindingSize",
-  "maxStorageBuffersPerShaderStage",
-  "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupStorageSize",
-] as const;
-
-/** What every kernel relies on; an adapter below any of these is refused. */
-const requiredLimits: Readonly<Record<string, number>> = {
-  maxStorageBuffersPerShaderStage: 8,
-  maxStorageBufferBindingSize: 128 * 2 ** 20,
-  maxComputeInvocationsPerWorkgroup: 256,
-  maxComputeWorkgroupSizeX: 256,
-};
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
 
@@ -158,17 +141,7 @@ export class Gpu implements Disposable {
           "its driver (in a container set NVIDIA_DRIVER_CAPABILITIES=all); `vulkaninfo --summary` lists what is there",
       );
     }
-    const limits: Record<string, number> = {};
-    for (const name of wantedLimits) limits[name] = adapter.limits[name];
-    for (const [name, needed] of Object.entries(requiredLimits)) {
-      const offered = limits[name]!;
-      if (offered < needed) {
-        throw new GpuUnavailableError(
-          `Cannot use adapter "${adapter.info.description}": ${name} is ${offered}, the kernels need ${needed}; ` +
-            "update its driver or choose another adapter",
-        );
-      }
-    }
+    const limits = limitsOf(adapter);
     if (options.profile && !adapter.features.has("timestamp-query")) {
       throw new GpuUnavailableError(
         `Cannot profile: adapter "${adapter.info.description}" has no timestamp queries; ` +
@@ -257,8 +230,13 @@ export class Gpu implements Disposable {
   }
 
   /** Writes into a buffer from `allocate`; takes effect before whatever is submitted next. */
-  write(buffer: GPUBuffer, data: Uint32Array | Float32Array | Uint8Array, offset = 0): void {
-    this.#transfer.write(buffer, data, offset);
+  write(
+    target: GPUBuffer | Bindable,
+    data: Uint32Array | Float32Array | Uint8Array,
+    offset = 0,
+  ): void {
+    const { buffer, range } = "buffer" in target ? target : { buffer: target };
+    this.#transfer.write(buffer, data, (range?.offset ?? 0) + offset);
   }
 
   /**

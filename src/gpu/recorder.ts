@@ -8,12 +8,19 @@ import type { Kernel } from "./kernels.ts";
 import type { Memory } from "./memory.ts";
 import type { Profiler } from "./profiler.ts";
 
+/** Some bytes of a buffer. */
+export interface BufferRange {
+  /** A multiple of 256. */
+  readonly offset: number;
+  readonly size: number;
+}
+
 /** A buffer, anything that owns one (a tensor), or a byte range of one. */
 export interface Bindable {
   /** What is bound. */
   readonly buffer: GPUBuffer;
-  /** In bytes, the offset a multiple of 256; the whole buffer when absent. */
-  readonly range?: { readonly offset: number; readonly size: number };
+  /** The whole buffer when absent. */
+  readonly range?: BufferRange;
 }
 
 /** Counters that tests and the bench read. */
@@ -173,8 +180,9 @@ export class Recorder {
   }
 
   /** Records a copy that runs after the step's dispatches, for read-backs. */
-  copy(source: GPUBuffer, target: GPUBuffer, targetOffset: number, bytes: number): void {
-    this.#copies.push({ source, sourceOffset: 0, target, targetOffset, bytes });
+  copy(source: Bindable, target: GPUBuffer, targetOffset: number, bytes: number): void {
+    const sourceOffset = source.range?.offset ?? 0;
+    this.#copies.push({ source: source.buffer, sourceOffset, target, targetOffset, bytes });
   }
 
   /** Whether anything waits for `submit()`. */

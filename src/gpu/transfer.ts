@@ -15,7 +15,7 @@ import { type Memory, Scope } from "./memory.ts";
 import { spans } from "./ranges.ts";
 import type { Bindable, Recorder } from "./recorder.ts";
 
-/** One buffer to read: its first `bytes` bytes. */
+/** One buffer, or range of one, to read: its first `bytes` bytes. */
 export interface ReadRequest extends Bindable {
   /** How much of it. */
   readonly bytes: number;
@@ -99,8 +99,8 @@ export class Transfer {
       total += Math.ceil(bytes / 8) * 8;
     }
     const staging = this.#staging.take(Math.max(total, LEAST_STAGING), "read-back");
-    requests.forEach(({ buffer, bytes }, i) =>
-      this.#recorder.copy(buffer, staging, offsets[i]!, Math.ceil(bytes / 4) * 4)
+    requests.forEach((request, i) =>
+      this.#recorder.copy(request, staging, offsets[i]!, Math.ceil(request.bytes / 4) * 4)
     );
     this.submit();
     let reading: Promise<ArrayBuffer[]> | null = null;

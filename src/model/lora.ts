@@ -15,7 +15,7 @@ import {
 import type { Adaptation, LowRank, RowBlock } from "../ops/lora.ts";
 import { Random } from "../random.ts";
 import type { Tape } from "../tape.ts";
-import { Parameter } from "../tensor.ts";
+import { createParameters, type Parameter } from "../tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { type LoraConfig, loraToPeft } from "./lora_config.ts";
 import { type ParameterSpec, parameterSpecs } from "./parameters.ts";
@@ -126,22 +126,26 @@ export class Adapters implements Disposable {
     this.#height = Math.ceil(rank / 4) * 4;
     const places = placesOf(model, config);
     this.#places = [...places.values()].flat();
-    const parameters = this.parameters = new Map<string, Parameter>();
-    try {
-      for (const [spec, own] of places) {
-        for (const made of this.#create(spec, own)) parameters.set(made.label, made);
-      }
-    } catch (error) {
-      this[Symbol.dispose]();
-      throw error;
-    }
+    const shapes = [...places].flatMap(([spec, own]) => this.#shapes(spec, own));
+    this.parameters = createParameters(gpu, new Map(shapes));
+    for (const [spec, own] of places) this.#begin(spec, own);
   }
 
-  /** The adapters of one parameter, side by side: first A, then B. */
-  *#create({ name, shape }: ParameterSpec, own: readonly Place[]): Generator<Parameter> {
-    const { rank, alpha, rankStabilised } = this.config;
+  /** The adapters of one parameter, by name: first A, then B. */
+  #shapes({ name, shape }: ParameterSpec, own: readonly Place[]): [string, number[]][] {
     const [N, K] = shape as [number, number];
     const R = own.length * this.#height;
+    return [[`${moduleOf(name)}.lora_A`, [R, K]], [`${moduleOf(name)}.lora_B`, [N, R]]];
+  }
+
+  /** Gives them the values that they begin with: B is zero. */
+  #begin(spec: ParameterSpec, own: readonly Place[]): void {
+    const { rank, alpha, rankStabilised } = this.config;
+    const [a, b] = this.#shapes(spec, own).map(([name]) => this.parameters.get(name)!) as [
+      Parameter,
+      Parameter,
+    ];
+    const [R, K] = a.shape as [number, number];
     const values = new Float32Array(R * K);
     for (const { module, block } of own) {
       const random = new Random(`${this.#seed}/lora/${module}`);
@@ -149,14 +153,11 @@ export class Adapters implements Disposable {
       const first = block * this.#height * K;
       for (let i = 0; i < rank * K; i++) values[first + i] = bound * (2 * random.float() - 1);
     }
-    const a = new Parameter(this.#gpu, [R, K], `${moduleOf(name)}.lora_A`, values);
-    yield a;
-    const b = new Parameter(this.#gpu, [N, R], `${moduleOf(name)}.lora_B`, new Float32Array(N * R));
-    yield b;
+    this.#gpu.write(a, values);
     const scale = alpha / (rankStabilised ? Math.sqrt(rank) : rank);
     const index = this.#byParameter.size;
     const blocks = own.map(({ rows }) => rows);
-    this.#byParameter.set(name, { a, b, blocks, scale, index });
+    this.#byParameter.set(spec.name, { a, b, blocks, scale, index });
   }
 
   /**
@@ -269,7 +270,7 @@ export class Adapters implements Disposable {
       );
     }
     for (const [name, parameter] of this.parameters) {
-      this.#gpu.write(parameter.buffer, values.get(name)!);
+      this.#gpu.write(parameter, values.get(name)!);
     }
   }
 

@@ -8,7 +8,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { CheckpointError, fromFloat32, type StoredTensor, toFloat32 } from "../io/safetensors.ts";
 import { linear } from "../ops/linear.ts";
 import type { Tape } from "../tape.ts";
-import { Parameter, type Tensor } from "../tensor.ts";
+import { createParameters, type Parameter, type Tensor } from "../tensor.ts";
 
 /**
  * Outputs of the layer. Kernels move four columns at a time, so that one output is stored as four, of
@@ -32,10 +32,9 @@ export class ValueHead implements Disposable {
   /** A head that says 0. @param hiddenSize C, that of the decoder */
   constructor(gpu: Gpu, hiddenSize: number) {
     this.#gpu = gpu;
-    const zeros = new Float32Array(WIDTH * hiddenSize);
-    this.#weight = new Parameter(gpu, [WIDTH, hiddenSize], WEIGHT, zeros);
-    this.#bias = new Parameter(gpu, [WIDTH], BIAS, new Float32Array(WIDTH));
-    this.parameters = new Map([[WEIGHT, this.#weight], [BIAS, this.#bias]]);
+    const shapes = new Map([[WEIGHT, [WIDTH, hiddenSize]], [BIAS, [WIDTH]]]);
+    const parameters = this.parameters = createParameters(gpu, shapes);
+    [this.#weight, this.#bias] = [parameters.get(WEIGHT)!, parameters.get(BIAS)!];
   }
 
   /**
@@ -94,7 +93,7 @@ export class ValueHead implements Disposable {
     for (const [name, parameter] of this.parameters) {
       const values = new Float32Array(parameter.size);
       values.set(toFloat32(tensors.get(name)!));
-      this.#gpu.write(parameter.buffer, values);
+      this.#gpu.write(parameter, values);
     }
   }
 

@@ -17,7 +17,7 @@ import {
   toFloat32,
 } from "../io/safetensors.ts";
 import { Random } from "../random.ts";
-import { bytesPerElement, elements, type FloatType, Parameter, Weight } from "../tensor.ts";
+import { bytesPerElement, createParameters, elements, type FloatType, Weight } from "../tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import {
   isRedundant,
@@ -60,12 +60,14 @@ export class WeightLoader {
       );
     }
     this.#gpu = gpu;
-    const weights = this.weights = new Map<string, Weight>();
+    const specs = parameterSpecs(config);
+    const weights = this.weights = new Map<string, Weight>(
+      frozen ? [] : createParameters(gpu, new Map(specs.map(({ name, shape }) => [name, shape]))),
+    );
     try {
-      for (const { name, shape, parts } of parameterSpecs(config)) {
-        const weight = frozen
-          ? new Weight(gpu, shape, name, { dtype: shape.length > 1 ? dtype : "f32" })
-          : new Parameter(gpu, shape, name);
+      for (const { name, shape, parts } of specs) {
+        const weight = weights.get(name) ??
+          new Weight(gpu, shape, name, { dtype: shape.length > 1 ? dtype : "f32" });
         weights.set(name, weight);
         let offset = 0;
         for (const part of parts) {
@@ -93,7 +95,7 @@ export class WeightLoader {
       const values = toFloat32(tensor);
       data = fromFloat32(part.transposed ? transpose(values, part.shape) : values, dtype);
     }
-    this.#gpu.write(weight.buffer, data, offset * bytesPerElement[weight.dtype]);
+    this.#gpu.write(weight, data, offset * bytesPerElement[weight.dtype]);
   }
 
   /** Frees what was allocated, where it can't be filled. */

@@ -7,7 +7,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import { slice, type Span, spans } from "../gpu/ranges.ts";
 import { type Bindable, grid } from "../gpu/recorder.ts";
-import { type Parameter, Tensor } from "../tensor.ts";
+import { bytesPerElement, type Parameter, Tensor } from "../tensor.ts";
 
 /** Hyper-parameters; the names and meaning of PyTorch's. */
 export interface AdamWOptions {
@@ -32,6 +32,16 @@ export interface Moments {
 /** vec4s of a tensor that one workgroup squares and sums. */
 const BLOCK = 4096;
 
+/** Parameters that lie side by side, with gradients and moments that do so in the same way. */
+interface Stretch {
+  readonly parameters: readonly Parameter[];
+  /** Of all of them; zero between them, and zero they stay. */
+  readonly weights: Bindable;
+  readonly gradient: Bindable;
+  readonly firstMoment: Bindable;
+  readonly secondMoment: Bindable;
+}
+
 /**
  * Decoupled weight decay (Loshchilov & Hutter 2019). `step` records the norm, the clip scale and
  * every update into the current step; a gradient that is not finite leaves weights and moments as
@@ -43,7 +53,7 @@ export class AdamW implements Disposable {
   readonly #gpu: Gpu;
   readonly #options: AdamWOptions;
   readonly #parameters: ReadonlyMap<string, Parameter>;
-  readonly #moments = new Map<string, { first: GPUBuffer; second: GPUBuffer }>();
+  readonly #stretches: readonly Stretch[];
   readonly #partials: GPUBuffer;
   #steps = 0;
 
@@ -52,14 +62,22 @@ export class AdamW implements Disposable {
     this.#gpu = gpu;
     this.#options = options;
     this.#parameters = parameters;
-    let blocks = 0;
-    for (const [name, { bytes, size }] of parameters) {
-      this.#moments.set(name, {
-        first: gpu.allocate(bytes, "optimizer", `${name}.first_moment`),
-        second: gpu.allocate(bytes, "optimizer", `${name}.second_moment`),
+    this.#stretches = sideBySide([...parameters.values()]).map((group) => {
+      const [{ label }] = group as [Parameter];
+      const size = offsetOf(group.at(-1)!) + group.at(-1)!.bytes - offsetOf(group[0]!);
+      const moment = (name: string) => ({
+        buffer: gpu.allocate(size, "optimizer", `${name} moments from ${label} on`),
       });
-      blocks += Math.ceil(size / 4 / BLOCK);
-    }
+      return {
+        parameters: group,
+        weights: whole(group[0]!, size),
+        gradient: whole(group[0]!.gradientStorage(), size),
+        firstMoment: moment("first"),
+        secondMoment: moment("second"),
+      };
+    });
+    const blocks = [...parameters.values()]
+      .reduce((sum, { size }) => sum + Math.ceil(size / 4 / BLOCK), 0);
     this.#partials = gpu.allocate(blocks * 4, "optimizer", "squared norms");
     this.clip = new Tensor(gpu.allocate(16, "optimizer", "clip"), [4], "f32", "clip");
   }
@@ -79,19 +97,19 @@ export class AdamW implements Disposable {
     const { lanes, rowLanes, wide } = gpu.tuning;
     const sharing = rowLanes > 1;
     const together = { LANES: wide, ROW_LANES: wide };
-    const trained = [...this.#parameters].filter(([, parameter]) => parameter.grad);
+    const trained = this.#stretches.flatMap((stretch) =>
+      this.#withGradient(stretch).map((span) => ({ stretch, span }))
+    );
     let slot = 0;
-    for (const [, { grad, size }] of trained) {
-      for (const range of this.#ranges(size)) {
-        const blocks = Math.ceil(range.count / 4 / BLOCK);
-        gpu.dispatch("reduce", "sum_squares", {
-          constants: sharing ? together : { LANES: lanes, ROW_LANES: 1 },
-          bindings: { x: part(grad!, size, range), partial_sums: { buffer: this.#partials } },
-          params: { count: range.count, block: BLOCK, slot },
-          workgroups: [blocks],
-        });
-        slot += blocks;
-      }
+    for (const { stretch: { gradient }, span } of trained) {
+      const blocks = Math.ceil(span.count / 4 / BLOCK);
+      gpu.dispatch("reduce", "sum_squares", {
+        constants: sharing ? together : { LANES: lanes, ROW_LANES: 1 },
+        bindings: { x: part(gradient, span), partial_sums: { buffer: this.#partials } },
+        params: { count: span.count, block: BLOCK, slot },
+        workgroups: [blocks],
+      });
+      slot += blocks;
     }
     gpu.dispatch("reduce", "clip_norm", {
       constants: sharing ? together : { LANES: 1, ROW_LANES: 1 },
@@ -100,53 +118,67 @@ export class AdamW implements Disposable {
       workgroups: [1],
     });
     this.#steps++;
-    for (const [name, parameter] of trained) {
-      const { first, second } = this.#moments.get(name)!;
-      const { grad, size } = parameter;
-      for (const range of this.#ranges(size)) {
-        gpu.dispatch("adamw", "step", {
-          constants: { LANES: wide },
-          bindings: {
-            weights: part(parameter, size, range),
-            gradient: part(grad!, size, range),
-            first_moment: part({ buffer: first }, size, range),
-            second_moment: part({ buffer: second }, size, range),
-            clip: this.clip,
-          },
-          params: {
-            count: range.count,
-            learning_rate: learningRate,
-            beta1,
-            beta2,
-            epsilon,
-            weight_decay: weightDecay,
-            correction1: 1 - beta1 ** this.#steps,
-            correction2: 1 - beta2 ** this.#steps,
-          },
-          workgroups: grid(Math.ceil(range.count / 4 / wide)),
-        });
-      }
-      parameter.grad = null;
+    for (const { stretch, span } of trained) {
+      gpu.dispatch("adamw", "step", {
+        constants: { LANES: wide },
+        bindings: {
+          weights: part(stretch.weights, span),
+          gradient: part(stretch.gradient, span),
+          first_moment: part(stretch.firstMoment, span),
+          second_moment: part(stretch.secondMoment, span),
+          clip: this.clip,
+        },
+        params: {
+          count: span.count,
+          learning_rate: learningRate,
+          beta1,
+          beta2,
+          epsilon,
+          weight_decay: weightDecay,
+          correction1: 1 - beta1 ** this.#steps,
+          correction2: 1 - beta2 ** this.#steps,
+        },
+        workgroups: grid(Math.ceil(span.count / 4 / wide)),
+      });
     }
+    for (const parameter of this.#parameters.values()) parameter.grad = null;
   }
 
-  /** The elements of a parameter that a dispatch sees at once: whole blocks, so that they sum alike. */
-  #ranges(size: number): Span[] {
+  /**
+   * The elements of a stretch that have a gradient, as many at a time as a dispatch sees: whole blocks,
+   * so that they sum alike.
+   */
+  #withGradient({ parameters }: Stretch): Span[] {
+    const start = offsetOf(parameters[0]!);
+    const found: { first: number; count: number }[] = [];
+    let before: Parameter | null = null;
+    for (const parameter of parameters) {
+      if (!parameter.grad) {
+        before = null;
+        continue;
+      }
+      const first = (offsetOf(parameter) - start) / bytesPerElement.f32;
+      if (before) found.at(-1)!.count = first + parameter.size - found.at(-1)!.first;
+      else found.push({ first, count: parameter.size });
+      before = parameter;
+    }
     const blocks = Math.max(1, Math.floor(this.#gpu.largestBinding / (16 * BLOCK)));
-    return spans(size, 4 * BLOCK * blocks);
+    return found.flatMap(({ first, count }) =>
+      spans(count, 4 * BLOCK * blocks).map((span) => ({ ...span, first: first + span.first }))
+    );
   }
 
   /** Reads every moment, for a checkpoint. */
   async state(): Promise<Map<string, Moments>> {
-    const requests = [...this.#moments].flatMap(([name, { first, second }]) => {
-      const { bytes } = this.#parameters.get(name)!;
-      return [{ buffer: first, bytes }, { buffer: second, bytes }];
-    });
     const contents: Float32Array[] = [];
+    const requests = this.#moments().flatMap(({ first, second, bytes }) => [
+      { ...first, bytes },
+      { ...second, bytes },
+    ]);
     for await (const content of this.#gpu.readEach(requests)) {
       contents.push(new Float32Array(content));
     }
-    return new Map([...this.#moments.keys()].map((name, i) => [name, {
+    return new Map([...this.#parameters.keys()].map((name, i) => [name, {
       first: contents[2 * i]!,
       second: contents[2 * i + 1]!,
     }]));
@@ -158,28 +190,70 @@ export class AdamW implements Disposable {
    * @throws {TypeError} if a parameter's moments are missing or of another size.
    */
   restore(state: ReadonlyMap<string, Moments>, steps: number): void {
-    for (const [name, { first, second }] of this.#moments) {
+    const places = this.#moments();
+    for (const [i, [name, { size }]] of [...this.#parameters].entries()) {
       const saved = state.get(name);
-      const size = this.#parameters.get(name)!.size;
       if (saved?.first.length !== size || saved.second.length !== size) {
         throw new TypeError(
           `Cannot restore the optimizer: moments of "${name}" are missing or not of ${size} values`,
         );
       }
-      this.#gpu.write(first, saved.first);
-      this.#gpu.write(second, saved.second);
+      this.#gpu.write(places[i]!.first, saved.first);
+      this.#gpu.write(places[i]!.second, saved.second);
     }
     this.#steps = steps;
   }
 
+  /** Where the moments of each parameter are, in order. */
+  #moments(): { first: Bindable; second: Bindable; bytes: number }[] {
+    return this.#stretches.flatMap(({ parameters, firstMoment, secondMoment }) => {
+      const start = offsetOf(parameters[0]!);
+      return parameters.map((parameter) => {
+        const { bytes } = parameter;
+        const offset = offsetOf(parameter) - start;
+        return {
+          first: slice(firstMoment, offset, bytes),
+          second: slice(secondMoment, offset, bytes),
+          bytes,
+        };
+      });
+    });
+  }
+
   /** Frees the moments; the parameters are another's. */
   [Symbol.dispose](): void {
-    const moments = [...this.#moments.values()].flatMap(({ first, second }) => [first, second]);
+    const moments = this.#stretches.flatMap((
+      { firstMoment, secondMoment },
+    ) => [firstMoment.buffer, secondMoment.buffer]);
     this.#gpu.free([...moments, this.#partials, this.clip.buffer]);
   }
 }
 
-/** Some of the `size` f32 that a buffer holds, to bind. */
-function part({ buffer }: Bindable, size: number, { first, count }: Span): Bindable {
-  return count === size ? { buffer } : slice({ buffer }, 4 * first, 4 * count);
+/** Where a parameter begins in its buffer, in bytes. */
+function offsetOf({ range }: Bindable): number {
+  return range?.offset ?? 0;
+}
+
+/** Groups of parameters that share their buffers and follow each other there. */
+function sideBySide(parameters: readonly Parameter[]): Parameter[][] {
+  const groups: Parameter[][] = [];
+  for (const parameter of parameters) {
+    const last = groups.at(-1)?.at(-1);
+    const follows = last && last.buffer === parameter.buffer &&
+      last.gradientStorage().buffer === parameter.gradientStorage().buffer &&
+      offsetOf(parameter) > offsetOf(last);
+    if (follows) groups.at(-1)!.push(parameter);
+    else groups.push([parameter]);
+  }
+  return groups;
+}
+
+/** `size` bytes from where a tensor begins. */
+function whole(tensor: Tensor, size: number): Bindable {
+  return { buffer: tensor.buffer, range: { offset: offsetOf(tensor), size } };
+}
+
+/** Some f32 of a range, to bind. */
+function part(range: Bindable, { first, count }: Span): Bindable {
+  return slice(range, first * bytesPerElement.f32, count * bytesPerElement.f32);
 }

@@ -10,7 +10,14 @@ import { boundRows, spans } from "../../gpu/ranges.ts";
 import type { ReadRequest } from "../../gpu/transfer.ts";
 import { Random } from "../../random.ts";
 import { Tape } from "../../tape.ts";
-import { elements, type FloatType, Parameter, rowRange, Tensor } from "../../tensor.ts";
+import {
+  createParameters,
+  elements,
+  type FloatType,
+  Parameter,
+  rowRange,
+  Tensor,
+} from "../../tensor.ts";
 import { elementwise } from "../launch.ts";
 import { MetricSums } from "../metric_sums.ts";
 
@@ -236,8 +243,21 @@ export class Bench {
 
   /** A parameter, its gradient storage full of NaN. */
   parameter(shape: readonly number[], values: Float32Array): Parameter {
-    const parameter = new Parameter(this.gpu, shape, "parameter", values);
-    this.gpu.write(parameter.gradientStorage().buffer, new Float32Array(values.length).fill(NaN));
+    return this.#filled(new Parameter(this.gpu, shape, "parameter"), values);
+  }
+
+  /** The same for several that share their buffers. */
+  parameters(shapes: readonly (readonly number[])[], values: readonly Float32Array[]): Parameter[] {
+    const made = createParameters(
+      this.gpu,
+      new Map(shapes.map((shape, i) => [`parameter ${i}`, shape])),
+    );
+    return [...made.values()].map((parameter, i) => this.#filled(parameter, values[i]!));
+  }
+
+  #filled(parameter: Parameter, values: Float32Array): Parameter {
+    this.gpu.write(parameter, values);
+    this.gpu.write(parameter.gradientStorage(), new Float32Array(values.length).fill(NaN));
     this.defer(() => this.gpu.free(parameter.buffers()));
     return parameter;
   }
@@ -266,7 +286,10 @@ export class Bench {
   copy(values: Float32Array, y: Tensor): void {
     const { gpu } = this;
     const size = values.length;
-    const [from, to] = [this.tensor([size], values), new Tensor(y.buffer, [size], "f32", "copy")];
+    const [from, to] = [
+      this.tensor([size], values),
+      new Tensor(y.buffer, [size], "f32", "copy", false, y.range),
+    ];
     for (const { first, count } of spans(size, boundRows(gpu, size, 4))) {
       const bindings = { a: rowRange(from, first, count), y: rowRange(to, first, count) };
       const whole = Math.ceil(count / 4) * 4;

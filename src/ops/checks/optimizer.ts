@@ -9,18 +9,24 @@ import { Tensor } from "../../tensor.ts";
 import * as reference from "../reference/mod.ts";
 import { type Case, type KernelCheck, kernelCheck, near, relativeError, same } from "./check.ts";
 
-/** Several parameters, one of more than one block of squares; steps with and without clipping. */
+/**
+ * Several parameters, one of more than one block of squares, all but the last side by side; steps with
+ * and without clipping.
+ */
 export function updates(
   gradClip: number,
   weightDecay: number,
-  shapes: readonly (readonly number[])[] = [[5, 4], [3, 4], [4100, 4]],
+  shapes: readonly (readonly number[])[] = [[5, 4], [3, 4], [4100, 4], [2, 4]],
 ): Case {
   return (bench) => {
     const learningRate = 0.01;
     const betas = [0.9, 0.999] as const;
     const options: AdamWOptions = { betas, epsilon: 1e-8, weightDecay, gradClip };
     const values = shapes.map((shape) => bench.random(shape));
-    const parameters = values.map((v, i) => bench.parameter(shapes[i]!, v));
+    const parameters = [
+      ...bench.parameters(shapes.slice(0, -1), values.slice(0, -1)),
+      bench.parameter(shapes.at(-1)!, values.at(-1)!),
+    ];
     const optimizer = new AdamW(
       bench.gpu,
       new Map(parameters.map((parameter, i) => [`p${i}`, parameter])),
