@@ -18,7 +18,7 @@ export { Gpu } from "./src/gpu/device.ts";
 export type { GpuInfo, GpuOptions } from "./src/gpu/device.ts";
 export type { KernelName, Specialisation } from "./src/gpu/kernels.ts";
 export type { GpuSpan, ProfileDetail } from "./src/gpu/profiler.ts";
-export type { Bindable, RecorderStats } from "./src/gpu/recorder.ts";
+export type { Bindable, BufferRange, RecorderStats } from "./src/gpu/recorder.ts";
 export type { ReadBack, ReadRequest } from "./src/gpu/transfer.ts";
 export type { MatmulTile, Tuning } from "./src/gpu/tuning.ts";
 export {

@@ -27,6 +27,7 @@ import { linear } from "../src/ops/linear.ts";
 import { MetricSums } from "../src/ops/metric_sums.ts";
 import { nllLoss } from "../src/ops/policy_loss.ts";
 import { lmHead } from "../src/ops/lm_head.ts";
+import { elementwise } from "../src/ops/launch.ts";
 import { rmsnorm } from "../src/ops/norm.ts";
 import { AdamW } from "../src/optim/adamw.ts";
 import { Tape } from "../src/tape.ts";
@@ -391,6 +392,40 @@ Deno.test("an identical step creates no buffer and no bind group and is one subm
   const [loss] = new Float32Array(content!);
   assert(Number.isFinite(loss) && loss! > 0);
   for (const parameter of parameters.values()) gpu.free(parameter.buffers());
+});
+
+Deno.test("captured dispatches can be recorded again, past a submit that splits them", async () => {
+  const y = { buffer: gpu.allocate(16, "other", "y") };
+  const work = (value: number, beta: number) =>
+    elementwise(gpu, "add", "accumulate", 1, {
+      a: { buffer: gpu.upload(new Float32Array(4).fill(value), "a") },
+      y,
+    }, { count: 4, beta });
+  work(5, 0);
+  const { result, again } = gpu.capture(() => {
+    work(1, 1);
+    work(2, 1);
+    return "kept";
+  });
+  work(100, 1); // is not captured
+  const { submits, bindGroups } = gpu.stats();
+  for (let i = 0; i < 5000; i++) again();
+  const [content] = await gpu.read({ ...y, bytes: 16 });
+  assertEquals([result, new Float32Array(content!)[0]], ["kept", 5 + 100 + 3 * 5001]);
+  assertEquals(gpu.stats().bindGroups, bindGroups);
+  assertEquals(gpu.stats().submits, submits + 2, "one for lack of room, one to read");
+
+  assertThrows(
+    () =>
+      gpu.capture(() => {
+        throw new Error("half-way");
+      }),
+    Error,
+    "half-way",
+  );
+  work(0, 1);
+  gpu.endStep();
+  gpu.free([y.buffer]);
 });
 
 Deno.test("several reads may be in flight, each with its own content", async () => {

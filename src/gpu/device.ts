@@ -15,7 +15,7 @@ import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts"
 import { limitsOf } from "./limits.ts";
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
-import { type Bindable, type Captured, Recorder, type RecorderStats } from "./recorder.ts";
+import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
 import { rehearsalDevice } from "./rehearsal.ts";
 import { type ReadBack, type ReadRequest, Transfer } from "./transfer.ts";
 import { checkTuning, deviceClass, supports, type Tuning, tunings } from "./tuning.ts";
@@ -257,17 +257,15 @@ export class Gpu implements Disposable {
     this.#recorder.dispatch(kernel, work.bindings, work.params ?? {}, work.workgroups);
   }
 
-  /** Records what `work` does, and returns it. */
-  capture(work: () => void): Captured {
-    return this.#recorder.capture(work);
-  }
-
   /**
-   * Records dispatches of this step again, for a fraction of what they cost the host before. Scratch that
-   * was taken between may be what they had given back, and is overwritten.
+   * Records what `work` does.
+   *
+   * @returns what `work` returns, and a function that records the same dispatches once more in this
+   * step, for a fraction of what they cost the host before. What was put meanwhile into scratch that
+   * they had given back is overwritten
    */
-  repeat(captured: Captured): void {
-    this.#recorder.repeat(captured);
+  capture<T>(work: () => T): { readonly result: T; readonly again: () => void } {
+    return this.#recorder.capture(work);
   }
 
   /** Sends the recorded step to the queue without waiting for it. */

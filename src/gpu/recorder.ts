@@ -10,8 +10,9 @@ import type { Profiler } from "./profiler.ts";
 
 /** Some bytes of a buffer. */
 export interface BufferRange {
-  /** A multiple of 256. */
+  /** Of the first, a multiple of 256. */
   readonly offset: number;
+  /** How many. */
   readonly size: number;
 }
 
@@ -41,9 +42,6 @@ interface Dispatch {
   readonly params: Uint32Array;
   readonly workgroups: readonly [number, number, number];
 }
-
-/** Dispatches that were recorded, and can be once more as long as their buffers are theirs. */
-export type Captured = readonly Dispatch[];
 
 interface Copy {
   source: GPUBuffer;
@@ -129,24 +127,27 @@ export class Recorder {
     this.#captured.push({ kernel, group, params: words, workgroups: [x, y, z] });
   }
 
-  /** Records what `work` does, and returns it. */
-  capture(work: () => void): Captured {
+  /**
+   * Records what `work` does.
+   *
+   * @returns what `work` returns, and a function that records the same dispatches once more
+   */
+  capture<T>(work: () => T): { readonly result: T; readonly again: () => void } {
     const captured: Dispatch[] = this.#captured = [];
+    let result: T;
     try {
-      work();
+      result = work();
     } finally {
       this.#captured = null;
     }
-    return captured;
-  }
-
-  /** Records the same dispatches again, for a fraction of what they cost the host before. */
-  repeat(captured: Captured): void {
-    for (const { kernel, group, params, workgroups: [x, y, z] } of captured) {
-      const window = this.#nextWindow();
-      this.#ringU32.set(params, window * WORDS);
-      this.#issue(kernel, group, window, x, y, z);
-    }
+    const again = () => {
+      for (const { kernel, group, params, workgroups: [x, y, z] } of captured) {
+        const window = this.#nextWindow();
+        this.#ringU32.set(params, window * WORDS);
+        this.#issue(kernel, group, window, x, y, z);
+      }
+    };
+    return { result, again };
   }
 
   #issue(

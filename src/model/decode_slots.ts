@@ -171,15 +171,14 @@ export class DecodeSlots implements Disposable {
       );
     }
     beginRows(gpu, rows);
-    let logits: Tensor;
-    const forward = gpu.capture(() => {
+    const { result: logits, again } = gpu.capture(() => {
       const tape = new Tape(gpu, { recording: false });
-      logits = this.#model.project(tape, this.#forward(tape, rows.tokens, rows));
+      return this.#model.project(tape, this.#forward(tape, rows.tokens, rows));
     });
     for (let step = 0; step < steps; step++) {
-      if (step > 0) gpu.repeat(forward);
-      sampleNext(gpu, logits!, rows, step, this.#stops);
-      if (ranking) rankTokens(gpu, logits!, rows, ranking, step);
+      if (step > 0) again();
+      sampleNext(gpu, logits, rows, step, this.#stops);
+      if (ranking) rankTokens(gpu, logits, rows, ranking, step);
     }
     gpu.recycle();
     const reading = gpu.readBack(rows.ring, ...(ranking ? [ranking] : []));
