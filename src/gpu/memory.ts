@@ -117,6 +117,14 @@ export function sizeClass(bytes: number): number {
  */
 const LARGEST_FIT = 4;
 
+/** A buffer of a pool. Its size stands here because to ask the buffer costs a call into the runtime. */
+interface Pooled {
+  readonly buffer: GPUBuffer;
+  readonly size: number;
+  /** The time of its last use, counted in calls of `evict`. */
+  lastUse: number;
+}
+
 /**
  * A pool that forgets everything at `reset()`: a step that asks for the same sizes in the same
  * order as the last one gets the same buffers, so bind groups stay valid and nothing is created.
@@ -130,13 +138,12 @@ export class Scope {
   readonly #owner: Owner;
   readonly #usage: number;
   /** Every buffer, the oldest first. */
-  #all: GPUBuffer[] = [];
+  #all: Pooled[] = [];
   /** What this step has not had yet, the oldest first. */
-  #unused: GPUBuffer[] = [];
+  #unused: Pooled[] = [];
   /** What this step had and gave back, by size. */
-  readonly #given = new Map<number, GPUBuffer[]>();
-  /** The time of each buffer's last use, counted in calls of `evict`. */
-  readonly #lastUse = new Map<GPUBuffer, number>();
+  readonly #given = new Map<number, Pooled[]>();
+  readonly #byBuffer = new Map<GPUBuffer, Pooled>();
   #now = 0;
 
   constructor(memory: Memory, owner: Owner, usage: number) {
@@ -148,27 +155,31 @@ export class Scope {
   /** A buffer of at least `bytes` bytes, its content undefined. */
   take(bytes: number, label: string): GPUBuffer {
     const size = sizeClass(bytes);
-    const buffer = this.#given.get(size)?.pop() ?? this.#oldest(size) ?? this.#create(size, label);
-    this.#lastUse.set(buffer, this.#now);
-    return buffer;
+    const pooled = this.#given.get(size)?.pop() ?? this.#oldest(size) ?? this.#create(size, label);
+    pooled.lastUse = this.#now;
+    return pooled.buffer;
   }
 
-  #oldest(size: number): GPUBuffer | undefined {
+  #oldest(size: number): Pooled | undefined {
     const at = this.#unused.findIndex((one) => one.size >= size && one.size <= LARGEST_FIT * size);
     return at < 0 ? undefined : this.#unused.splice(at, 1)[0];
   }
 
-  #create(size: number, label: string): GPUBuffer {
+  #create(size: number, label: string): Pooled {
     const buffer = this.#memory.create(size, this.#owner, this.#usage, label);
-    this.#all.push(buffer);
-    return buffer;
+    const pooled = { buffer, size, lastUse: this.#now };
+    this.#all.push(pooled);
+    this.#byBuffer.set(buffer, pooled);
+    return pooled;
   }
 
-  /** Gives one buffer back before the end of the step. */
+  /** Gives one buffer back before the end of the step; does nothing with one that is not of this pool. */
   give(buffer: GPUBuffer): void {
-    const given = this.#given.get(buffer.size);
-    if (given) given.push(buffer);
-    else this.#given.set(buffer.size, [buffer]);
+    const pooled = this.#byBuffer.get(buffer);
+    if (!pooled) return;
+    const given = this.#given.get(pooled.size);
+    if (given) given.push(pooled);
+    else this.#given.set(pooled.size, [pooled]);
   }
 
   /** Takes every buffer back. */
@@ -185,21 +196,22 @@ export class Scope {
    */
   evict(age: number): boolean {
     this.#now++;
-    const stale = this.#all.filter((buffer) => this.#now - this.#lastUse.get(buffer)! > age);
-    for (const buffer of stale) {
-      this.#memory.destroy(buffer);
-      this.#lastUse.delete(buffer);
-    }
+    const isStale = ({ lastUse }: Pooled) => this.#now - lastUse > age;
+    const stale = this.#all.filter(isStale);
     if (stale.length === 0) return false;
-    this.#all = this.#all.filter((buffer) => this.#lastUse.has(buffer));
-    this.#unused = this.#unused.filter((buffer) => this.#lastUse.has(buffer));
+    for (const { buffer } of stale) {
+      this.#memory.destroy(buffer);
+      this.#byBuffer.delete(buffer);
+    }
+    this.#all = this.#all.filter((one) => !isStale(one));
+    this.#unused = this.#unused.filter((one) => !isStale(one));
     return true;
   }
 
   /** Destroys every buffer. */
   destroy(): void {
-    for (const buffer of this.#all) this.#memory.destroy(buffer);
+    for (const { buffer } of this.#all) this.#memory.destroy(buffer);
     [this.#all, this.#unused] = [[], []];
-    for (const map of [this.#given, this.#lastUse]) map.clear();
+    for (const map of [this.#given, this.#byBuffer]) map.clear();
   }
 }
