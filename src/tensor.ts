@@ -152,18 +152,33 @@ export class Parameter extends Weight {
   }
 }
 
-/** Parameters share buffers of up to so many bytes, which every device has. */
+/** Parameters share buffers of up to so many bytes; every device has buffers of that size. */
 const SHARED_BYTES = 2 ** 28;
 
 /** Where ranges of a buffer may begin, in bytes. */
 const ALIGNMENT = 256;
+
+/** Where in its buffer a tensor begins, in bytes. */
+export function offsetOf({ range }: Bindable): number {
+  return range?.offset ?? 0;
+}
+
+/** Where in its buffer the next one may begin. */
+export function nextOffset(tensor: Tensor): number {
+  return aligned(offsetOf(tensor) + tensor.bytes);
+}
+
+function aligned(offset: number): number {
+  return Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
+}
 
 /**
  * Allocates parameters side by side, so that an optimizer updates many in one dispatch: zeros, for
  * `gpu.write` to fill.
  *
  * @param shapes by name
- * @throws {OutOfMemoryError} if they do not fit; nothing stays allocated then.
+ * @throws {TypeError} if a number of elements is not a multiple of 4.
+ * @throws {OutOfMemoryError} if they do not fit. Nothing stays allocated then, either.
  */
 export function createParameters(
   gpu: Gpu,
@@ -195,10 +210,10 @@ export function createParameters(
   };
   try {
     for (const [name, shape] of shapes) {
+      assertMultipleOf4(elements(shape), "its size", `create parameter "${name}"`);
       const size = elements(shape) * bytesPerElement.f32;
       const before = group.at(-1)?.range;
-      const end = before ? before.offset + before.size : 0;
-      const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
+      const offset = before ? aligned(before.offset + before.size) : 0;
       if (offset + size > SHARED_BYTES) allocate();
       group.push({ name, shape, range: { offset: group.length > 0 ? offset : 0, size } });
     }

@@ -31,7 +31,7 @@ import { elementwise } from "../src/ops/launch.ts";
 import { rmsnorm } from "../src/ops/norm.ts";
 import { AdamW } from "../src/optim/adamw.ts";
 import { Tape } from "../src/tape.ts";
-import { Parameter, Tensor } from "../src/tensor.ts";
+import { createParameters, Parameter, Tensor } from "../src/tensor.ts";
 
 const gpu = await Gpu.open();
 Deno.test.afterAll(() => gpu.close());
@@ -415,14 +415,7 @@ Deno.test("captured dispatches can be recorded again, past a submit that splits 
   assertEquals(gpu.stats().bindGroups, bindGroups);
   assertEquals(gpu.stats().submits, submits + 2, "one for lack of room, one to read");
 
-  assertThrows(
-    () =>
-      gpu.capture(() => {
-        throw new Error("half-way");
-      }),
-    Error,
-    "half-way",
-  );
+  assertThrows(() => gpu.capture(() => gpu.capture(() => {})), TypeError, "another capture");
   work(0, 1);
   gpu.endStep();
   gpu.free([y.buffer]);
@@ -486,6 +479,38 @@ for (const atOnce of [true, false]) {
     assertEquals(own.memory().created, created, "staging buffers are used again");
   });
 }
+
+Deno.test("a read whose copy the device rejects brings nothing older, but the device's error", async () => {
+  using own = await Gpu.open({ tuning: gpu.tuning });
+  const buffer = own.allocate(4, "other", "number");
+  for (let i = 0; i < 3; i++) await own.read({ buffer, bytes: 4 });
+  const gone = own.allocate(4, "other", "gone");
+  gone.destroy();
+  await assertRejects(() => own.read({ buffer: gone, bytes: 4 }), GpuValidationError, "gone");
+  assertEquals((await own.read({ buffer, bytes: 4 })).length, 1);
+});
+
+Deno.test("reading lets timers, and whoever else waits for an event, have their turn", async () => {
+  const buffer = gpu.allocate(4, "other", "number");
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  const end = performance.now() + 200;
+  while (performance.now() < end) await gpu.read({ buffer, bytes: 4 });
+  clearInterval(timer);
+  assert(ticks > 10, `${ticks}`);
+  gpu.free([buffer]);
+});
+
+Deno.test("nobody reads or writes beyond a range: others have what is behind it", async () => {
+  const shapes = new Map([["a", [16, 4]], ["b", [16, 4]]]);
+  const a = createParameters(gpu, shapes).get("a")!;
+  const { buffer, range } = a;
+  assertThrows(() => gpu.write(a, new Float32Array(65)), RangeError, "260 bytes");
+  assertThrows(() => gpu.write(a, new Float32Array(60), 20), RangeError, "of 256");
+  assertThrows(() => gpu.readBack({ buffer, range: range!, bytes: 260 }), RangeError, "read 260");
+  gpu.free(a.buffers());
+  await gpu.settle();
+});
 
 Deno.test("the content of a read-back is there before the promise of its mapping", async () => {
   const { mapAsync } = GPUBuffer.prototype;

@@ -168,17 +168,21 @@ Deno.test("weights are kept in two bytes where the adapter's products are right,
     };
     assertEquals([await typeOn(gpu), await typeOn(gpu, "bf16")], ["f16", "bf16"]);
 
-    using wrong = await Gpu.open();
-    const { read } = wrong;
-    Object.assign(wrong, {
-      async read(...requests: Parameters<Gpu["read"]>) {
-        const contents = await read.apply(wrong, requests);
-        new Uint32Array(contents.at(-1)!)[60_000]! ^= 1; // a number's last bit, in the second product
-        return contents;
-      },
-    });
-    assertEquals(await typeOn(wrong), "f32");
-    await assertRejects(() => typeOn(wrong, "bf16"), TypeError, "multiplies them wrongly");
+    // A look-up, a product and three with the transpose: each has to be right.
+    for (let spoilt = 0; spoilt < 5; spoilt++) {
+      using wrong = await Gpu.open();
+      const { read } = wrong;
+      Object.assign(wrong, {
+        async read(...requests: Parameters<Gpu["read"]>) {
+          const contents = await read.apply(wrong, requests);
+          assertEquals(contents.length, 5);
+          new Uint32Array(contents[spoilt]!)[60_000]! ^= 1; // the last bit of a number
+          return contents;
+        },
+      });
+      assertEquals(await typeOn(wrong), "f32");
+      await assertRejects(() => typeOn(wrong, "bf16"), TypeError, "multiplies them wrongly");
+    }
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

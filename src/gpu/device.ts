@@ -4,6 +4,7 @@
  * @module
  */
 
+import { EventLoopTurns } from "./event_loop.ts";
 import {
   DeviceLostError,
   GpuUnavailableError,
@@ -16,6 +17,7 @@ import { limitsOf } from "./limits.ts";
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
 import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
+import { checkWithin } from "./ranges.ts";
 import { rehearsalDevice } from "./rehearsal.ts";
 import { type ReadBack, type ReadRequest, Transfer } from "./transfer.ts";
 import { checkTuning, deviceClass, supports, type Tuning, tunings } from "./tuning.ts";
@@ -51,6 +53,11 @@ export interface GpuOptions {
   readonly tuning?: Tuning;
   /** Take timestamps for {@linkcode Gpu.profile}: of every dispatch, or of every submit. */
   readonly profile?: ProfileDetail;
+  /**
+   * Part of the time that the event loop gets beside the GPU, for a process that has requests to answer;
+   * by default it turns once whenever something was read back.
+   */
+  readonly eventLoopShare?: number;
 }
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
@@ -77,6 +84,7 @@ export class Gpu implements Disposable {
   readonly #transfer: Transfer;
   readonly #activations: Scope;
   readonly #uploads: Scope;
+  readonly #eventLoop: EventLoopTurns;
   readonly #errors: Error[] = [];
   #lost: DeviceLostError | null = null;
   #closed = false;
@@ -90,6 +98,7 @@ export class Gpu implements Disposable {
       options.largestBinding ?? Infinity,
       info.limits.maxStorageBufferBindingSize!,
     );
+    this.#eventLoop = new EventLoopTurns(options.eventLoopShare ?? 0);
     const report = (error: Error) => this.#errors.push(error);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -229,13 +238,19 @@ export class Gpu implements Disposable {
     return buffer;
   }
 
-  /** Writes into a buffer from `allocate`; takes effect before whatever is submitted next. */
+  /**
+   * Writes into a buffer from `allocate`, or a range of one; takes effect before whatever is submitted
+   * next.
+   *
+   * @throws {RangeError} if it would reach beyond the range.
+   */
   write(
     target: GPUBuffer | Bindable,
     data: Uint32Array | Float32Array | Uint8Array,
     offset = 0,
   ): void {
     const { buffer, range } = "buffer" in target ? target : { buffer: target };
+    checkWithin(range, offset + data.byteLength, "write");
     this.#transfer.write(buffer, data, (range?.offset ?? 0) + offset);
   }
 
@@ -335,6 +350,7 @@ export class Gpu implements Disposable {
         let result: ArrayBuffer[];
         try {
           result = await reading.take();
+          await this.#eventLoop.give(); // the device's errors are events, too
         } catch (error) {
           await this.settle();
           throw error;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Bindable } from "./recorder.ts";
+import type { Bindable, BufferRange } from "./recorder.ts";
 
 /** Rows and columns are cut at multiples of this: 64 f32 are 256 bytes, to which offsets align. */
 const UNIT = 64;
@@ -43,6 +43,16 @@ export function boundRows(
     `Cannot bind ${rows} rows of ${rowBytes} bytes: the device sees at most ${largestBinding} bytes ` +
       `of a buffer at once, which is less than ${UNIT} of them; use fewer tokens, or a narrower model`,
   );
+}
+
+/**
+ * Checks that the first `bytes` bytes of a range are its own: others have what is behind it.
+ *
+ * @throws {RangeError} if they are not.
+ */
+export function checkWithin(range: BufferRange | undefined, bytes: number, action: string): void {
+  if (!range || bytes <= range.size) return;
+  throw new RangeError(`Cannot ${action} ${bytes} bytes of a range of ${range.size}`);
 }
 
 /** `size` bytes from `offset` on of a buffer, or of a range of one. */

@@ -131,8 +131,10 @@ export class Recorder {
    * Records what `work` does.
    *
    * @returns what `work` returns, and a function that records the same dispatches once more
+   * @throws {TypeError} if another capture is under way.
    */
   capture<T>(work: () => T): { readonly result: T; readonly again: () => void } {
+    if (this.#captured) throw new TypeError("Cannot capture: another capture is under way");
     const captured: Dispatch[] = this.#captured = [];
     let result: T;
     try {

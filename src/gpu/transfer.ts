@@ -12,7 +12,7 @@
  */
 
 import { type Memory, Scope } from "./memory.ts";
-import { spans } from "./ranges.ts";
+import { checkWithin, spans } from "./ranges.ts";
 import type { Bindable, Recorder } from "./recorder.ts";
 
 /** One buffer, or range of one, to read: its first `bytes` bytes. */
@@ -94,7 +94,8 @@ export class Transfer {
   read(requests: readonly ReadRequest[]): ReadBack {
     const offsets: number[] = [];
     let total = 0;
-    for (const { bytes } of requests) {
+    for (const { bytes, range } of requests) {
+      checkWithin(range, bytes, "read");
       offsets.push(total);
       total += Math.ceil(bytes / 8) * 8;
     }

@@ -9,6 +9,7 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
+import { EventLoopTurns } from "../gpu/event_loop.ts";
 import { checkSampling, type SamplingOptions } from "../ops/sample.ts";
 import { DecodeSlots, type FedToken, MAX_LIKELIEST, type SampledToken } from "./decode_slots.ts";
 import type { Decoder } from "./decoder.ts";
@@ -33,6 +34,9 @@ export interface GeneratorOptions {
   /** Tokens that end a turn. */
   readonly stops: readonly [number, number];
 }
+
+/** Part of the time that goes to tools in other processes while their answers are waited for. */
+const TOOLS_SHARE = 0.05;
 
 /** A sequence that was begun. */
 interface Running extends QueuedSequence {
@@ -182,7 +186,7 @@ export class Generator implements Disposable {
     const replied: Running[] = []; // onTurn has answered, with what is now the end of the history
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
     let failure: unknown = null;
-    using eventLoop = new EventLoop();
+    const eventLoop = new EventLoopTurns(TOOLS_SHARE);
 
     const end = (run: Running) => {
       run.ended = true;
@@ -333,7 +337,7 @@ export class Generator implements Disposable {
         await Promise.race(queue.closed ? turns : [...turns, queue.arrival]);
       }
       // Tools that answer at once are fed in the next round; slow ones hold up nobody else.
-      if (turns.size > 0) await eventLoop.next();
+      if (turns.size > 0) await eventLoop.give(() => turns.size === 0);
       if (failure) throw failure;
     }
   }
@@ -347,26 +351,4 @@ export class Generator implements Disposable {
 /** Tokens that a sequence has room for behind those that are under way. */
 function roomOf({ sequence: { limit }, history, underWay }: Running): number {
   return limit - history.length - underWay;
-}
-
-/** Waits for one turn of the event loop: a message is delivered at once, a timer 1 ms later. */
-class EventLoop implements Disposable {
-  readonly #channel = new MessageChannel();
-  #resolve = () => {};
-
-  constructor() {
-    this.#channel.port1.onmessage = () => this.#resolve();
-  }
-
-  next(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#resolve = resolve;
-      this.#channel.port2.postMessage(null);
-    });
-  }
-
-  [Symbol.dispose](): void {
-    this.#channel.port1.close();
-    this.#channel.port2.close();
-  }
 }

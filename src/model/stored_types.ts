@@ -1,18 +1,19 @@
 /**
  * In which types an adapter can keep frozen weights.
  *
- * Weights of two bytes are unpacked by the products that read them. That is tried on the adapter, with
- * every number of the type, before a model is loaded that way: a driver that gets one of them wrong
- * would spoil a model silently.
+ * Weights of two bytes are unpacked by the products and look-ups that read them. That is tried on the
+ * adapter, with every number of the type, before a model is loaded that way: a driver that gets one of
+ * them wrong would spoil a model silently.
  *
  * @module
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { slice } from "../gpu/ranges.ts";
 import { toFloat32 } from "../io/safetensors.ts";
+import { embedding } from "../ops/embedding.ts";
 import { matmul } from "../ops/matmul.ts";
-import type { FloatType } from "../tensor.ts";
+import { Tape } from "../tape.ts";
+import { type FloatType, rowRange, Tensor } from "../tensor.ts";
 import type { WeightStorage } from "./weights.ts";
 
 /** Types of two bytes. */
@@ -21,8 +22,8 @@ type Packed = Exclude<FloatType, "f32">;
 /** All numbers of two bytes are a matrix of so many columns. */
 const K = 64;
 const N = 2 ** 16 / K;
-/** Rows of a product, where few of them have a kernel of their own, and where many have. */
-const HEIGHTS = [8, K];
+/** Rows of products with the matrix: one, few and many have kernels of their own. */
+const HEIGHTS = [1, 8, K];
 /** f32 below this may count as 0 in a product. */
 const LEAST_NORMAL = 2 ** -126;
 
@@ -64,7 +65,7 @@ export function storedType(
   return types.length > 0 && types.every((dtype) => dtype === "F16") ? "f16" : "bf16";
 }
 
-/** Whether products unpack every number of a type exactly; tried once per device. */
+/** Whether kernels unpack every number of a type exactly; tried once per device. */
 async function unpacks(gpu: Gpu, dtype: Packed): Promise<boolean> {
   const results = known.get(gpu) ?? new Map<Packed, boolean>();
   known.set(gpu, results);
@@ -73,7 +74,7 @@ async function unpacks(gpu: Gpu, dtype: Packed): Promise<boolean> {
   return result;
 }
 
-/** The identity by a matrix of all numbers, transposed. */
+/** A look-up in a matrix of all numbers, and products of the identity with it and with its transpose. */
 async function tryAll(gpu: Gpu, dtype: Packed): Promise<boolean> {
   const patterns = Uint16Array.from({ length: N * K }, (_, pattern) => pattern);
   const numbers = toFloat32({
@@ -88,22 +89,28 @@ async function tryAll(gpu: Gpu, dtype: Packed): Promise<boolean> {
   const identity = new Float32Array(K * K);
   for (let k = 0; k < K; k++) identity[k * K + k] = 1;
 
-  const a = { buffer: gpu.upload(identity, "identity") };
-  const b = { buffer: gpu.upload(new Uint32Array(patterns.buffer), "every number"), dtype };
-  const results = HEIGHTS.map(() => gpu.scratch(K * N * 4, "every number, unpacked"));
-  HEIGHTS.forEach((M, i) => {
+  const tape = new Tape(gpu, { recording: false });
+  const a = tape.upload(identity, "identity", [K, K]);
+  const words = gpu.upload(new Uint32Array(patterns.buffer), "every number");
+  const matrix = (shape: number[]) => new Tensor(words, shape, dtype, "every number");
+  const rows = tape.upload(Uint32Array.from({ length: N }, (_, n) => n), "rows");
+  const found = [embedding(tape, matrix([N, K]), rows), tape.tensor([K, N], "product")];
+  matmul(gpu, "nn", a, matrix([K, N]), found[1]!, { M: K, N, K });
+  for (const M of HEIGHTS) {
+    const product = tape.tensor([K, N], "product with the transpose");
     for (let row = 0; row < K; row += M) {
-      const [own, c] = [
-        slice(a, row * K * 4, M * K * 4),
-        slice({ buffer: results[i]! }, row * N * 4, M * N * 4),
-      ];
-      matmul(gpu, "nt", own, b, c, { M, N, K });
+      const [own, c] = [rowRange(a, row, M), rowRange(product, row, M)];
+      matmul(gpu, "nt", own, matrix([N, K]), c, { M, N, K });
     }
-  });
-  const contents = gpu.read(...results.map((buffer) => ({ buffer, bytes: K * N * 4 })));
-  gpu.endStep();
-  return (await contents).every((content) => {
+    found.push(product);
+  }
+  const contents = await gpu.read(...found);
+  gpu.recycle();
+  return contents.every((content, i) => {
     const values = new Float32Array(content);
-    return numbers.every((number, i) => values[(i % K) * N + Math.floor(i / K)] === number);
+    const transposed = i > 1;
+    return numbers.every((number, at) =>
+      values[transposed ? (at % K) * N + Math.floor(at / K) : at] === number
+    );
   });
 }

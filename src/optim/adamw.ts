@@ -7,7 +7,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import { slice, type Span, spans } from "../gpu/ranges.ts";
 import { type Bindable, grid } from "../gpu/recorder.ts";
-import { bytesPerElement, type Parameter, Tensor } from "../tensor.ts";
+import { bytesPerElement, nextOffset, offsetOf, type Parameter, Tensor } from "../tensor.ts";
 
 /** Hyper-parameters; the names and meaning of PyTorch's. */
 export interface AdamWOptions {
@@ -35,7 +35,7 @@ const BLOCK = 4096;
 /** Parameters that lie side by side, with gradients and moments that do so in the same way. */
 interface Stretch {
   readonly parameters: readonly Parameter[];
-  /** Of all of them; zero between them, and zero they stay. */
+  /** Of all of them. What is between two of them belongs to nobody; gradients and moments are 0 there. */
   readonly weights: Bindable;
   readonly gradient: Bindable;
   readonly firstMoment: Bindable;
@@ -229,19 +229,14 @@ export class AdamW implements Disposable {
   }
 }
 
-/** Where a parameter begins in its buffer, in bytes. */
-function offsetOf({ range }: Bindable): number {
-  return range?.offset ?? 0;
-}
-
-/** Groups of parameters that share their buffers and follow each other there. */
+/** Groups of parameters that share their buffers, with nobody else's between them. */
 function sideBySide(parameters: readonly Parameter[]): Parameter[][] {
   const groups: Parameter[][] = [];
   for (const parameter of parameters) {
     const last = groups.at(-1)?.at(-1);
     const follows = last && last.buffer === parameter.buffer &&
       last.gradientStorage().buffer === parameter.gradientStorage().buffer &&
-      offsetOf(parameter) > offsetOf(last);
+      offsetOf(parameter) === nextOffset(last);
     if (follows) groups.at(-1)!.push(parameter);
     else groups.push([parameter]);
   }

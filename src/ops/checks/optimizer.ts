@@ -100,7 +100,49 @@ const cases: Record<string, Case> = {
   },
 };
 
+/** An optimizer of two of three that lie side by side, in another order: the third is none of its own. */
+const others: Case = (bench) => {
+  const shapes = [[5, 4], [3, 4], [7, 4]];
+  const values = shapes.map((shape) => bench.random(shape));
+  const gradients = shapes.map((shape) => bench.random(shape));
+  const parameters = bench.parameters(shapes, values);
+  const own = [2, 0];
+  const betas = [0.9, 0.999] as const;
+  const options = { betas, epsilon: 1e-8, weightDecay: 0.1, gradClip: 1 };
+  const optimizer = new AdamW(
+    bench.gpu,
+    new Map(own.map((i) => [`p${i}`, parameters[i]!])),
+    options,
+  );
+  bench.defer(() => optimizer[Symbol.dispose]());
+  parameters.forEach((parameter, i) => bench.hold(parameter, gradients[i]!));
+  optimizer.step(0.01);
+  const norm = reference.globalNorm(own.map((i) => gradients[i]!));
+  const scale = reference.clipScale(norm, 1);
+  return [
+    same("weights of another", parameters[1]!, values[1]!),
+    ...own.map((i) => {
+      const none = () => new Float64Array(values[i]!.length);
+      const { parameter } = reference.adamwStep(
+        Float64Array.from(values[i]!),
+        gradients[i]!,
+        none(),
+        none(),
+        {
+          ...{ learningRate: 0.01, beta1: betas[0], beta2: betas[1], eps: 1e-8 },
+          ...{ weightDecay: 0.1, step: 1, gradientScale: scale },
+        },
+      );
+      return near(`weights ${i}`, parameters[i]!, parameter);
+    }),
+    near("norm and scale", { buffer: optimizer.clip.buffer, bytes: 12 }, [norm, scale, 1], 1e-6),
+  ];
+};
+
 /** AdamW with its global norm. */
 export const optimizerChecks: readonly KernelCheck[] = [
-  kernelCheck("AdamW", ["adamw.step", "reduce.sum_squares", "reduce.clip_norm"], 5e-5, cases),
+  kernelCheck("AdamW", ["adamw.step", "reduce.sum_squares", "reduce.clip_norm"], 5e-5, {
+    ...cases,
+    "beside parameters of another": others,
+  }),
 ];

@@ -26,7 +26,7 @@ export interface EpisodeLength {
 
 /** Rows of a product in training. */
 const MANY = 512;
-/** Products in one submit: a read-back in Deno costs 10 ms whatever it is for. */
+/** Products in one submit, so that what a submit costs beside them hardly counts. */
 const TOGETHER = 8;
 
 /**
