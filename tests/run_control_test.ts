@@ -129,3 +129,28 @@ Deno.test("two processes do not make one run, and what stopped one is kept", asy
   assert(ended !== undefined && error!.includes("none.jsonl"), error);
   assertEquals(isHeld(run.path), false);
 });
+
+for (const method of ["sft", "grpo"] as const) {
+  Deno.test(`a signal in the course of a ${method} run is heard within a few steps`, async () => {
+    const stopping = new AbortController();
+    const stop = () => stopping.abort();
+    Deno.addSignalListener("SIGUSR2", stop);
+    try {
+      let steps = 0;
+      const { status } = await train(
+        await quick({ method, steps: 40, checkpoint: { everySteps: 0 } }),
+        {
+          signal: stopping.signal,
+          onEvent({ type }) {
+            if (type !== "step" || ++steps !== 2) return;
+            new Deno.Command("kill", { args: ["-USR2", `${Deno.pid}`] }).outputSync();
+          },
+        },
+      );
+      assertEquals(status, "stopped");
+      assert(steps <= 8, `${steps} steps`);
+    } finally {
+      Deno.removeSignalListener("SIGUSR2", stop);
+    }
+  });
+}

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { EventLoopTurns } from "./event_loop.ts";
+import { turnEventLoop } from "./event_loop.ts";
 import {
   DeviceLostError,
   GpuUnavailableError,
@@ -53,11 +53,6 @@ export interface GpuOptions {
   readonly tuning?: Tuning;
   /** Take timestamps for {@linkcode Gpu.profile}: of every dispatch, or of every submit. */
   readonly profile?: ProfileDetail;
-  /**
-   * Part of the time that the event loop gets beside the GPU, for a process that has requests to answer;
-   * by default it turns once whenever something was read back.
-   */
-  readonly eventLoopShare?: number;
 }
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
@@ -84,7 +79,6 @@ export class Gpu implements Disposable {
   readonly #transfer: Transfer;
   readonly #activations: Scope;
   readonly #uploads: Scope;
-  readonly #eventLoop: EventLoopTurns;
   readonly #errors: Error[] = [];
   #lost: DeviceLostError | null = null;
   #closed = false;
@@ -98,7 +92,6 @@ export class Gpu implements Disposable {
       options.largestBinding ?? Infinity,
       info.limits.maxStorageBufferBindingSize!,
     );
-    this.#eventLoop = new EventLoopTurns(options.eventLoopShare ?? 0);
     const report = (error: Error) => this.#errors.push(error);
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -350,7 +343,7 @@ export class Gpu implements Disposable {
         let result: ArrayBuffer[];
         try {
           result = await reading.take();
-          await this.#eventLoop.give(); // the device's errors are events, too
+          await turnEventLoop(); // the device's errors are events, too
         } catch (error) {
           await this.settle();
           throw error;

@@ -9,7 +9,7 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { EventLoopTurns } from "../gpu/event_loop.ts";
+import { turnEventLoop } from "../gpu/event_loop.ts";
 import { checkSampling, type SamplingOptions } from "../ops/sample.ts";
 import { DecodeSlots, type FedToken, MAX_LIKELIEST, type SampledToken } from "./decode_slots.ts";
 import type { Decoder } from "./decoder.ts";
@@ -34,9 +34,6 @@ export interface GeneratorOptions {
   /** Tokens that end a turn. */
   readonly stops: readonly [number, number];
 }
-
-/** Part of the time that goes to tools in other processes while their answers are waited for. */
-const TOOLS_SHARE = 0.05;
 
 /** A sequence that was begun. */
 interface Running extends QueuedSequence {
@@ -186,7 +183,6 @@ export class Generator implements Disposable {
     const replied: Running[] = []; // onTurn has answered, with what is now the end of the history
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
     let failure: unknown = null;
-    const eventLoop = new EventLoopTurns(TOOLS_SHARE);
 
     const end = (run: Running) => {
       run.ended = true;
@@ -337,7 +333,7 @@ export class Generator implements Disposable {
         await Promise.race(queue.closed ? turns : [...turns, queue.arrival]);
       }
       // Tools that answer at once are fed in the next round; slow ones hold up nobody else.
-      if (turns.size > 0) await eventLoop.give(() => turns.size === 0);
+      if (turns.size > 0) await turnEventLoop();
       if (failure) throw failure;
     }
   }

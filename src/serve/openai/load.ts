@@ -10,12 +10,6 @@ import type { RunConfig } from "../../run/config/mod.ts";
 import { loadStudent } from "../../run/student.ts";
 import type { ServedModel } from "./engine.ts";
 
-/**
- * What of the time requests get beside a generator that is busy: one is answered in 2 to 8 ms then, and
- * took 500 when the event loop turned once per round of tokens.
- */
-const EVENT_LOOP_SHARE = 0.1;
-
 /** What a model is served with; memory is fixed by it. */
 export interface ServingOptions extends Pick<RunConfig, "tuning" | "dtype" | "chat"> {
   /** Sequences at a time. */
@@ -32,10 +26,7 @@ export interface ServingOptions extends Pick<RunConfig, "tuning" | "dtype" | "ch
  */
 export async function loadServed(path: string, options: ServingOptions): Promise<ServedModel> {
   using opened = new DisposableStack();
-  const gpu = opened.adopt(
-    await openAdapter(options, { eventLoopShare: EVENT_LOOP_SHARE }),
-    (gpu) => gpu.close(),
-  );
+  const gpu = opened.adopt(await openAdapter(options), (gpu) => gpu.close());
   const { dtype, chat, slots, context } = options;
   const student = opened.use(await loadStudent(gpu, path, { dtype, chat }));
   const { vocabSize, maxPositions } = student.model.config;
