@@ -35,6 +35,9 @@ export interface GeneratorOptions {
   readonly stops: readonly [number, number];
 }
 
+/** Turns that the event loop gets after each round while a queue is open. */
+const OPEN_TURNS = 2;
+
 /** A sequence that was begun. */
 interface Running extends QueuedSequence {
   /** Where it is; null while another sequence has its slot. */
@@ -334,6 +337,8 @@ export class Generator implements Disposable {
       }
       // Tools that answer at once are fed in the next round; slow ones hold up nobody else.
       if (turns.size > 0) await turnEventLoop();
+      // Who pushes sequences while others run has requests to answer, each in several turns.
+      for (let i = 0; i < OPEN_TURNS && !queue.closed; i++) await turnEventLoop();
       if (failure) throw failure;
     }
   }
