@@ -4,20 +4,20 @@
  * @module
  */
 
-import { turnEventLoop } from "./event_loop.ts";
 import {
   DeviceLostError,
   GpuUnavailableError,
   GpuValidationError,
   OutOfMemoryError,
 } from "./errors.ts";
+import { turnEventLoop } from "./event_loop.ts";
 import { grantedFeatures, requestDevice, SUBGROUPS } from "./features.ts";
 import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts";
 import { limitsOf } from "./limits.ts";
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
-import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
 import { checkWithin } from "./ranges.ts";
+import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
 import { rehearsalDevice } from "./rehearsal.ts";
 import { type ReadBack, type ReadRequest, Transfer } from "./transfer.ts";
 import { checkTuning, deviceClass, supports, type Tuning, tunings } from "./tuning.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { slice, type Span, spans } from "../gpu/ranges.ts";
+import { slice, spans } from "../gpu/ranges.ts";
 import { type Bindable, grid } from "../gpu/recorder.ts";
 import { bytesPerElement, nextOffset, offsetOf, type Parameter, Tensor } from "../tensor.ts";
 
@@ -31,15 +31,28 @@ export interface Moments {
 
 /** vec4s of a tensor that one workgroup squares and sums. */
 const BLOCK = 4096;
+const BLOCK_BYTES = 4 * BLOCK * bytesPerElement.f32;
 
-/** Parameters that lie side by side, with gradients and moments that do so in the same way. */
-interface Stretch {
-  readonly parameters: readonly Parameter[];
-  /** Of all of them. What is between two of them belongs to nobody; gradients and moments are 0 there. */
+/** What goes into an update, side by side in the same way. */
+interface Update {
   readonly weights: Bindable;
   readonly gradient: Bindable;
   readonly firstMoment: Bindable;
   readonly secondMoment: Bindable;
+}
+
+/**
+ * Parameters that lie side by side. What is between two of them belongs to nobody, and has gradients and
+ * moments of zero.
+ */
+interface Stretch extends Update {
+  readonly parameters: readonly Parameter[];
+}
+
+/** What one dispatch updates. */
+interface Piece extends Update {
+  /** How many elements. */
+  readonly count: number;
 }
 
 /**
@@ -63,15 +76,15 @@ export class AdamW implements Disposable {
     this.#options = options;
     this.#parameters = parameters;
     this.#stretches = sideBySide([...parameters.values()]).map((group) => {
-      const [{ label }] = group as [Parameter];
-      const size = offsetOf(group.at(-1)!) + group.at(-1)!.bytes - offsetOf(group[0]!);
-      const moment = (name: string) => ({
-        buffer: gpu.allocate(size, "optimizer", `${name} moments from ${label} on`),
+      const [first, last] = [group[0]!, group.at(-1)!];
+      const size = offsetOf(last) + last.bytes - offsetOf(first);
+      const moment = (which: string): Bindable => ({
+        buffer: gpu.allocate(size, "optimizer", `${which} moments from ${first.label} on`),
       });
       return {
         parameters: group,
-        weights: whole(group[0]!, size),
-        gradient: whole(group[0]!.gradientStorage(), size),
+        weights: whole(first, size),
+        gradient: whole(first.gradientStorage(), size),
         firstMoment: moment("first"),
         secondMoment: moment("second"),
       };
@@ -97,16 +110,14 @@ export class AdamW implements Disposable {
     const { lanes, rowLanes, wide } = gpu.tuning;
     const sharing = rowLanes > 1;
     const together = { LANES: wide, ROW_LANES: wide };
-    const trained = this.#stretches.flatMap((stretch) =>
-      this.#withGradient(stretch).map((span) => ({ stretch, span }))
-    );
+    const pieces = this.#stretches.flatMap((stretch) => this.#withGradient(stretch));
     let slot = 0;
-    for (const { stretch: { gradient }, span } of trained) {
-      const blocks = Math.ceil(span.count / 4 / BLOCK);
+    for (const { gradient, count } of pieces) {
+      const blocks = Math.ceil(count / 4 / BLOCK);
       gpu.dispatch("reduce", "sum_squares", {
         constants: sharing ? together : { LANES: lanes, ROW_LANES: 1 },
-        bindings: { x: part(gradient, span), partial_sums: { buffer: this.#partials } },
-        params: { count: span.count, block: BLOCK, slot },
+        bindings: { x: gradient, partial_sums: { buffer: this.#partials } },
+        params: { count, block: BLOCK, slot },
         workgroups: [blocks],
       });
       slot += blocks;
@@ -118,18 +129,18 @@ export class AdamW implements Disposable {
       workgroups: [1],
     });
     this.#steps++;
-    for (const { stretch, span } of trained) {
+    for (const { weights, gradient, firstMoment, secondMoment, count } of pieces) {
       gpu.dispatch("adamw", "step", {
         constants: { LANES: wide },
         bindings: {
-          weights: part(stretch.weights, span),
-          gradient: part(stretch.gradient, span),
-          first_moment: part(stretch.firstMoment, span),
-          second_moment: part(stretch.secondMoment, span),
+          weights,
+          gradient,
+          first_moment: firstMoment,
+          second_moment: secondMoment,
           clip: this.clip,
         },
         params: {
-          count: span.count,
+          count,
           learning_rate: learningRate,
           beta1,
           beta2,
@@ -138,33 +149,41 @@ export class AdamW implements Disposable {
           correction1: 1 - beta1 ** this.#steps,
           correction2: 1 - beta2 ** this.#steps,
         },
-        workgroups: grid(Math.ceil(span.count / 4 / wide)),
+        workgroups: grid(Math.ceil(count / 4 / wide)),
       });
     }
     for (const parameter of this.#parameters.values()) parameter.grad = null;
   }
 
   /**
-   * The elements of a stretch that have a gradient, as many at a time as a dispatch sees: whole blocks,
-   * so that they sum alike.
+   * What of a stretch has a gradient, as much at a time as a dispatch sees: whole blocks, so that they
+   * sum alike. A gradient that is not in its parameter's own storage makes a piece of its own.
    */
-  #withGradient({ parameters }: Stretch): Span[] {
+  #withGradient({ parameters, ...stretch }: Stretch): Piece[] {
     const start = offsetOf(parameters[0]!);
-    const found: { first: number; count: number }[] = [];
-    let before: Parameter | null = null;
+    const found: { offset: number; bytes: number; elsewhere: Tensor | null }[] = [];
+    let goesOn = false;
     for (const parameter of parameters) {
-      if (!parameter.grad) {
-        before = null;
-        continue;
-      }
-      const first = (offsetOf(parameter) - start) / bytesPerElement.f32;
-      if (before) found.at(-1)!.count = first + parameter.size - found.at(-1)!.first;
-      else found.push({ first, count: parameter.size });
-      before = parameter;
+      const { grad, bytes } = parameter;
+      const offset = offsetOf(parameter) - start;
+      const elsewhere = grad && grad.buffer !== stretch.gradient.buffer ? grad : null;
+      const last = found.at(-1);
+      if (goesOn && grad && !elsewhere) last!.bytes = offset + bytes - last!.offset;
+      else if (grad) found.push({ offset, bytes, elsewhere });
+      goesOn = grad !== null && !elsewhere;
     }
-    const blocks = Math.max(1, Math.floor(this.#gpu.largestBinding / (16 * BLOCK)));
-    return found.flatMap(({ first, count }) =>
-      spans(count, 4 * BLOCK * blocks).map((span) => ({ ...span, first: first + span.first }))
+    const most = Math.max(1, Math.floor(this.#gpu.largestBinding / BLOCK_BYTES)) * BLOCK_BYTES;
+    return found.flatMap(({ offset, bytes, elsewhere }) =>
+      spans(bytes, most).map(({ first, count }) => {
+        const own = (whole: Bindable) => slice(whole, offset + first, count);
+        return {
+          weights: own(stretch.weights),
+          gradient: elsewhere ? slice(elsewhere, first, count) : own(stretch.gradient),
+          firstMoment: own(stretch.firstMoment),
+          secondMoment: own(stretch.secondMoment),
+          count: count / bytesPerElement.f32,
+        };
+      })
     );
   }
 
@@ -222,10 +241,8 @@ export class AdamW implements Disposable {
 
   /** Frees the moments; the parameters are another's. */
   [Symbol.dispose](): void {
-    const moments = this.#stretches.flatMap((
-      { firstMoment, secondMoment },
-    ) => [firstMoment.buffer, secondMoment.buffer]);
-    this.#gpu.free([...moments, this.#partials, this.clip.buffer]);
+    const moments = this.#stretches.flatMap((one) => [one.firstMoment, one.secondMoment]);
+    this.#gpu.free([...moments.map(({ buffer }) => buffer), this.#partials, this.clip.buffer]);
   }
 }
 
@@ -246,9 +263,4 @@ function sideBySide(parameters: readonly Parameter[]): Parameter[][] {
 /** `size` bytes from where a tensor begins. */
 function whole(tensor: Tensor, size: number): Bindable {
   return { buffer: tensor.buffer, range: { offset: offsetOf(tensor), size } };
-}
-
-/** Some f32 of a range, to bind. */
-function part(range: Bindable, { first, count }: Span): Bindable {
-  return slice(range, first * bytesPerElement.f32, count * bytesPerElement.f32);
 }
