@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Gpu } from "../src/gpu/device.ts";
 import { Decoder } from "../src/model/decoder.ts";
+import { elementwise } from "../src/ops/launch.ts";
 import { packed, tiny, Trainer, weightBytes } from "./models.ts";
 
 const batch = packed(Array.from({ length: 20 }, (_, t) => (t * t) % 52), [20]);
@@ -60,4 +61,19 @@ Deno.test("profiling changes no bit of what is computed", async () => {
 Deno.test("a profile must be asked for when the device is opened", async () => {
   using gpu = await Gpu.open();
   await assertRejects(() => gpu.profile(), TypeError, "Cannot profile");
+});
+
+Deno.test("dispatches that are recorded again have spans, too, past a full set of timestamps", async () => {
+  using gpu = await Gpu.open({ profile: "kernels" });
+  const y = { buffer: gpu.allocate(16, "other", "y") };
+  const a = { buffer: gpu.upload(new Float32Array(4).fill(1), "a") };
+  const { again } = gpu.capture(() =>
+    elementwise(gpu, "add", "accumulate", 1, { a, y }, { count: 4, beta: 1 })
+  );
+  for (let i = 0; i < 2500; i++) again();
+  const [content] = await gpu.read({ ...y, bytes: 16 });
+  assertEquals(new Float32Array(content!)[0], 2501);
+  const spans = await gpu.profile();
+  assertEquals(spans.length, 2501);
+  assertEquals(new Set(spans.map(({ name }) => name)), new Set(["add.accumulate"]));
 });
