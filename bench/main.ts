@@ -50,7 +50,7 @@ export const usage = `Usage: ./mentor bench [PART] [WORK...] [flags]
   models    the GGUF files named, beside llama.cpp: perplexity, greedy tokens, time to the first
             token and tokens/s
   data      10,000 tasks, and the task files named: read, checked, and their references run
-  all       kernels, step, rollout, peers, growth and steady, some ten minutes on two cores; the
+  all       kernels, step, rollout, peers, growth and steady, 10 to 14 minutes on two cores; the
             default
 
   --json            one document on stdout

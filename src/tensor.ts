@@ -7,7 +7,7 @@
 
 import type { Gpu } from "./gpu/device.ts";
 import type { FloatType } from "./gpu/kernels.ts";
-import { slice } from "./gpu/ranges.ts";
+import { aligned, offsetOf, slice } from "./gpu/ranges.ts";
 import type { Bindable, BufferRange } from "./gpu/recorder.ts";
 
 export type { FloatType } from "./gpu/kernels.ts";
@@ -129,14 +129,10 @@ export class Parameter extends Weight {
         `Cannot create parameter "${name}": shape [${shape}] needs ${size} values, got ${values.length}`,
       );
     }
-    super(gpu, shape, name, { trained: true, ...place && { place: place.weights } });
-    try {
-      this.#gradient = place?.gradient ??
-        { buffer: gpu.allocate(this.bytes, "gradients", `${name}.grad`) };
-    } catch (error) {
-      gpu.free([this.buffer]);
-      throw error;
-    }
+    assertMultipleOf4(size, "its size", `create parameter "${name}"`);
+    const { weights, gradient } = place ?? allocateBoth(gpu, size * bytesPerElement.f32, name);
+    super(gpu, shape, name, { trained: true, place: weights });
+    this.#gradient = gradient;
     if (values) gpu.write(this, values);
   }
 
@@ -152,24 +148,24 @@ export class Parameter extends Weight {
   }
 }
 
+/** Buffers for weights and for their gradients, or neither. */
+function allocateBoth(gpu: Gpu, bytes: number, name: string): ParameterPlace {
+  const weights = gpu.allocate(bytes, "weights", name);
+  try {
+    const gradient = gpu.allocate(bytes, "gradients", `${name}.grad`);
+    return { weights: { buffer: weights }, gradient: { buffer: gradient } };
+  } catch (error) {
+    gpu.free([weights]);
+    throw error;
+  }
+}
+
 /** Parameters share buffers of up to so many bytes; every device has buffers of that size. */
 const SHARED_BYTES = 2 ** 28;
 
-/** Where ranges of a buffer may begin, in bytes. */
-const ALIGNMENT = 256;
-
-/** Where in its buffer a tensor begins, in bytes. */
-export function offsetOf({ range }: Bindable): number {
-  return range?.offset ?? 0;
-}
-
-/** Where in its buffer the next one may begin. */
-export function nextOffset(tensor: Tensor): number {
-  return aligned(offsetOf(tensor) + tensor.bytes);
-}
-
-function aligned(offset: number): number {
-  return Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
+/** Where in its buffer the next parameter begins. */
+export function nextOffset(parameter: Parameter): number {
+  return aligned(offsetOf(parameter) + parameter.bytes);
 }
 
 /**
@@ -191,19 +187,9 @@ export function createParameters(
     if (!first) return;
     const label = group.length > 1 ? `${first.name} and ${group.length - 1} more` : first.name;
     const { offset, size } = group.at(-1)!.range;
-    const weights = gpu.allocate(offset + size, "weights", label);
-    let gradient: GPUBuffer;
-    try {
-      gradient = gpu.allocate(offset + size, "gradients", `${label}, gradients`);
-    } catch (error) {
-      gpu.free([weights]);
-      throw error;
-    }
+    const { weights, gradient } = allocateBoth(gpu, offset + size, label);
     for (const { name, shape, range } of group) {
-      const place = {
-        weights: { buffer: weights, range },
-        gradient: { buffer: gradient, range },
-      };
+      const place = { weights: { ...weights, range }, gradient: { ...gradient, range } };
       parameters.set(name, new Parameter(gpu, shape, name, undefined, place));
     }
     group = [];

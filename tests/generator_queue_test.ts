@@ -170,3 +170,26 @@ Deno.test("a queue refuses what its generator can't generate, and everything onc
   queue.close();
   assertThrows(() => queue.push(sequence, sampling), TypeError, "the queue is closed");
 });
+
+Deno.test("a request to the same process is answered while sequences run", async () => {
+  using generator = new Generator(model, { slots: 2, length: LENGTH, stops: STOPS });
+  await using server = Deno.serve({ port: 0, onListen() {} }, () => new Response("here"));
+  const queue = generator.queue();
+  let [answered, begun] = [false, 0];
+  const push = () => {
+    const { sequence, sampling } = recorded(begun++ % 12, {
+      onTurn() {
+        if (answered || begun === 100) queue.close();
+        else push();
+        return null;
+      },
+    });
+    queue.push(sequence, sampling);
+  };
+  push();
+  const asking = fetch(`http://localhost:${(server.addr as Deno.NetAddr).port}`)
+    .then((response) => response.text()).then(() => answered = true);
+  await generator.serve(queue);
+  assert(answered, `not within ${begun} sequences`);
+  await asking;
+});

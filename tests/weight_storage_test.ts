@@ -1,11 +1,11 @@
 // How the weights of a model are kept: trained, or frozen in 4 or 2 bytes each.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import "../mod.ts"; // gives models a file system
 import { Gpu } from "../src/gpu/device.ts";
 import { OutOfMemoryError } from "../src/gpu/errors.ts";
-import { decodeSafetensors, type TensorDtype, toFloat32 } from "../src/io/safetensors.ts";
-import "../mod.ts"; // gives models a file system
 import { saveFolder } from "../src/io/checkpoint.ts";
+import { decodeSafetensors, type TensorDtype, toFloat32 } from "../src/io/safetensors.ts";
 import { Decoder } from "../src/model/decoder.ts";
 import { Generator } from "../src/model/generator.ts";
 import { nllGradients } from "../src/model/nll.ts";

@@ -16,7 +16,7 @@ import { KernelCache, type KernelName, type Specialisation } from "./kernels.ts"
 import { limitsOf } from "./limits.ts";
 import { Memory, type MemoryReport, type Owner, Scope } from "./memory.ts";
 import { type GpuSpan, type ProfileDetail, Profiler } from "./profiler.ts";
-import { checkWithin } from "./ranges.ts";
+import { checkWithin, offsetOf } from "./ranges.ts";
 import { type Bindable, Recorder, type RecorderStats } from "./recorder.ts";
 import { rehearsalDevice } from "./rehearsal.ts";
 import { type ReadBack, type ReadRequest, Transfer } from "./transfer.ts";
@@ -242,9 +242,9 @@ export class Gpu implements Disposable {
     data: Uint32Array | Float32Array | Uint8Array,
     offset = 0,
   ): void {
-    const { buffer, range } = "buffer" in target ? target : { buffer: target };
-    checkWithin(range, offset + data.byteLength, "write");
-    this.#transfer.write(buffer, data, (range?.offset ?? 0) + offset);
+    const whole: Bindable = "buffer" in target ? target : { buffer: target };
+    checkWithin(whole.range, offset + data.byteLength, "write");
+    this.#transfer.write(whole.buffer, data, offsetOf(whole) + offset);
   }
 
   /**
@@ -360,7 +360,7 @@ export class Gpu implements Disposable {
     this.#uploads.reset();
     await this.#device.queue.onSubmittedWorkDone();
     // WebGPU delivers errors as events: one turn of the event loop after the work they belong to.
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turnEventLoop();
     this.#raise();
   }
 

@@ -7,8 +7,11 @@
 
 import type { Bindable, BufferRange } from "./recorder.ts";
 
-/** Rows and columns are cut at multiples of this: 64 f32 are 256 bytes, to which offsets align. */
-const UNIT = 64;
+/** Ranges of a buffer begin at multiples of this, in bytes. */
+const ALIGNMENT = 256;
+
+/** Rows and columns are cut at multiples of this: so many f32 are what offsets align to. */
+const UNIT = ALIGNMENT / 4;
 
 /** Rows, or other units, `first` to `first + count`. */
 export interface Span {
@@ -55,8 +58,17 @@ export function checkWithin(range: BufferRange | undefined, bytes: number, actio
   throw new RangeError(`Cannot ${action} ${bytes} bytes of a range of ${range.size}`);
 }
 
+/** The next place where a range may begin, in bytes. */
+export function aligned(offset: number): number {
+  return Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
+}
+
+/** Where what is bound begins in its buffer, in bytes. */
+export function offsetOf({ range }: Bindable): number {
+  return range?.offset ?? 0;
+}
+
 /** `size` bytes from `offset` on of a buffer, or of a range of one. */
 export function slice(whole: Bindable, offset: number, size: number): Bindable {
-  const { buffer, range } = whole;
-  return { buffer, range: { offset: (range?.offset ?? 0) + offset, size } };
+  return { buffer: whole.buffer, range: { offset: offsetOf(whole) + offset, size } };
 }

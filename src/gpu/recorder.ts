@@ -7,6 +7,7 @@
 import type { Kernel } from "./kernels.ts";
 import type { Memory } from "./memory.ts";
 import type { Profiler } from "./profiler.ts";
+import { offsetOf } from "./ranges.ts";
 
 /** Some bytes of a buffer. */
 export interface BufferRange {
@@ -184,7 +185,7 @@ export class Recorder {
 
   /** Records a copy that runs after the step's dispatches, for read-backs. */
   copy(source: Bindable, target: GPUBuffer, targetOffset: number, bytes: number): void {
-    const sourceOffset = source.range?.offset ?? 0;
+    const sourceOffset = offsetOf(source);
     this.#copies.push({ source: source.buffer, sourceOffset, target, targetOffset, bytes });
   }
 

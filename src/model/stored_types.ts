@@ -19,6 +19,12 @@ import type { WeightStorage } from "./weights.ts";
 /** Types of two bytes. */
 type Packed = Exclude<FloatType, "f32">;
 
+/** What is known of a checkpoint's tensors, by its own names. */
+type StoredEntries = ReadonlyMap<
+  string,
+  { readonly dtype: string; readonly shape: readonly number[] }
+>;
+
 /** All numbers of two bytes are a matrix of so many columns. */
 const K = 64;
 const N = 2 ** 16 / K;
@@ -38,7 +44,7 @@ const known = new WeakMap<Gpu, Map<Packed, boolean>>();
  */
 export async function typeToKeep(
   gpu: Gpu,
-  entries: Parameters<typeof storedType>[0],
+  entries: StoredEntries,
   { dtype: asked, frozen = false }: WeightStorage,
 ): Promise<FloatType> {
   const wanted = asked ?? (frozen ? storedType(entries) : "f32");
@@ -56,9 +62,7 @@ export async function typeToKeep(
  *
  * @param entries types by the file's own names for them
  */
-export function storedType(
-  entries: ReadonlyMap<string, { readonly dtype: string; readonly shape: readonly number[] }>,
-): FloatType {
+export function storedType(entries: StoredEntries): FloatType {
   const types = [...entries.values()].filter(({ shape }) => shape.length > 1)
     .map(({ dtype }) => dtype);
   if (types.includes("F32")) return "f32";

@@ -5,9 +5,9 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
-import { slice, spans } from "../gpu/ranges.ts";
+import { offsetOf, slice, spans } from "../gpu/ranges.ts";
 import { type Bindable, grid } from "../gpu/recorder.ts";
-import { bytesPerElement, nextOffset, offsetOf, type Parameter, Tensor } from "../tensor.ts";
+import { bytesPerElement, nextOffset, type Parameter, Tensor } from "../tensor.ts";
 
 /** Hyper-parameters; the names and meaning of PyTorch's. */
 export interface AdamWOptions {
@@ -83,8 +83,8 @@ export class AdamW implements Disposable {
       });
       return {
         parameters: group,
-        weights: whole(first, size),
-        gradient: whole(first.gradientStorage(), size),
+        weights: slice(first, 0, size),
+        gradient: slice(first.gradientStorage(), 0, size),
         firstMoment: moment("first"),
         secondMoment: moment("second"),
       };
@@ -258,9 +258,4 @@ function sideBySide(parameters: readonly Parameter[]): Parameter[][] {
     else groups.push([parameter]);
   }
   return groups;
-}
-
-/** `size` bytes from where a tensor begins. */
-function whole(tensor: Tensor, size: number): Bindable {
-  return { buffer: tensor.buffer, range: { offset: offsetOf(tensor), size } };
 }
