@@ -107,6 +107,21 @@ Deno.test("decoding is total", () => {
   }
 });
 
+Deno.test("bytes decode as the library decodes them, broken characters and control tokens too", () => {
+  const tokenizer = Tokenizer.bytes();
+  const texts = tokenizer.toJSON();
+  const library = new Library(JSON.parse(texts.tokenizer), JSON.parse(texts.config));
+  const next = random(3);
+  for (let i = 0; i < 300; i++) {
+    // Mostly lead and continuation bytes, some letters and control tokens.
+    const ids = Array.from(
+      { length: 1 + i % 20 },
+      () => next() < 0.7 ? 0x80 + Math.floor(next() * 128) : Math.floor(next() * 264),
+    );
+    assertEquals(tokenizer.decode(ids), library.decode(ids), ids.join());
+  }
+});
+
 /** A vocabulary with merges, and control tokens that its own model knows, too. */
 function mergingTokenizer(): Tokenizer {
   const definition = JSON.parse(Tokenizer.bytes().toJSON().tokenizer);

@@ -61,18 +61,42 @@ export function byteConfig(): Record<string, unknown> {
 }
 
 /**
- * Whether a `tokenizer.json` encodes plain text to exactly its bytes: no merges, no normalisation,
- * and ids 0 to 255 in byte order.
+ * Whether a `tokenizer.json` encodes plain text to exactly its bytes, and bytes back to text: no
+ * merges, no normalisation, and ids 0 to 255 in byte order with none but added tokens behind them.
  */
 export function isByteTokenizer(tokenizer: Record<string, unknown>): boolean {
-  const { model, pre_tokenizer: pre, normalizer, post_processor: post } = tokenizer;
+  const { model, pre_tokenizer: pre, normalizer, post_processor: post, decoder } = tokenizer;
   const { type, vocab, merges } = (model ?? {}) as Record<string, unknown>;
   const { type: preType, add_prefix_space: prefix } = (pre ?? {}) as Record<string, unknown>;
   return type === "BPE" && Array.isArray(merges) && merges.length === 0 &&
     preType === "ByteLevel" && prefix === false && !normalizer && !post &&
+    (decoder as { type?: unknown } | null)?.type === "ByteLevel" &&
+    Object.keys(vocab ?? {}).length === 256 &&
     byteCharacters().every((character, byte) =>
       (vocab as Record<string, number>)?.[character] === byte
     );
+}
+
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/**
+ * The text of a byte tokenizer's ids: runs of bytes are UTF-8, U+FFFD where they are not.
+ *
+ * @param name the text of an added token
+ */
+export function decodeBytes(ids: readonly number[], name: (id: number) => string): string {
+  let text = "";
+  for (let first = 0; first < ids.length;) {
+    if (ids[first]! > 255) {
+      text += name(ids[first++]!);
+      continue;
+    }
+    let end = first;
+    while (ids[end]! <= 255) end++; // behind the last one there is undefined
+    text += utf8.decode(Uint8Array.from(ids.slice(first, end)));
+    first = end;
+  }
+  return text;
 }
 
 /**

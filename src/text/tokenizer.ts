@@ -10,7 +10,7 @@
  */
 
 import { Tokenizer as Library } from "@huggingface/tokenizers";
-import { byteConfig, byteTokenizer, isByteTokenizer } from "./byte_tokenizer.ts";
+import { byteConfig, byteTokenizer, decodeBytes, isByteTokenizer } from "./byte_tokenizer.ts";
 import { type DecodeStream, decodeStream } from "./decode_stream.ts";
 
 type Json = Record<string, unknown>;
@@ -33,7 +33,7 @@ export class Tokenizer {
   readonly #full: Library;
   /**
    * Does not know them: encodes plain text. Made when it is first needed, as it takes most of a
-   * second for a large vocabulary. Null for the byte tokenizer, which needs no rules.
+   * second for a large vocabulary. Null for a byte tokenizer, which needs no rules.
    */
   readonly #plain: (() => Library) | null;
   readonly #control: ReadonlyMap<string, number>;
@@ -148,6 +148,9 @@ export class Tokenizer {
     const kept = skipSpecial
       ? Array.from(ids).filter((id) => !this.#controlIds.has(id))
       : Array.from(ids);
+    if (this.#plain === null) {
+      return decodeBytes(kept, (id) => this.#full.id_to_token(id) ?? UNKNOWN);
+    }
     let text = "";
     let run: number[] = [];
     for (const id of kept) {
@@ -155,7 +158,7 @@ export class Tokenizer {
         run.push(id);
         continue;
       }
-      text += this.#decodeKnown(run) + "\ufffd";
+      text += this.#decodeKnown(run) + UNKNOWN;
       run = [];
     }
     return text + this.#decodeKnown(run);
@@ -211,6 +214,9 @@ export class Tokenizer {
     return this.#full.decode(ids, { clean_up_tokenization_spaces: false });
   }
 }
+
+/** What stands for an id outside the vocabulary. */
+const UNKNOWN = "\ufffd";
 
 /**
  * Starts a mark in escaped text; alone it breaks a token's name. The code point is one that Unicode
