@@ -217,34 +217,54 @@ export async function callTool(
   const problem = validateArguments(tool.parameters, args);
   if (problem !== null) return failure(tool, "bad-arguments", problem);
   const controller = new AbortController();
-  const { promise: interrupted, reject } = Promise.withResolvers<never>();
-  // Both may reject after the race is decided; that is nobody's error.
-  interrupted.catch(() => {});
-  const timedOut = new Error(`${tool.name} timed out after ${tool.timeoutMs} ms`);
-  const stop = (reason: unknown) => {
-    reject(reason);
-    controller.abort(reason);
-  };
-  const timer = setTimeout(() => stop(timedOut), tool.timeoutMs);
-  const onAbort = () => stop(context.signal?.reason);
-  context.signal?.addEventListener("abort", onAbort, { once: true });
+  const { world, episode } = context;
   try {
-    const { world, episode } = context;
-    const running = Promise.resolve(
-      tool.execute(structuredClone(args), {
-        ...{ world, signal: controller.signal },
-        ...(episode ? { episode } : {}),
-      }),
+    const returned = tool.execute(structuredClone(args), {
+      ...{ world, signal: controller.signal },
+      ...(episode ? { episode } : {}),
+    });
+    return success(
+      tool,
+      isThenable(returned)
+        ? await inTime(tool, Promise.resolve(returned), controller, context.signal)
+        : returned,
     );
-    running.catch(() => {});
-    return success(tool, await Promise.race([running, interrupted]));
   } catch (error) {
     context.signal?.throwIfAborted();
     const failed = failure(tool, "failed", errorText(error));
     return error instanceof ToolUnavailableError ? { ...failed, unavailable: error } : failed;
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
+}
+
+/** What a call under way comes to, unless its time is up or the caller aborts before. */
+async function inTime(
+  { name, timeoutMs }: Tool,
+  running: Promise<unknown>,
+  controller: AbortController,
+  signal: AbortSignal | undefined,
+): Promise<unknown> {
+  const { promise: interrupted, reject } = Promise.withResolvers<never>();
+  // Both may reject after the race is decided; that is nobody's error.
+  interrupted.catch(() => {});
+  running.catch(() => {});
+  const stop = (reason: unknown) => {
+    reject(reason);
+    controller.abort(reason);
+  };
+  const timedOut = new Error(`${name} timed out after ${timeoutMs} ms`);
+  const timer = setTimeout(() => stop(timedOut), timeoutMs);
+  const onAbort = () => stop(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted) onAbort(); // by the tool itself
+  try {
+    return await Promise.race([running, interrupted]);
   } finally {
     clearTimeout(timer);
-    context.signal?.removeEventListener("abort", onAbort);
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 
