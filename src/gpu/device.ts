@@ -57,8 +57,8 @@ export interface GpuOptions {
 
 const STORAGE = 0x80 | 0x04 | 0x08; // GPUBufferUsage.STORAGE | COPY_SRC | COPY_DST
 
-/** Most bytes that `readEach` reads at a time, but for a single larger buffer: 256 MiB. */
-const READ_TOGETHER = 2 ** 28;
+/** Most bytes that `readEach` reads at a time, but for a single larger buffer: 64 MiB. */
+const READ_TOGETHER = 2 ** 26;
 
 /** Scratch of a size that was not wanted between so many read-backs is given up. */
 const KEPT_READS = 4096;
@@ -199,8 +199,9 @@ export class Gpu implements Disposable {
     if (!this.#profiler) {
       throw new TypeError('Cannot profile: open the GPU with { profile: "kernels" }');
     }
-    await this.settle();
-    return await this.#profiler.take();
+    this.submit();
+    const { requests, spans } = this.#profiler.take();
+    return spans(await this.read(...requests));
   }
 
   /** A buffer that lives until `free`; its content is zero. */
@@ -342,8 +343,9 @@ export class Gpu implements Disposable {
       take: async () => {
         let result: ArrayBuffer[];
         try {
+          // While the GPU works; what it had to complain about has come as an event then, too.
+          await turnEventLoop();
           result = await reading.take();
-          await turnEventLoop(); // the device's errors are events, too
         } catch (error) {
           await this.settle();
           throw error;

@@ -33,6 +33,13 @@ export interface MemoryReport {
 
 const MiB = 2 ** 20;
 
+/**
+ * Largest size of buffers for reading back that are mapped when they are made. Deno aborts where a
+ * range is asked for behind a buffer's first mapping before that was awaited, and this is the first
+ * then. Larger ones are not, since while it lasts it takes their size once more.
+ */
+export const MAPPED_BEFORE = 64 * MiB;
+
 /** Counts every buffer of a device and refuses what exceeds the budget. */
 export class Memory {
   readonly #device: GPUDevice;
@@ -64,7 +71,9 @@ export class Memory {
           `${this.table()}\nLower the token budget, the slots or the context, or choose a smaller model`,
       );
     }
-    const buffer = this.#device.createBuffer({ size, usage, label });
+    const mappedAtCreation = (usage & GPUBufferUsage.MAP_READ) !== 0 && size <= MAPPED_BEFORE;
+    const buffer = this.#device.createBuffer({ size, usage, label, mappedAtCreation });
+    if (mappedAtCreation) buffer.unmap();
     this.#held.set(buffer, owner);
     this.#live += size;
     this.#peak = Math.max(this.#peak, this.#live);

@@ -9,6 +9,7 @@
  */
 
 import type { Memory } from "./memory.ts";
+import type { ReadRequest } from "./transfer.ts";
 
 /** What a span of GPU time stands for: one dispatch, or everything in one submit. */
 export type ProfileDetail = "kernels" | "submits";
@@ -26,34 +27,42 @@ export interface GpuSpan {
 /** Most timestamps in one query set. */
 const CAPACITY = 4096;
 
-interface Pending {
-  readonly names: readonly string[];
-  readonly staging: GPUBuffer;
-  /** Host time at which the work was submitted, ms. */
-  submitted: number;
+/** When a submit was made, on the host's clock, ms. */
+interface Submit {
+  /** Its first timestamp, among those of its set. */
+  readonly first: number;
+  time: number;
 }
 
-/** Writes timestamps around passes and reads them back on request. */
+/** Passes whose timestamps a buffer holds, or will. */
+interface Resolved {
+  readonly names: readonly string[];
+  readonly submits: readonly Submit[];
+  readonly buffer: GPUBuffer;
+}
+
+/** Writes timestamps around passes, which stay on the GPU until somebody asks for them. */
 export class Profiler {
   /** What each span stands for. */
   readonly detail: ProfileDetail;
-  readonly #device: GPUDevice;
   readonly #memory: Memory;
   readonly #set: GPUQuerySet;
-  readonly #resolved: GPUBuffer;
+  /** Buffers for timestamps that are not in use. */
+  readonly #free: GPUBuffer[] = [];
   #names: string[] = [];
-  #pending: Pending[] = [];
-  #spans: GpuSpan[] = [];
+  #submits: Submit[] = [];
+  /** The submit that passes are recorded for. */
+  #next: Submit | null = null;
+  #resolved: Resolved[] = [];
+  /** What the next submit resolves. */
+  #resolving: Resolved | null = null;
   /** Host time minus GPU time, ms. */
   #offset = -Infinity;
 
   constructor(device: GPUDevice, memory: Memory, detail: ProfileDetail) {
-    this.#device = device;
     this.#memory = memory;
     this.detail = detail;
     this.#set = device.createQuerySet({ type: "timestamp", count: CAPACITY });
-    const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
-    this.#resolved = memory.create(CAPACITY * 8, "staging", usage, "timestamps");
   }
 
   /** Whether no further pass fits before a submit. */
@@ -65,6 +74,7 @@ export class Profiler {
   pass(name: string): GPUComputePassTimestampWrites {
     const first = 2 * this.#names.length;
     this.#names.push(name);
+    if (!this.#next) this.#submits.push(this.#next = { first, time: Infinity });
     return {
       querySet: this.#set,
       beginningOfPassWriteIndex: first,
@@ -74,48 +84,70 @@ export class Profiler {
 
   /** To be called when a step's passes are encoded. */
   resolve(encoder: GPUCommandEncoder): void {
-    const names = this.#names;
-    if (names.length === 0) return;
-    const bytes = names.length * 16;
-    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-    const staging = this.#memory.create(bytes, "staging", usage, "timestamps read-back");
-    encoder.resolveQuerySet(this.#set, 0, 2 * names.length, this.#resolved, 0);
-    encoder.copyBufferToBuffer(this.#resolved, 0, staging, 0, bytes);
-    this.#pending.push({ names, staging, submitted: Infinity });
-    this.#names = [];
+    if (this.full) this.#collect();
+    if (!this.#resolving) return;
+    const { names, buffer } = this.#resolving;
+    encoder.resolveQuerySet(this.#set, 0, 2 * names.length, buffer, 0);
+    this.#resolving = null;
+  }
+
+  /** Has the set of timestamps resolved with the next submit; what follows begins a new one. */
+  #collect(): void {
+    const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
+    const buffer = this.#free.pop() ??
+      this.#memory.create(CAPACITY * 8, "staging", usage, "timestamps");
+    this.#resolving = { names: this.#names, submits: this.#submits, buffer };
+    this.#resolved.push(this.#resolving);
+    [this.#names, this.#submits] = [[], []];
   }
 
   /** To be called right before a step is submitted. */
   submitting(): void {
-    const last = this.#pending.at(-1);
-    if (last?.submitted === Infinity) last.submitted = performance.now();
+    if (this.#next) this.#next.time = performance.now();
+    this.#next = null;
   }
 
   /** Forgets passes that were dropped before they were submitted. */
   discard(): void {
-    this.#names = [];
+    if (!this.#next) return;
+    this.#names.length = this.#next.first / 2;
+    this.#submits.pop();
+    this.#next = null;
   }
 
-  /** Waits for what was submitted, and returns every span since the last call, oldest first. */
-  async take(): Promise<GpuSpan[]> {
-    const pending = this.#pending.splice(0);
-    await Promise.all(pending.map(async ({ staging, names, submitted }) => {
-      await staging.mapAsync(GPUMapMode.READ);
-      const times = new BigUint64Array(staging.getMappedRange());
-      names.forEach((name, i) => {
-        const [start, end] = [Number(times[2 * i]) / 1e6, Number(times[2 * i + 1]) / 1e6];
-        this.#spans.push({ name, start, end: Math.max(start, end) });
+  /**
+   * Every span of what was submitted since the last call, oldest first.
+   *
+   * @returns what to read, behind whatever was submitted, and what becomes of the contents
+   */
+  take(): {
+    readonly requests: readonly ReadRequest[];
+    readonly spans: (contents: readonly ArrayBuffer[]) => GpuSpan[];
+  } {
+    if (this.#names.length > 0) this.#collect();
+    const resolved = this.#resolved.splice(0);
+    return {
+      requests: resolved.map(({ names, buffer }) => ({ buffer, bytes: names.length * 16 })),
+      spans: (contents) => this.#spans(resolved, contents),
+    };
+  }
+
+  #spans(resolved: readonly Resolved[], contents: readonly ArrayBuffer[]): GpuSpan[] {
+    const spans: GpuSpan[] = [];
+    resolved.forEach(({ names, submits, buffer }, i) => {
+      const times = Array.from(new BigUint64Array(contents[i]!), (time) => Number(time) / 1e6);
+      names.forEach((name, n) => {
+        const [start, end] = [times[2 * n]!, times[2 * n + 1]!];
+        spans.push({ name, start, end: Math.max(start, end) });
       });
       // Work never starts before it is submitted, and starts at once where the queue is idle: the
       // largest difference seen is the difference between the clocks.
-      this.#offset = Math.max(this.#offset, submitted - Number(times[0]) / 1e6);
-      this.#memory.destroy(staging);
-    }));
-    const spans = this.#spans.splice(0).sort((a, b) => a.start - b.start);
-    return spans.map(({ name, start, end }) => ({
-      name,
-      start: start + this.#offset,
-      end: end + this.#offset,
-    }));
+      const ahead = submits.map(({ first, time }) => time - times[first]!);
+      this.#offset = Math.max(this.#offset, ...ahead);
+      this.#free.push(buffer);
+    });
+    const offset = this.#offset;
+    return spans.sort((a, b) => a.start - b.start)
+      .map(({ name, start, end }) => ({ name, start: start + offset, end: end + offset }));
   }
 }

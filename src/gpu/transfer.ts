@@ -11,7 +11,7 @@
  * @module
  */
 
-import { type Memory, Scope } from "./memory.ts";
+import { MAPPED_BEFORE, type Memory, Scope } from "./memory.ts";
 import { checkWithin, spans } from "./ranges.ts";
 import type { Bindable, Recorder } from "./recorder.ts";
 
@@ -42,8 +42,6 @@ export class Transfer {
   readonly #device: GPUDevice;
   readonly #recorder: Recorder;
   readonly #staging: Scope;
-  /** Staging buffers that were mapped before. */
-  readonly #mapped = new WeakSet<GPUBuffer>();
   /** Bytes written since the queue was last told to take them. */
   #written = 0;
   /** Starts the mappings of what was submitted and not asked for yet, oldest first. */
@@ -133,11 +131,9 @@ export class Transfer {
   ): Promise<T> {
     const mapping = staging.mapAsync(GPUMapMode.READ, 0, bytes);
     mapping.catch(() => {}); // may be left alone
-    // Deno aborts where a buffer is asked for its range before its first mapping was awaited.
-    let mapped = this.#mapped.has(staging) ? rangeAtOnce(staging, bytes) : null;
+    let mapped = staging.size <= MAPPED_BEFORE ? rangeAtOnce(staging, bytes) : null;
     if (!mapped) {
       await mapping;
-      this.#mapped.add(staging);
       mapped = staging.getMappedRange(0, bytes);
     }
     const result = copy(mapped);

@@ -36,7 +36,10 @@ export interface GeneratorOptions {
 }
 
 /** Turns that the event loop gets after each round while a queue is open. */
-const OPEN_TURNS = 2;
+const OPEN_TURNS = 3;
+
+/** Steps of promises within which a tool that waits for nothing has answered. */
+const PROMPT_ANSWER = 64;
 
 /** A sequence that was begun. */
 interface Running extends QueuedSequence {
@@ -336,6 +339,7 @@ export class Generator implements Disposable {
         await Promise.race(queue.closed ? turns : [...turns, queue.arrival]);
       }
       // Tools that answer at once are fed in the next round; slow ones hold up nobody else.
+      for (let i = 0; i < PROMPT_ANSWER && turns.size > 0; i++) await null;
       if (turns.size > 0) await turnEventLoop();
       // Who pushes sequences while others run has requests to answer, each in several turns.
       for (let i = 0; i < OPEN_TURNS && !queue.closed; i++) await turnEventLoop();
