@@ -4,7 +4,7 @@
  *
  * A prefill feeds known tokens (a prompt, a tool's result), any number per slot; a decode step feeds
  * each active slot its last token and draws the next. Both are the same forward pass over (slot,
- * position) rows, and each row's result depends on its own slot alone.
+ * position) rows, and each row's result depends on its own slot alone. So they may share a pass, too.
  *
  * @module
  */
@@ -70,8 +70,13 @@ export interface Round {
   take(): Promise<SampledToken[]>;
 }
 
-/** Rows that one prefill pass takes at most; bounds its scratch memory. */
+/** Rows that one pass with known tokens takes at most; bounds its scratch memory. */
 export const PREFILL_ROWS = 512;
+
+/** What a pass feeds, and where; u32 [R] each. */
+interface FedRows extends CacheRows {
+  readonly tokens: Tensor;
+}
 
 /** Slots of one model on its GPU. */
 export class DecodeSlots implements Disposable {
@@ -119,25 +124,35 @@ export class DecodeSlots implements Disposable {
   /** Feeds known tokens: only their keys and values matter. */
   prefill(rows: readonly FedToken[]): void {
     for (let first = 0; first < rows.length; first += PREFILL_ROWS) {
-      const chunk = rows.slice(first, first + PREFILL_ROWS);
-      const tape = new Tape(this.#gpu, { recording: false });
-      const column = (name: "slot" | "position" | "token") =>
-        tape.upload(Uint32Array.from(chunk, (row) => row[name]), `prefill ${name}s`);
-      this.#forward(tape, column("token"), {
-        slots: column("slot"),
-        positions: column("position"),
-      });
+      const fed = this.#upload(rows.slice(first, first + PREFILL_ROWS));
+      this.#forward(new Tape(this.#gpu, { recording: false }), fed);
       this.#gpu.recycle();
     }
   }
 
-  #forward(tape: Tape, tokens: Tensor, rows: CacheRows): Tensor {
+  #upload(rows: readonly FedToken[]): FedRows {
+    const column = (name: keyof FedToken) => {
+      const label = `fed ${name}s`;
+      const values = Uint32Array.from(rows, (row) => row[name]);
+      return new Tensor(this.#gpu.upload(values, label), [rows.length], "u32", label);
+    };
+    return { tokens: column("token"), slots: column("slot"), positions: column("position") };
+  }
+
+  #forward(tape: Tape, rows: FedRows): Tensor {
     const { config } = this.#model;
-    return this.#model.hidden(tape, tokens, rows.positions, (tape, layer, qkv, table) => {
+    return this.#model.hidden(tape, rows.tokens, rows.positions, (tape, layer, qkv, table) => {
       const cache = this.#cache.layers[layer]!;
       const q = ropeToCache(tape, qkv, table, config, cache, rows);
       return attentionDecode(tape, q, cache, rows, config, config.windows[layer]);
     });
+  }
+
+  /** Logits [count, V] of the first rows. */
+  #logits(rows: FedRows, count: number): Tensor {
+    const tape = new Tape(this.#gpu, { recording: false });
+    const { buffer, shape: [, C], dtype, label } = this.#forward(tape, rows);
+    return this.#model.project(tape, new Tensor(buffer, [count, C!], dtype, label));
   }
 
   /** Gives a slot a sequence to decode in the next step; its last token is not fed yet. */
@@ -156,8 +171,15 @@ export class DecodeSlots implements Disposable {
    * @param active the slots that may have something to decode; no other takes part
    * @param steps how many, where fewer than usual are left for all of them
    * @param likeliest how many of the likeliest tokens to report with each that is drawn
+   * @param known tokens to feed before, in the same pass as the first step: at most `PREFILL_ROWS`
+   * with those of the active slots
    */
-  decode(active: readonly number[], steps = this.#stepsPerRead, likeliest = 0): Round {
+  decode(
+    active: readonly number[],
+    steps = this.#stepsPerRead,
+    likeliest = 0,
+    known: readonly FedToken[] = [],
+  ): Round {
     const gpu = this.#gpu;
     const rows = this.#activeRows(active, steps);
     const ranking = likeliest > 0 ? this.#ranking([steps, active.length, likeliest, 2]) : null;
@@ -170,15 +192,24 @@ export class DecodeSlots implements Disposable {
         tape.upload(starts, "starts", [starts.length / (1 + SLOT_WORDS), 1 + SLOT_WORDS]),
       );
     }
-    beginRows(gpu, rows);
-    const { result: logits, again } = gpu.capture(() => {
-      const tape = new Tape(gpu, { recording: false });
-      return this.#model.project(tape, this.#forward(tape, rows.tokens, rows));
-    });
+    // Those of the active slots come first, and get their token and position from the slot.
+    const blank = active.map((slot) => ({ slot, position: 0, token: 0 }));
+    const first = known.length > 0 ? this.#upload([...blank, ...known]) : rows;
+    beginRows(gpu, { ...rows, tokens: first.tokens, positions: first.positions });
+    let captured: { readonly result: Tensor; readonly again: () => void } | null = null;
     for (let step = 0; step < steps; step++) {
-      if (step > 0) again();
+      let logits: Tensor;
+      if (step === 0 && known.length > 0) logits = this.#logits(first, active.length);
+      else if (captured) {
+        captured.again();
+        logits = captured.result;
+      } else {
+        captured = gpu.capture(() => this.#logits(rows, active.length));
+        logits = captured.result;
+      }
       sampleNext(gpu, logits, rows, step, this.#stops);
       if (ranking) rankTokens(gpu, logits, rows, ranking, step);
+      if (!captured) gpu.recycle();
     }
     gpu.recycle();
     const reading = gpu.readBack(rows.ring, ...(ranking ? [ranking] : []));

@@ -11,7 +11,13 @@
 import type { Gpu } from "../gpu/device.ts";
 import { turnEventLoop } from "../gpu/event_loop.ts";
 import { checkSampling, type SamplingOptions } from "../ops/sample.ts";
-import { DecodeSlots, type FedToken, MAX_LIKELIEST, type SampledToken } from "./decode_slots.ts";
+import {
+  DecodeSlots,
+  type FedToken,
+  MAX_LIKELIEST,
+  PREFILL_ROWS,
+  type SampledToken,
+} from "./decode_slots.ts";
 import type { Decoder } from "./decoder.ts";
 import type { Fork } from "./kv_cache.ts";
 import { type QueuedSequence, type Sequence, SequenceQueue } from "./sequence.ts";
@@ -188,6 +194,7 @@ export class Generator implements Disposable {
     const prompts = new Map<string, number>(); // prompt -> slot that still holds it
     const replied: Running[] = []; // onTurn has answered, with what is now the end of the history
     const turns = new Set<Promise<void>>(); // calls of onTurn under way
+    const ended: Sequence[] = []; // their onEnd is due
     let failure: unknown = null;
 
     const end = (run: Running) => {
@@ -201,7 +208,7 @@ export class Generator implements Disposable {
       const turn = { tokens: run.tokens, logprobs: run.logprobs, reason };
       run.tokens = [];
       run.logprobs = [];
-      const ended = (async () => {
+      const answered = (async () => {
         const next = await run.sequence.onTurn(turn);
         if (run.ended) return;
         if (next) this.#checkTokens(next);
@@ -216,8 +223,9 @@ export class Generator implements Disposable {
         if (next !== null && reason === "stop") {
           await run.sequence.onTurn({ tokens: [], logprobs: [], reason: "length" });
         }
-      })().catch((error) => failure ??= error).finally(() => turns.delete(ended));
-      turns.add(ended);
+        ended.push(run.sequence);
+      })().catch((error) => failure ??= error).finally(() => turns.delete(answered));
+      turns.add(answered);
     };
 
     const collect = (run: Running, { token, logprob, likeliest }: SampledToken) => {
@@ -303,7 +311,12 @@ export class Generator implements Disposable {
       const active = numbers.filter((slot) => running[slot]?.decoding);
       let recorded = false;
       if (active.length > 0) {
-        slots.prefill(rows);
+        // No more than the longest of them still has room for.
+        const most = Math.max(...active.map((slot) => roomOf(running[slot]!)));
+        const steps = Math.min(this.#stepsPerRead, most);
+        // In a pass of their own where slots are to get copies of them, or where they are many.
+        const apart = steps <= 0 || forks.length > 0 || active.length + rows.length > PREFILL_ROWS;
+        if (apart) slots.prefill(rows);
         slots.fork(forks);
         for (const { slot, history, sequence: { limit, stream }, sampling } of started) {
           slots.start(slot!, {
@@ -314,13 +327,10 @@ export class Generator implements Disposable {
             sampling,
           });
         }
-        // No more than the longest of them still has room for.
-        const most = Math.max(...active.map((slot) => roomOf(running[slot]!)));
-        const steps = Math.min(this.#stepsPerRead, most);
         if (steps > 0) {
           recorded = true;
           const ranked = Math.max(...active.map((slot) => running[slot]!.sequence.likeliest ?? 0));
-          const round = slots.decode(active, steps, ranked);
+          const round = slots.decode(active, steps, ranked, apart ? [] : rows);
           const runs = new Map(active.map((slot) => [slot, running[slot]!]));
           for (const run of runs.values()) run.underWay += steps;
           rounds.push({
@@ -332,6 +342,7 @@ export class Generator implements Disposable {
           });
         }
       }
+      for (const sequence of ended.splice(0)) sequence.onEnd?.();
       if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || !recorded)) {
         for (const { run, sampled } of await rounds.shift()!.take()) collect(run, sampled);
       } else if (active.length === 0) {

@@ -36,6 +36,11 @@ export interface Sequence {
    * Its exceptions end the whole generation.
    */
   onTurn(turn: GeneratedTurn): Uint32Array | null | Promise<Uint32Array | null>;
+  /**
+   * Called once no turn is left, for what is then to do: the GPU is at work on other sequences, if
+   * there are any. Not called where the signal ended it.
+   */
+  onEnd?(): void;
 }
 
 /** A sequence, and how its tokens are drawn. */

@@ -100,24 +100,25 @@ export async function collect(
   progress: number,
 ): Promise<ScoredRollout[][]> {
   const kept: ScoredRollout[][] = [];
+  const rewards = new Map<Rollout, RewardResult>();
+  const score = (one: Rollout): RewardResult => {
+    const { episode, task } = one;
+    const result = rewards.get(one) ??
+      (episode.unscorable
+        ? unscorableResult()
+        : reward.score(episode, task.reference, { progress, tools: task.tools, task }));
+    rewards.set(one, result);
+    return result;
+  };
   for (let round = 0; round <= resampleDead && kept.length < prompts; round++) {
     const stream = `${sampling.stream}/${round}`;
     const tasks = draw(prompts - kept.length);
     const sampled = await span(
       "rollout",
-      () => rollout(generator, chat, tasks, group, { ...sampling, stream }),
+      () => rollout(generator, chat, tasks, group, { ...sampling, stream, onEpisode: score }),
     );
     await span("scoring", async () => {
-      const all = sampled.flat().map((one): ScoredRollout => {
-        const { episode, task } = one;
-        const context = { progress, tools: task.tools, task };
-        return {
-          ...one,
-          reward: episode.unscorable
-            ? unscorableResult()
-            : reward.score(episode, task.reference, context),
-        };
-      });
+      const all = sampled.flat().map((one) => ({ ...one, reward: score(one) }));
       const judged = judge ? addJudgement(all, await judge(all)) : all;
       for (let first = 0; first < judged.length; first += group) {
         const scored = judged.slice(first, first + group);

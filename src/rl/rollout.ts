@@ -56,8 +56,8 @@ export interface RolloutOptions extends SamplingOptions {
   /** Names the random streams together with the task and the sample's number. */
   readonly stream: string;
   readonly signal?: AbortSignal;
-  /** Called as each episode ends. */
-  readonly onEpisode?: () => void;
+  /** Called with each episode once it has ended, best while the GPU is at work on others. */
+  readonly onEpisode?: (one: Rollout) => void;
 }
 
 /** This many times the same call with the same result in a row is a loop. */
@@ -93,11 +93,8 @@ export async function rollout(
         prompt: recorder.prompt,
         stream: hashText(`${options.stream}/${tasks[i]!.id}/${i}/${sample}`),
         limit: options.maxTokens,
-        async onTurn(turn) {
-          const next = await recorder.onTurn(turn);
-          if (next === null) options.onEpisode?.();
-          return next;
-        },
+        onTurn: (turn) => recorder.onTurn(turn),
+        onEnd: () => options.onEpisode?.(recorder.finish()),
       }))
     ),
     options,
@@ -123,6 +120,7 @@ class Recorder {
   /** Made for the first call, since many episodes have none. */
   #context: EpisodeContext | null = null;
   #sampled = 0;
+  #finished: Rollout | null = null;
   #lastCall = "";
   #inARow = 0;
 
@@ -219,7 +217,12 @@ class Recorder {
     return outcome.text;
   }
 
+  /** The episode, which has ended. */
   finish(): Rollout {
+    return this.#finished ??= this.#finish();
+  }
+
+  #finish(): Rollout {
     // A result that ended the episode, or did not fit, was never seen by the model.
     const length = this.#mask.lastIndexOf(1) + 1 || this.prompt.length;
     for (const column of [this.#ids, this.#mask, this.#logprobs]) column.length = length;

@@ -238,6 +238,8 @@ async function rehearseGeneration(slots: DecodeSlots, sequences: number): Promis
   for (const count of sizesUpTo(Math.min(slots.count, sequences))) {
     const active = Array.from({ length: count }, (_, slot) => slot);
     await slots.decode(active).take();
+    const known = Array(PREFILL_ROWS - count).fill({ slot: 0, position: 0, token: 0 });
+    await slots.decode(active, 1, 0, known).take();
   }
 }
 
