@@ -170,7 +170,7 @@ export class KernelCache {
   readonly #unroll: boolean;
   readonly #onError: (error: Error) => void;
   readonly #kernels = new Map<string, Kernel>();
-  /** The layout of group 1: one window of the params ring, placed by a dynamic offset. */
+  /** The layout of group 1: one window of the params ring. */
   readonly paramsLayout: GPUBindGroupLayout;
 
   /**
@@ -192,7 +192,7 @@ export class KernelCache {
       entries: [{
         binding: 0,
         visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: "uniform", hasDynamicOffset: true },
+        buffer: { type: "uniform" },
       }],
     });
   }

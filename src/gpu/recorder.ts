@@ -52,7 +52,7 @@ interface Copy {
   bytes: number;
 }
 
-/** Bytes between two params windows: the default dynamic offset alignment of WebGPU. */
+/** Bytes between two params windows: the default alignment of uniform offsets in WebGPU. */
 const WINDOW = 256;
 /** Words of a window. */
 const WORDS = WINDOW / 4;
@@ -69,7 +69,12 @@ export class Recorder {
   readonly #ringBytes = new ArrayBuffer(WINDOW * WINDOWS);
   readonly #ringU32 = new Uint32Array(this.#ringBytes);
   readonly #ringF32 = new Float32Array(this.#ringBytes);
-  readonly #ringGroup: GPUBindGroup;
+  readonly #paramsLayout: GPUBindGroupLayout;
+  /**
+   * A bind group for each window that was ever in use. One for all, with dynamic offsets, would be
+   * simpler; but under Mesa's lavapipe a dynamic offset costs a buffer per dispatch, 10 us and more.
+   */
+  readonly #windows: GPUBindGroup[] = [];
   readonly #groups = new Map<string, GPUBindGroup>();
   readonly #ids = new WeakMap<GPUBuffer, number>();
   #nextId = 0;
@@ -97,11 +102,7 @@ export class Recorder {
       GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
       "params ring",
     );
-    this.#ringGroup = device.createBindGroup({
-      label: "params ring",
-      layout: paramsLayout,
-      entries: [{ binding: 0, resource: { buffer: this.#ring, size: WINDOW } }],
-    });
+    this.#paramsLayout = paramsLayout;
   }
 
   /**
@@ -164,7 +165,7 @@ export class Recorder {
     const pass = this.#pass ?? this.#begin(kernel.label);
     pass.setPipeline(kernel.pipeline);
     pass.setBindGroup(0, group);
-    pass.setBindGroup(1, this.#ringGroup, [window * WINDOW]);
+    pass.setBindGroup(1, this.#windows[window]!);
     pass.dispatchWorkgroups(x, y, z);
     this.stats.dispatches++;
     if (this.#profiler?.detail === "kernels") {
@@ -238,7 +239,16 @@ export class Recorder {
   #nextWindow(): number {
     // Split rather than fail: past this many dispatches one more submit costs nothing.
     if (this.#window === WINDOWS || this.#profiler?.full) this.submit();
-    return this.#window++;
+    const window = this.#window++;
+    this.#windows[window] ??= this.#device.createBindGroup({
+      label: "params",
+      layout: this.#paramsLayout,
+      entries: [{
+        binding: 0,
+        resource: { buffer: this.#ring, offset: window * WINDOW, size: WINDOW },
+      }],
+    });
+    return window;
   }
 
   /** @returns the window that holds them */
