@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { Gpu } from "../src/gpu/device.ts";
 import type { KernelCheck } from "../src/ops/checks/mod.ts";
 import { kernelChecks } from "../src/ops/checks/mod.ts";
 import { doctor, renderDoctor } from "../src/run/doctor.ts";
@@ -30,6 +31,7 @@ Deno.test("doctor() reports the adapter and the worst error of each kernel", asy
   const text = renderDoctor(report);
   assertStringIncludes(text, report.adapter);
   assertStringIncludes(text, "All 2 kernels agree with their f64 references");
+  assertStringIncludes(text, "weights   f32, bf16, f16");
   assertEquals(JSON.parse(JSON.stringify(report)), report);
 });
 
@@ -62,4 +64,22 @@ Deno.test("doctor() goes on after a kernel that is wrong or does not compile", a
     text,
     "3 of 5 kernels are wrong on this machine: coarse, broken, uncompiled",
   );
+});
+
+Deno.test("doctor() warns of a type of weights that the adapter gets wrong", async () => {
+  const { read } = Gpu.prototype;
+  let tried = 0;
+  Gpu.prototype.read = async function (...requests) {
+    const contents = await read.apply(this, requests);
+    // Five matrices of 65,536 numbers: those of bf16 come first.
+    if (contents.length === 5 && tried++ === 0) new Uint32Array(contents[0]!)[60_000]! ^= 1;
+    return contents;
+  };
+  try {
+    const report = await doctor({ checks: [] });
+    assertEquals(report.storedTypes, ["f16"]);
+    assertStringIncludes(renderDoctor(report), "Warning: This driver gets weights of bf16 wrong");
+  } finally {
+    Gpu.prototype.read = read;
+  }
 });

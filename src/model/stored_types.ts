@@ -17,7 +17,7 @@ import { type FloatType, rowRange, Tensor } from "../tensor.ts";
 import type { WeightStorage } from "./weights.ts";
 
 /** Types of two bytes. */
-type Packed = Exclude<FloatType, "f32">;
+export type Packed = Exclude<FloatType, "f32">;
 
 /** What is known of a checkpoint's tensors, by its own names. */
 type StoredEntries = ReadonlyMap<
@@ -48,12 +48,17 @@ export async function typeToKeep(
   { dtype: asked, frozen = false }: WeightStorage,
 ): Promise<FloatType> {
   const wanted = asked ?? (frozen ? storedType(entries) : "f32");
-  if (wanted === "f32" || await unpacks(gpu, wanted)) return wanted;
-  if (asked === undefined) return "f32";
+  const usable = await usableType(gpu, wanted);
+  if (usable === wanted || asked === undefined) return usable;
   throw new TypeError(
     `Cannot keep weights as ${wanted}: ${gpu.info.description} multiplies them wrongly; keep them as ` +
       "f32, and see what ./mentor doctor has to say",
   );
+}
+
+/** The type itself where the adapter gets it right, or else f32. */
+export async function usableType(gpu: Gpu, dtype: FloatType): Promise<FloatType> {
+  return dtype === "f32" || await unpacks(gpu, dtype) ? dtype : "f32";
 }
 
 /**

@@ -6,6 +6,7 @@
 
 import { Gpu, type GpuOptions } from "../gpu/device.ts";
 import { DeviceLostError } from "../gpu/errors.ts";
+import { type Packed, usableType } from "../model/stored_types.ts";
 import { type KernelCheck, kernelChecks } from "../ops/checks/mod.ts";
 
 /** How one kernel did. */
@@ -38,6 +39,8 @@ export interface DoctorReport {
   readonly limits: Readonly<Record<string, number>>;
   /** One row per check. */
   readonly kernels: readonly KernelReport[];
+  /** Types of two bytes in which weights that are not trained can be kept: every number was tried. */
+  readonly storedTypes: readonly string[];
   /** What is wrong with the driver but not with the kernels. */
   readonly warnings: readonly string[];
   /** Whether every kernel is right. */
@@ -69,6 +72,10 @@ export async function doctor(
     onKernel(report);
   }
   const { description, vendor, software, features, limits } = gpu.info;
+  const storedTypes: Packed[] = [];
+  for (const dtype of packedTypes) {
+    if (await usableType(gpu, dtype) === dtype) storedTypes.push(dtype);
+  }
   return {
     adapter: description,
     vendor,
@@ -76,7 +83,8 @@ export async function doctor(
     features,
     limits,
     kernels,
-    warnings: await warnings(gpu),
+    storedTypes,
+    warnings: [...typeWarnings(storedTypes), ...await warnings(gpu)],
     ok: kernels.every(({ ok }) => ok),
   };
 }
@@ -98,6 +106,16 @@ async function examine(gpu: Gpu, check: KernelCheck): Promise<KernelReport> {
     const problem = error instanceof Error ? error.message : String(error);
     return { name, cases, worstRelativeError: null, tolerance, ok: false, problem };
   }
+}
+
+const packedTypes: readonly Packed[] = ["bf16", "f16"];
+
+/** @param right types that are unpacked as they should be */
+function typeWarnings(right: readonly Packed[]): string[] {
+  return packedTypes.filter((dtype) => !right.includes(dtype)).map((dtype) =>
+    `This driver gets weights of ${dtype} wrong. Models that come in it are kept as f32, which takes ` +
+    "twice their memory; a newer driver may do better"
+  );
 }
 
 async function warnings(gpu: Gpu): Promise<string[]> {
@@ -128,10 +146,11 @@ const MiB = 2 ** 20;
 
 /** The report as text for a terminal. */
 export function renderDoctor(report: DoctorReport): string {
-  const { adapter, software, features, limits, kernels } = report;
+  const { adapter, software, features, limits, kernels, storedTypes } = report;
   const lines = [
     `adapter   ${adapter}${software ? " (software: runs on the CPU)" : ""}`,
     `features  ${features.join(", ") || "none that are used"}`,
+    `weights   ${["f32", ...storedTypes].join(", ")}`,
   ];
   Object.entries(limits).forEach(([name, value], i) => {
     const shown = /Buffer(Binding)?Size$/.test(name) ? `${Math.floor(value / MiB)} MiB` : value;

@@ -8,6 +8,7 @@ import type { Gpu } from "../../gpu/device.ts";
 import { type MemoryReport, sizeClass } from "../../gpu/memory.ts";
 import { DecodeSlots, PREFILL_ROWS } from "../../model/decode_slots.ts";
 import { Decoder } from "../../model/decoder.ts";
+import { usableType } from "../../model/stored_types.ts";
 import { ValueHead } from "../../model/value_head.ts";
 import { distillUpdate } from "../../rl/distill.ts";
 import { dpoUpdate, withReference } from "../../rl/dpo.ts";
@@ -59,7 +60,11 @@ export async function rehearse(
   using dry = gpu.rehearse();
   const { config: sizes, tokenizer, lora } = blueprint;
   const adapts = lora !== null || config.lora.rank > 0;
-  using model = Decoder.zeros(dry, sizes, adapts ? frozenStorage(blueprint, config) : {});
+  using model = Decoder.zeros(
+    dry,
+    sizes,
+    adapts ? await frozenStorage(gpu, blueprint, config) : {},
+  );
   if (adapts) model.adapt(lora ?? loraOf(config.lora));
   const chat = chatOf(tokenizer, config.chat);
   const tasks = await openTasks(config, tools, chat, sizes.maxPositions);
@@ -69,7 +74,7 @@ export async function rehearse(
   const { method, rollout, evaluation } = config;
   const { prompts, group } = rollout;
   using slots = new DecodeSlots(model, rollout.slots, tasks.maxTokens, 1, chat.stops);
-  using auxiliaries = emptyAuxiliaries(dry, model, config, blueprint);
+  using auxiliaries = await emptyAuxiliaries(gpu, dry, model, config, blueprint);
   const { head, critic } = auxiliaries;
   const shared = head && !critic ? { extra: head.parameters } : {};
   using learner = new Learner(model, { ...learnerOptions(config), ...shared });
@@ -113,53 +118,60 @@ export async function rehearse(
   };
 }
 
-/** How weights of a model are kept that are not trained. */
-function frozenStorage({ stored }: Sizes, { dtype }: RunConfig) {
+/** How an adapter keeps weights of a model that are not trained. */
+async function frozenStorage(gpu: Gpu, { stored }: Sizes, { dtype }: RunConfig) {
   const frozen = storageOf({ train: false, dtype });
-  return { ...frozen, dtype: frozen.dtype ?? stored };
+  return { ...frozen, dtype: frozen.dtype ?? await usableType(gpu, stored) };
 }
 
 /** Models of the sizes of those that the run opens beside the student. */
-function emptyAuxiliaries(
+async function emptyAuxiliaries(
+  gpu: Gpu,
   dry: Gpu,
   model: Decoder,
   config: RunConfig,
   blueprint: Blueprint,
-): Auxiliaries {
+): Promise<Auxiliaries> {
   using opened = new DisposableStack();
   const { config: sizes, lora } = blueprint;
-  const another = ({ train, saved }: { train: boolean; saved: boolean }): Decoder => {
+  const another = async (
+    { train, saved }: { train: boolean; saved: boolean },
+  ): Promise<Decoder> => {
     if (!model.adapters) {
       const stored = saved ? "f32" : blueprint.stored;
-      const storage = train ? {} : frozenStorage({ ...blueprint, stored }, config);
+      const storage = train ? {} : await frozenStorage(gpu, { ...blueprint, stored }, config);
       return Decoder.zeros(dry, sizes, storage);
     }
     const { base } = model;
     if (train || saved || lora) base.adapt(model.adapters.config);
     return base;
   };
-  const onlooker = (role: Onlooker): Decoder | null => {
+  const onlooker = async (role: Onlooker): Promise<Decoder | null> => {
     const sizes = blueprint.onlookers[role];
     if (!sizes) return null;
-    const other = opened.use(Decoder.zeros(dry, sizes.config, frozenStorage(sizes, config)));
+    const other = opened.use(
+      Decoder.zeros(dry, sizes.config, await frozenStorage(gpu, sizes, config)),
+    );
     if (sizes.lora) other.adapt(sizes.lora);
     return other;
   };
   // What a warm-up leaves is saved as it was trained: in f32, with its adapters.
   const saved = warmupSteps(config) > 0;
-  const reference = staysClose(config) ? opened.use(another({ train: false, saved })) : null;
+  const reference = staysClose(config) ? opened.use(await another({ train: false, saved })) : null;
   const head = config.method === "ppo"
     ? opened.use(new ValueHead(dry, model.config.hiddenSize))
     : null;
   const critic = head && config.ppo.critic === "model"
     ? opened.use(
-      new Learner(opened.use(another({ train: true, saved: false })), {
+      new Learner(opened.use(await another({ train: true, saved: false })), {
         ...learnerOptions(config),
         extra: head.parameters,
       }),
     )
     : null;
-  const [teacher, expert, base] = [onlooker("teacher"), onlooker("expert"), onlooker("base")];
+  const teacher = await onlooker("teacher");
+  const expert = await onlooker("expert");
+  const base = await onlooker("base");
   const kept = opened.move();
   return {
     ...{ reference, head, critic, teacher, expert, base },
