@@ -130,13 +130,25 @@ export class DecodeSlots implements Disposable {
     }
   }
 
+  /** Uploads at most `PREFILL_ROWS` rows, column by column, at the same places whatever their number. */
   #upload(rows: readonly FedToken[]): FedRows {
-    const column = (name: keyof FedToken) => {
-      const label = `fed ${name}s`;
-      const values = Uint32Array.from(rows, (row) => row[name]);
-      return new Tensor(this.#gpu.upload(values, label), [rows.length], "u32", label);
+    const values = new Uint32Array(3 * PREFILL_ROWS);
+    rows.forEach(({ token, slot, position }, row) => {
+      values[row] = token;
+      values[PREFILL_ROWS + row] = slot;
+      values[2 * PREFILL_ROWS + row] = position;
+    });
+    const buffer = this.#gpu.upload(values, "fed rows");
+    const column = (number: number, label: string) => {
+      const size = PREFILL_ROWS * 4;
+      const range = { offset: number * size, size };
+      return new Tensor(buffer, [rows.length], "u32", label, false, range);
     };
-    return { tokens: column("token"), slots: column("slot"), positions: column("position") };
+    return {
+      tokens: column(0, "fed tokens"),
+      slots: column(1, "fed slots"),
+      positions: column(2, "fed positions"),
+    };
   }
 
   #forward(tape: Tape, rows: FedRows): Tensor {
