@@ -14,6 +14,7 @@ import { elementwise } from "../src/ops/launch.ts";
 import { lmHead } from "../src/ops/lm_head.ts";
 import { matmul, tile } from "../src/ops/matmul.ts";
 import { rmsnorm } from "../src/ops/norm.ts";
+import { foldRows } from "../src/ops/reduce.ts";
 import { rope, ropeTable, ropeToCache } from "../src/ops/rope.ts";
 import { sampleNext, SLOT_WORDS, slotWords } from "../src/ops/sample.ts";
 import { selectRows } from "../src/ops/select.ts";
@@ -228,6 +229,20 @@ export function workloads(gpu: Gpu): Workload[] {
     },
   };
 
+  const { partialRows } = gpu.tuning;
+  const [dy, sums] = [fixture.tensor([T, 3 * C]), fixture.tensor([3 * C])];
+  const columnSums: Workload = {
+    shape: `${T} x ${3 * C}`,
+    costs: {
+      "reduce.partial_rows": pass(1, 1)(T * 3 * C),
+      "reduce.fold_rows": pass(1, 1)(Math.ceil(T / partialRows) * 3 * C),
+    },
+    record() {
+      foldRows(new Tape(gpu), dy, sums, 0);
+      gpu.recycle();
+    },
+  };
+
   const ids = Uint32Array.from({ length: T }, (_, t) => (t * 2654435761) % V);
   const embeddings = fixture.parameter([V, C]);
   const lookup: Workload = {
@@ -323,7 +338,7 @@ export function workloads(gpu: Gpu): Workload[] {
     },
   };
   return [
-    ...[norm, gate, rotation, attending, vocabulary, lookup, selection, update],
+    ...[norm, gate, rotation, attending, columnSums, vocabulary, lookup, selection, update],
     ...[decoding, sampling],
   ];
 }
