@@ -214,6 +214,7 @@ fn next(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
     let at = params.step * params.rows + row;
     if (current.position == NONE) {
       ring[at] = vec2u(NONE, 0u);
+      positions[row] = NONE; // the row may have been another slot's
     } else {
       // NaN logits never win a comparison: there is no winner then, and the logprob says NaN.
       var logprob = 0x7fc00000u;

@@ -31,7 +31,7 @@ Deno.test("doctor() reports the adapter and the worst error of each kernel", asy
   const text = renderDoctor(report);
   assertStringIncludes(text, report.adapter);
   assertStringIncludes(text, "All 2 kernels agree with their f64 references");
-  assertStringIncludes(text, "weights   f32, bf16, f16");
+  assertStringIncludes(text, `weights   ${["f32", ...report.storedTypes].join(", ")}`);
   assertEquals(JSON.parse(JSON.stringify(report)), report);
 });
 
@@ -64,6 +64,22 @@ Deno.test("doctor() goes on after a kernel that is wrong or does not compile", a
     text,
     "3 of 5 kernels are wrong on this machine: coarse, broken, uncompiled",
   );
+});
+
+Deno.test("doctor() warns of a type of weights that the adapter can't even compile", async () => {
+  const { dispatch } = Gpu.prototype;
+  Gpu.prototype.dispatch = function (name, entry, work) {
+    const broken = work.stored === "f16" ? { ...work, constants: { NONE: 1 } } : work;
+    return dispatch.call(this, name, entry, broken);
+  };
+  try {
+    const checks = kernelChecks.filter(({ name }) => name === "clear");
+    const report = await doctor({ checks });
+    assertEquals([report.ok, report.storedTypes], [true, ["bf16"]]);
+    assertStringIncludes(renderDoctor(report), "Warning: This driver gets weights of f16 wrong");
+  } finally {
+    Gpu.prototype.dispatch = dispatch;
+  }
 });
 
 Deno.test("doctor() warns of a type of weights that the adapter gets wrong", async () => {

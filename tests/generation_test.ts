@@ -120,6 +120,77 @@ for (
   });
 }
 
+/** Sequences that stop often, in slots of their own, with answers of all lengths. */
+const talkative: Request[] = Array.from({ length: 24 }, (_, i) => {
+  const bits = (from: number) => Math.imul(i + 1, 2654435761) >>> from;
+  const reply = (k: number) =>
+    Array.from({ length: 1 + bits(k + 5) % 7 }, (_, j) => 5 + (j + k + i) % 30);
+  return {
+    prompt: Array.from({ length: 8 + bits(3) % 12 }, (_, j) => (7 * j + i) % 39 + 4),
+    stream: 100 + i,
+    limit: 44 + bits(9) % 20,
+    replies: [0, 1, 2, 3].map(reply),
+  };
+});
+
+for (const roundsInFlight of [1, 2, 3]) {
+  const name = "slots that stop while others are fed keep their caches";
+  Deno.test(`${name}: ${roundsInFlight} in flight`, async () => {
+    using one = generator({ slots: 1, length: 64, roundsInFlight: 1 });
+    const expected = await sample(one, talkative);
+    for (const slots of [6, 24]) {
+      for (const stepsPerRead of [2, 6]) {
+        using batch = generator({ slots, length: 64, stepsPerRead, roundsInFlight });
+        for (const late of [false, true]) {
+          const all = talkative.map(recorded);
+          const sequences = all.map(({ sequence }, i): Sequence => ({
+            ...sequence,
+            async onTurn(turn) {
+              for (let wait = late ? (i + turn.tokens.length) % 8 : 0; wait > 0; wait--) {
+                await new Promise((resolve) => setTimeout(resolve));
+              }
+              return await sequence.onTurn(turn);
+            },
+          }));
+          await batch.run(sequences, SAMPLING);
+          assertEquals(all.map(({ result }) => result), expected);
+        }
+      }
+    }
+  });
+}
+
+Deno.test("a sequence hears once that it has ended, behind its last turn, unless it was aborted", async () => {
+  using batch = generator({ slots: 3 });
+  const heard: string[] = [];
+  const controller = new AbortController();
+  const sequences = requests.slice(0, 6).map((request, i): Sequence => ({
+    ...recorded(request).sequence,
+    ...(i === 2 ? { signal: controller.signal } : {}),
+    onTurn() {
+      heard.push(`turn ${i}`);
+      if (i === 2) controller.abort();
+      return null;
+    },
+    onEnd: () => heard.push(`end ${i}`),
+  }));
+  await batch.run(sequences, SAMPLING);
+  for (const i of [0, 1, 3, 4, 5]) {
+    assertEquals(heard.filter((event) => event.endsWith(` ${i}`)), [`turn ${i}`, `end ${i}`]);
+  }
+  assertEquals(heard.filter((event) => event.endsWith(" 2")), ["turn 2"]);
+});
+
+Deno.test("what onEnd throws ends the generation, and the generator can be used again", async () => {
+  using batch = generator();
+  const [{ sequence }] = requests.slice(0, 1).map(recorded) as [ReturnType<typeof recorded>];
+  const onEnd = () => {
+    throw new Error("no room on the shelf");
+  };
+  await assertRejects(() => batch.run([{ ...sequence, onEnd }], SAMPLING), Error, "on the shelf");
+  assertEquals(await sample(batch, requests), alone);
+});
+
 Deno.test("a generator gives the same again, whatever it did before", async () => {
   using again = generator();
   await sample(again, requests.slice(3, 8), { temperature: 2, seed: 9 });

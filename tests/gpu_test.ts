@@ -309,6 +309,16 @@ Deno.test("a device that goes away is a DeviceLostError, for good", async () => 
   await assertRejects(() => opened.settle(), DeviceLostError);
 });
 
+Deno.test("a device that goes away before anything was read is a DeviceLostError, too", async () => {
+  const [opened, device] = await openWithDevice();
+  using _ = opened;
+  const buffer = opened.allocate(16, "other", "x");
+  device.destroy();
+  for (let i = 0; i < 2; i++) {
+    await assertRejects(() => opened.read({ buffer, bytes: 16 }), DeviceLostError);
+  }
+});
+
 Deno.test("closing a GPU is no loss, and may be done twice", async () => {
   const opened = await Gpu.open();
   opened.close();

@@ -79,6 +79,11 @@ Deno.test("a plan of adapters is within 15 % of what the run then takes", async 
   assert(parameters.trained < parameters.total / 5);
 });
 
+Deno.test("more slots than a pass has rows can be planned", async () => {
+  const { bytes } = await plan({ ...small, rollout: { slots: 520, prompts: 65, group: 8 } });
+  assert(bytes.total > 0);
+});
+
 Deno.test("an interrupted run of adapters goes on to the same bits, dropout and all", async () => {
   const out = join(folder, "stopped");
   const stop = new AbortController();

@@ -58,6 +58,20 @@ Deno.test("profiling changes no bit of what is computed", async () => {
   assertEquals(await train(profiled), await train(plain));
 });
 
+Deno.test("a profile leaves out what was discarded, and may be asked for twice at once", async () => {
+  using gpu = await Gpu.open({ profile: "kernels" });
+  const y = { buffer: gpu.allocate(16, "other", "y") };
+  const clear = () => elementwise(gpu, "add", "clear", 1, { y }, { count: 4 });
+  clear();
+  gpu.submit();
+  clear();
+  gpu.discard();
+  clear();
+  clear();
+  const both = await Promise.all([gpu.profile(), gpu.profile()]);
+  assertEquals(both.map((spans) => spans.length), [3, 0]);
+});
+
 Deno.test("a profile must be asked for when the device is opened", async () => {
   using gpu = await Gpu.open();
   await assertRejects(() => gpu.profile(), TypeError, "Cannot profile");

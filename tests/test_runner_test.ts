@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { resolve } from "@std/path";
-import { countFiles, countTests, summary, testArguments } from "../scripts/test.ts";
+import { countTests, passedAll, summary, testArguments } from "../scripts/test.ts";
 
 const REPORT = `<testsuites name="deno test" tests="6" failures="1" errors="0" time="0.081">
     <testsuite name="./a_test.ts" tests="5" disabled="1" errors="0" failures="1">
@@ -24,7 +24,12 @@ const REPORT = `<testsuites name="deno test" tests="6" failures="1" errors="0" t
 Deno.test("the test runner counts tests of all files, and steps only with their test", () => {
   assertEquals(countTests(REPORT), { passed: 2, failed: 1, skipped: 1 });
   assertEquals(countTests(""), { passed: 0, failed: 0, skipped: 0 });
-  assertEquals([countFiles(REPORT), countFiles("")], [2, 0]);
+});
+
+Deno.test("the test runner takes a run for passed only if every file is there and none failed", () => {
+  const fine = REPORT.replace(/<failure.*<\/failure>/, "");
+  assertEquals([passedAll(fine, 2), passedAll(fine, 3)], [true, false]);
+  assertEquals([passedAll(REPORT, 2), passedAll("", 2)], [false, false]);
 });
 
 Deno.test("the test runner's last line mentions skipped tests only where there are some", () => {

@@ -101,6 +101,7 @@ Deno.test("decoding is total", () => {
   assertEquals(tokenizer.decode([263], { skipSpecial: true }), "");
   assertEquals(tokenizer.decode([0xff, 0x41]), "\ufffdA");
   assertEquals(tokenizer.decode([0x41, 264, 99999, 0x42]), "A\ufffd\ufffdB");
+  assertEquals(tokenizer.decode([NaN, -1, 65.5, Infinity, 0x42]), "\ufffd".repeat(4) + "B");
   const next = random(2);
   for (let i = 0; i < 200; i++) {
     tokenizer.decode(Array.from({ length: 20 }, () => Math.floor(next() * 280)));

@@ -34,17 +34,19 @@ export interface MemoryReport {
 const MiB = 2 ** 20;
 
 /**
- * Largest size of buffers for reading back that are mapped when they are made. Deno aborts where a
- * range is asked for behind a buffer's first mapping before that was awaited, and this is the first
- * then. Larger ones are not, since while it lasts it takes their size once more.
+ * Deno aborts where a buffer's range is asked for before its first mapping was awaited. Buffers for
+ * reading back are therefore mapped once as they are made, up to this size: while that lasts, it takes
+ * as much memory again.
  */
-export const MAPPED_BEFORE = 64 * MiB;
+const MAPPED_WHEN_MADE = 64 * MiB;
 
 /** Counts every buffer of a device and refuses what exceeds the budget. */
 export class Memory {
   readonly #device: GPUDevice;
   readonly #budget: number;
   readonly #held = new Map<GPUBuffer, Owner>();
+  /** Buffers that were mapped when they were made. */
+  readonly #mapped = new WeakSet<GPUBuffer>();
   #live = 0;
   #peak = 0;
   #created = 0;
@@ -71,14 +73,28 @@ export class Memory {
           `${this.table()}\nLower the token budget, the slots or the context, or choose a smaller model`,
       );
     }
-    const mappedAtCreation = (usage & GPUBufferUsage.MAP_READ) !== 0 && size <= MAPPED_BEFORE;
+    const mappedAtCreation = (usage & GPUBufferUsage.MAP_READ) !== 0 && size <= MAPPED_WHEN_MADE;
     const buffer = this.#device.createBuffer({ size, usage, label, mappedAtCreation });
-    if (mappedAtCreation) buffer.unmap();
+    if (mappedAtCreation) this.#unmap(buffer);
     this.#held.set(buffer, owner);
     this.#live += size;
     this.#peak = Math.max(this.#peak, this.#live);
     this.#created++;
     return buffer;
+  }
+
+  #unmap(buffer: GPUBuffer): void {
+    try {
+      buffer.unmap();
+      this.#mapped.add(buffer);
+    } catch {
+      // The device is lost or out of memory, and whoever reads from the buffer is told so.
+    }
+  }
+
+  /** Whether the range of a buffer may be asked for right behind `mapAsync`. */
+  mapsAtOnce(buffer: GPUBuffer): boolean {
+    return this.#mapped.has(buffer);
   }
 
   /** Destroys a buffer; a second call is a no-op. */

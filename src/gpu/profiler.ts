@@ -126,6 +126,8 @@ export class Profiler {
   } {
     if (this.#names.length > 0) this.#collect();
     const resolved = this.#resolved.splice(0);
+    // They are read before anything else is resolved into them.
+    this.#free.push(...resolved.map(({ buffer }) => buffer));
     return {
       requests: resolved.map(({ names, buffer }) => ({ buffer, bytes: names.length * 16 })),
       spans: (contents) => this.#spans(resolved, contents),
@@ -134,7 +136,7 @@ export class Profiler {
 
   #spans(resolved: readonly Resolved[], contents: readonly ArrayBuffer[]): GpuSpan[] {
     const spans: GpuSpan[] = [];
-    resolved.forEach(({ names, submits, buffer }, i) => {
+    resolved.forEach(({ names, submits }, i) => {
       const times = Array.from(new BigUint64Array(contents[i]!), (time) => Number(time) / 1e6);
       names.forEach((name, n) => {
         const [start, end] = [times[2 * n]!, times[2 * n + 1]!];
@@ -144,7 +146,6 @@ export class Profiler {
       // largest difference seen is the difference between the clocks.
       const ahead = submits.map(({ first, time }) => time - times[first]!);
       this.#offset = Math.max(this.#offset, ...ahead);
-      this.#free.push(buffer);
     });
     const offset = this.#offset;
     return spans.sort((a, b) => a.start - b.start)

@@ -31,7 +31,7 @@ export interface RecorderStats {
   submits: number;
   /** Dispatches so far. */
   dispatches: number;
-  /** Bind groups created so far; constant in steady state. */
+  /** Bind groups created so far, those of params aside; constant in steady state. */
   bindGroups: number;
 }
 
@@ -240,15 +240,17 @@ export class Recorder {
     // Split rather than fail: past this many dispatches one more submit costs nothing.
     if (this.#window === WINDOWS || this.#profiler?.full) this.submit();
     const window = this.#window++;
-    this.#windows[window] ??= this.#device.createBindGroup({
+    this.#windows[window] ??= this.#windowGroup(window);
+    return window;
+  }
+
+  #windowGroup(window: number): GPUBindGroup {
+    const resource = { buffer: this.#ring, offset: window * WINDOW, size: WINDOW };
+    return this.#device.createBindGroup({
       label: "params",
       layout: this.#paramsLayout,
-      entries: [{
-        binding: 0,
-        resource: { buffer: this.#ring, offset: window * WINDOW, size: WINDOW },
-      }],
+      entries: [{ binding: 0, resource }],
     });
-    return window;
   }
 
   /** @returns the window that holds them */

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { MAPPED_BEFORE, type Memory, Scope } from "./memory.ts";
+import { type Memory, Scope } from "./memory.ts";
 import { checkWithin, spans } from "./ranges.ts";
 import type { Bindable, Recorder } from "./recorder.ts";
 
@@ -40,6 +40,7 @@ const LEAST_STAGING = 2 ** 16;
 /** Uploads through the queue and reads back through recycled staging buffers. */
 export class Transfer {
   readonly #device: GPUDevice;
+  readonly #memory: Memory;
   readonly #recorder: Recorder;
   readonly #staging: Scope;
   /** Bytes written since the queue was last told to take them. */
@@ -49,6 +50,7 @@ export class Transfer {
 
   constructor(device: GPUDevice, memory: Memory, recorder: Recorder) {
     this.#device = device;
+    this.#memory = memory;
     this.#recorder = recorder;
     this.#staging = new Scope(
       memory,
@@ -131,7 +133,7 @@ export class Transfer {
   ): Promise<T> {
     const mapping = staging.mapAsync(GPUMapMode.READ, 0, bytes);
     mapping.catch(() => {}); // may be left alone
-    let mapped = staging.size <= MAPPED_BEFORE ? rangeAtOnce(staging, bytes) : null;
+    let mapped = this.#memory.mapsAtOnce(staging) ? rangeAtOnce(staging, bytes) : null;
     if (!mapped) {
       await mapping;
       mapped = staging.getMappedRange(0, bytes);

@@ -132,6 +132,11 @@ export class DecodeSlots implements Disposable {
 
   /** Uploads at most `PREFILL_ROWS` rows, column by column, at the same places whatever their number. */
   #upload(rows: readonly FedToken[]): FedRows {
+    if (rows.length > PREFILL_ROWS) {
+      throw new RangeError(
+        `Cannot feed ${rows.length} tokens in one pass, which takes ${PREFILL_ROWS}; prefill some before`,
+      );
+    }
     const values = new Uint32Array(3 * PREFILL_ROWS);
     rows.forEach(({ token, slot, position }, row) => {
       values[row] = token;

@@ -342,7 +342,9 @@ export class Generator implements Disposable {
           });
         }
       }
-      for (const sequence of ended.splice(0)) sequence.onEnd?.();
+      for (const sequence of ended.splice(0)) {
+        if (!sequence.signal?.aborted) sequence.onEnd?.();
+      }
       if (rounds.length > 0 && (rounds.length >= this.#roundsInFlight || !recorded)) {
         for (const { run, sampled } of await rounds.shift()!.take()) collect(run, sampled);
       } else if (active.length === 0) {

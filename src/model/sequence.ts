@@ -38,7 +38,7 @@ export interface Sequence {
   onTurn(turn: GeneratedTurn): Uint32Array | null | Promise<Uint32Array | null>;
   /**
    * Called once no turn is left, for what is then to do: the GPU is at work on other sequences, if
-   * there are any. Not called where the signal ended it.
+   * there are any. Not called where the signal ended it. Its exceptions end the generation, too.
    */
   onEnd?(): void;
 }

@@ -9,6 +9,7 @@
  */
 
 import type { Gpu } from "../gpu/device.ts";
+import { GpuValidationError, ShaderCompileError } from "../gpu/errors.ts";
 import { toFloat32 } from "../io/safetensors.ts";
 import { embedding } from "../ops/embedding.ts";
 import { matmul } from "../ops/matmul.ts";
@@ -45,20 +46,29 @@ const known = new WeakMap<Gpu, Map<Packed, boolean>>();
 export async function typeToKeep(
   gpu: Gpu,
   entries: StoredEntries,
-  { dtype: asked, frozen = false }: WeightStorage,
+  { dtype, frozen = false }: WeightStorage,
 ): Promise<FloatType> {
-  const wanted = asked ?? (frozen ? storedType(entries) : "f32");
-  const usable = await usableType(gpu, wanted);
-  if (usable === wanted || asked === undefined) return usable;
+  return await usableType(gpu, frozen ? storedType(entries) : "f32", dtype);
+}
+
+/**
+ * The type that was asked for; or else the one a model is stored in, if the adapter gets its products
+ * right, or f32.
+ *
+ * @throws {TypeError} if the adapter's products of the type that was asked for are wrong.
+ */
+export async function usableType(
+  gpu: Gpu,
+  stored: FloatType,
+  asked?: FloatType,
+): Promise<FloatType> {
+  const wanted = asked ?? stored;
+  if (wanted === "f32" || await unpacks(gpu, wanted)) return wanted;
+  if (asked === undefined) return "f32";
   throw new TypeError(
     `Cannot keep weights as ${wanted}: ${gpu.info.description} multiplies them wrongly; keep them as ` +
       "f32, and see what ./mentor doctor has to say",
   );
-}
-
-/** The type itself where the adapter gets it right, or else f32. */
-export async function usableType(gpu: Gpu, dtype: FloatType): Promise<FloatType> {
-  return dtype === "f32" || await unpacks(gpu, dtype) ? dtype : "f32";
 }
 
 /**
@@ -78,7 +88,12 @@ export function storedType(entries: StoredEntries): FloatType {
 async function unpacks(gpu: Gpu, dtype: Packed): Promise<boolean> {
   const results = known.get(gpu) ?? new Map<Packed, boolean>();
   known.set(gpu, results);
-  const result = results.get(dtype) ?? await tryAll(gpu, dtype);
+  const result = results.get(dtype) ?? await tryAll(gpu, dtype).catch((error) => {
+    // A driver may not even compile them.
+    if (!(error instanceof ShaderCompileError || error instanceof GpuValidationError)) throw error;
+    gpu.discard();
+    return false;
+  });
   results.set(dtype, result);
   return result;
 }

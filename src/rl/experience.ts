@@ -110,12 +110,16 @@ export async function collect(
     rewards.set(one, result);
     return result;
   };
+  const onEpisode = (one: Rollout) => {
+    score(one);
+    sampling.onEpisode?.(one);
+  };
   for (let round = 0; round <= resampleDead && kept.length < prompts; round++) {
     const stream = `${sampling.stream}/${round}`;
     const tasks = draw(prompts - kept.length);
     const sampled = await span(
       "rollout",
-      () => rollout(generator, chat, tasks, group, { ...sampling, stream, onEpisode: score }),
+      () => rollout(generator, chat, tasks, group, { ...sampling, stream, onEpisode }),
     );
     await span("scoring", async () => {
       const all = sampled.flat().map((one) => ({ ...one, reward: score(one) }));

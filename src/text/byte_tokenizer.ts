@@ -77,6 +77,10 @@ export function isByteTokenizer(tokenizer: Record<string, unknown>): boolean {
     );
 }
 
+function isByte(id: number | undefined): boolean {
+  return Number.isInteger(id) && id! >= 0 && id! <= 255;
+}
+
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
@@ -87,12 +91,12 @@ const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 export function decodeBytes(ids: readonly number[], name: (id: number) => string): string {
   let text = "";
   for (let first = 0; first < ids.length;) {
-    if (ids[first]! > 255) {
+    if (!isByte(ids[first])) {
       text += name(ids[first++]!);
       continue;
     }
-    let end = first;
-    while (ids[end]! <= 255) end++; // behind the last one there is undefined
+    let end = first + 1;
+    while (isByte(ids[end])) end++; // behind the last one there is undefined
     text += utf8.decode(Uint8Array.from(ids.slice(first, end)));
     first = end;
   }

@@ -121,7 +121,7 @@ export async function rehearse(
 /** How an adapter keeps weights of a model that are not trained. */
 async function frozenStorage(gpu: Gpu, { stored }: Sizes, { dtype }: RunConfig) {
   const frozen = storageOf({ train: false, dtype });
-  return { ...frozen, dtype: frozen.dtype ?? await usableType(gpu, stored) };
+  return { ...frozen, dtype: await usableType(gpu, stored, frozen.dtype) };
 }
 
 /** Models of the sizes of those that the run opens beside the student. */
@@ -250,7 +250,7 @@ async function rehearseGeneration(slots: DecodeSlots, sequences: number): Promis
   for (const count of sizesUpTo(Math.min(slots.count, sequences))) {
     const active = Array.from({ length: count }, (_, slot) => slot);
     await slots.decode(active).take();
-    const known = Array(PREFILL_ROWS - count).fill({ slot: 0, position: 0, token: 0 });
+    const known = Array(Math.max(0, PREFILL_ROWS - count)).fill({ slot: 0, position: 0, token: 0 });
     await slots.decode(active, 1, 0, known).take();
   }
 }
