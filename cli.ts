@@ -228,7 +228,9 @@ are sound, and measures whether it is worth starting from. Takes some three minu
   doctor: {
     summary: "show adapter, driver and limits, and check every kernel on this machine",
     usage: "./mentor doctor [--json]",
-    about: "Runs every kernel against its f64 reference and prints the worst error of each.",
+    about:
+      `Runs every kernel against its f64 reference and prints the worst error of each. Then every
+number of bf16 and f16 goes through products and look-ups: "weights" lists the types that hold.`,
     settings: false,
     async run({ json: asJson, quiet }) {
       const { kernelChecks } = await import("./src/ops/checks/mod.ts");

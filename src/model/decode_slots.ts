@@ -168,8 +168,8 @@ export class DecodeSlots implements Disposable {
   /** Logits [count, V] of the first rows. */
   #logits(rows: FedRows, count: number): Tensor {
     const tape = new Tape(this.#gpu, { recording: false });
-    const { buffer, shape: [, C], dtype, label } = this.#forward(tape, rows);
-    return this.#model.project(tape, new Tensor(buffer, [count, C!], dtype, label));
+    const hidden = this.#forward(tape, rows);
+    return this.#model.project(tape, seenAs(hidden, [count, hidden.shape[1]!]));
   }
 
   /** Gives a slot a sequence to decode in the next step; its last token is not fed yet. */
@@ -213,20 +213,17 @@ export class DecodeSlots implements Disposable {
     const blank = active.map((slot) => ({ slot, position: 0, token: 0 }));
     const first = known.length > 0 ? this.#upload([...blank, ...known]) : rows;
     beginRows(gpu, { ...rows, tokens: first.tokens, positions: first.positions });
-    let captured: { readonly result: Tensor; readonly again: () => void } | null = null;
+    /** The first step that feeds nothing else, which those behind it repeat. */
+    let plain: { readonly result: Tensor; readonly again: () => void } | null = null;
     for (let step = 0; step < steps; step++) {
-      let logits: Tensor;
-      if (step === 0 && known.length > 0) logits = this.#logits(first, active.length);
-      else if (captured) {
-        captured.again();
-        logits = captured.result;
-      } else {
-        captured = gpu.capture(() => this.#logits(rows, active.length));
-        logits = captured.result;
+      if (plain) plain.again();
+      else if (step > 0 || first === rows) {
+        gpu.recycle();
+        plain = gpu.capture(() => this.#logits(rows, active.length));
       }
+      const logits = plain?.result ?? this.#logits(first, active.length);
       sampleNext(gpu, logits, rows, step, this.#stops);
       if (ranking) rankTokens(gpu, logits, rows, ranking, step);
-      if (!captured) gpu.recycle();
     }
     gpu.recycle();
     const reading = gpu.readBack(rows.ring, ...(ranking ? [ranking] : []));
@@ -239,11 +236,11 @@ export class DecodeSlots implements Disposable {
   }
 
   #ranking(shape: number[]): Tensor {
-    const { label, buffer } = this.#likeliest ??= this.#tensor(
+    this.#likeliest ??= this.#tensor(
       [this.#stepsPerRead, this.count, MAX_LIKELIEST, 2],
       "likeliest tokens",
     );
-    return new Tensor(buffer, shape, "u32", label);
+    return seenAs(this.#likeliest, shape);
   }
 
   #tensor(shape: number[], label: string): Tensor {
@@ -260,14 +257,12 @@ export class DecodeSlots implements Disposable {
     const R = active.length;
     const { state, tokens, positions, ring } = this.#slots;
     const slots = this.#gpu.upload(Uint32Array.from(active), "slots of rows");
-    const rows = ({ buffer, label }: Tensor, shape: number[]) =>
-      new Tensor(buffer, shape, "u32", label);
     return {
       state,
       slots: new Tensor(slots, [R], "u32", "slots of rows"),
-      tokens: rows(tokens, [R]),
-      positions: rows(positions, [R]),
-      ring: rows(ring, [steps, R, 2]),
+      tokens: seenAs(tokens, [R]),
+      positions: seenAs(positions, [R]),
+      ring: seenAs(ring, [steps, R, 2]),
     };
   }
 
@@ -303,6 +298,11 @@ export class DecodeSlots implements Disposable {
     const tensors = [...Object.values(this.#slots), ...(this.#likeliest ? [this.#likeliest] : [])];
     this.#gpu.free(tensors.map(({ buffer }) => buffer));
   }
+}
+
+/** The first elements of a tensor, in a shape of their own. */
+function seenAs({ buffer, dtype, label }: Tensor, shape: readonly number[]): Tensor {
+  return new Tensor(buffer, shape, dtype, label);
 }
 
 /** Tokens with their log-probabilities, as the GPU writes them. */
